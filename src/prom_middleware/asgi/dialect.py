@@ -1,0 +1,46 @@
+"""How the core reads an ASGI scope."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prom_middleware.asgi.routing import Router, path_below_root
+from prom_middleware.exposition.asgi import headers
+from prom_middleware.instrumentation import Connection, Observation
+
+Scope = Mapping[str, Any]
+
+
+class Dialect:
+    """Translate the scopes that an application is called with."""
+
+    def __init__(self, app: object) -> None:
+        self.route = Router(app).template
+        self.path = path_below_root
+        self.headers = headers
+
+    def refine(self, outer: Observation | Connection, scope: Scope) -> None:
+        """Have a door further out ask this one for the route first.
+
+        It sees the same scope as a rule, and then its root router knows the whole template; but an
+        application may have copied the scope, or sent it here by rules of its own.
+        """
+        outer_route, outer_scope = outer.resolver(), outer.request
+        if scope is outer_scope and "router" in scope:
+            return
+        prefix = "" if "router" in scope else _prefix(outer_scope, scope)
+
+        def resolve(_: object) -> str | None:
+            template = self.route(scope)
+            return prefix + template if template else outer_route(outer_scope)
+
+        outer.resolve = resolve
+
+
+def _prefix(outer: Scope, inner: Scope) -> str:
+    root: str = inner.get("root_path") or ""
+    # FastAPI(root_path=...) is told what the proxy in front of the server strips: not a mount.
+    if root == getattr(inner.get("app"), "root_path", None):
+        return ""
+    return root.removeprefix(outer.get("root_path") or "").rstrip("/")

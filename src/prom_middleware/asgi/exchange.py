@@ -1,0 +1,93 @@
+"""HTTP over ASGI: what the messages of one request say of it.
+
+Part of the hot path: the rules of `instrumentation/observation.py` hold here, but for the response's
+headers, which are looked through once for its type.
+"""
+
+from __future__ import annotations
+
+import os
+
+from prom_middleware import failures
+from prom_middleware.exposition.asgi import Message, Receive, Scope, Send
+from prom_middleware.instrumentation import STATUSES, Instrumentation, Observation, status_label
+
+
+class Exchange(Observation):
+    """An observation that stands between an application and its server."""
+
+    __slots__ = ("_receive", "_send")
+
+    def __init__(self, core: Instrumentation, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(core, scope, scope["method"])
+        self._receive = receive
+        self._send = send
+
+    async def receive(self) -> Message:
+        """Receive a message for the application, and note it."""
+        message = await self._receive()
+        try:
+            if message["type"] == "http.request":
+                self.received += len(message.get("body", b""))
+            elif message["type"] == "http.disconnect":
+                self.disconnected = True
+        except Exception as error:
+            failures.report("receive", error)
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send a message of the application, and note it once it is sent."""
+        try:
+            await self._send(message)
+        except OSError:  # how a server says that the client is gone
+            self.disconnected = True
+            raise
+        try:
+            kind = message["type"]
+            if kind == "http.response.start":
+                self._begun(message)
+            elif kind == "http.response.body" and not self.trailers:
+                self.sent += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    self.finish()
+            else:
+                self._sent_otherwise(kind, message)
+        except Exception as error:
+            failures.report("send", error)
+
+    def _begun(self, message: Message) -> None:
+        if self.status is not None:  # of two starts, a lenient server sends the first
+            return
+        self.status = STATUSES.get(message["status"]) or status_label(message["status"])
+        if "trailers" in message:
+            self.trailers = bool(message["trailers"])
+        for name, value in message.get("headers", ()):
+            if name == b"content-type":
+                if value.startswith(b"text/event-stream"):
+                    self.event_stream = True
+                return
+
+    def _sent_otherwise(self, kind: str, message: Message) -> None:
+        # https://asgi.readthedocs.io/en/latest/extensions.html
+        if kind == "http.response.body":
+            self.sent += len(message.get("body", b""))
+        elif kind == "http.response.trailers":
+            if not message.get("more_trailers", False):
+                self.finish()
+        elif kind == "http.response.pathsend":
+            self.sent += os.stat(message["path"]).st_size
+            self.finish()
+        elif kind == "http.response.zerocopysend":
+            self.sent += _zero_copied(message)
+            if not (message.get("more_body", False) or self.trailers):
+                self.finish()
+
+
+def _zero_copied(message: Message) -> int:
+    count: int | None = message.get("count")
+    if count is not None:
+        return count
+    file, offset = message["file"], message.get("offset")
+    descriptor = file if isinstance(file, int) else file.fileno()
+    start = os.lseek(descriptor, 0, os.SEEK_CUR) if offset is None else int(offset)
+    return os.fstat(descriptor).st_size - start

@@ -1,0 +1,102 @@
+"""The middleware itself: what is a scrape, what is observed, what passes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from prom_middleware import failures
+from prom_middleware.asgi.dialect import Dialect
+from prom_middleware.asgi.exchange import Exchange
+from prom_middleware.asgi.routing import path_below, path_below_root
+from prom_middleware.asgi.websocket import observe_websocket
+from prom_middleware.errors import NotAnApplicationError
+from prom_middleware.exposition.asgi import ASGIApp, Receive, Scope, Send, make_asgi_app
+from prom_middleware.instrumentation import Instrumentation, nesting
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from prom_middleware.instrumentation import Options
+
+QUEUE_HEADERS = frozenset({b"x-request-start", b"x-queue-start"})
+
+
+class PrometheusMiddleware:
+    """Record the requests and websockets of an ASGI application, and answer /metrics.
+
+    Raises a ConfigurationError for wrong options, NotAnApplicationError for what is not callable.
+    """
+
+    def __init__(self, app: ASGIApp, **options: Unpack[Options]) -> None:
+        if not callable(app):
+            raise NotAnApplicationError(f"app={app!r} is not callable: give an ASGI application")
+        self.app = app
+        self._dialect = Dialect(app)
+        self._core = core = Instrumentation(options, self._dialect)
+        path = core.config.metrics_path
+        self._metrics_paths = () if path is None else (path, f"{path}/")
+        self._metrics = make_asgi_app(core.config.registry, access=core.config.access)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app, exchange = self.app, None
+        try:
+            if scope["type"] == "http":
+                if scope["path"].endswith(self._metrics_paths) and self._is_scrape(scope):
+                    app = self._metrics
+                else:
+                    exchange = self._start(scope, receive, send)
+            elif scope["type"] == "websocket":
+                app = self._connect(scope)
+        except Exception as error:
+            failures.report("start", error)
+        if exchange is None:
+            await app(scope, receive, send)
+            return
+
+        try:
+            await app(scope, exchange.receive, exchange.send)
+        except BaseException as error:
+            _end(exchange.failed, error)
+            raise
+        if not exchange.done:
+            _end(exchange.returned)
+
+    def _is_scrape(self, scope: Scope) -> bool:
+        return path_below(scope.get("root_path", ""), scope) in self._metrics_paths
+
+    def _start(self, scope: Scope, receive: Receive, send: Send) -> Exchange | None:
+        core = self._core
+        outer = scope.get(core.key)
+        if outer is not None and not outer.done:
+            self._dialect.refine(outer, scope)
+            return None
+        if core.excluded is not None and core.excluded(path_below_root(scope)):
+            return None
+        for name, value in scope.get("headers", ()):
+            if name in QUEUE_HEADERS:
+                core.queued(value.decode("latin-1"))
+                break
+        scope[core.key] = exchange = Exchange(core, scope, receive, send)
+        if nesting.inner_doors:
+            nesting.announce(exchange)
+        return exchange
+
+    def _connect(self, scope: Scope) -> ASGIApp:
+        core = self._core
+        outer = scope.get(core.key)
+        if outer is not None and not outer.done:
+            self._dialect.refine(outer, scope)
+            return self.app
+        if core.excluded is not None and core.excluded(path_below_root(scope)):
+            return self.app
+        scope[core.key] = connection = core.connect(scope)
+        return partial(observe_websocket, self.app, connection)
+
+
+def _end(record: Callable[..., None], *arguments: Any) -> None:
+    try:
+        record(*arguments)
+    except Exception as error:
+        failures.report("finish", error)

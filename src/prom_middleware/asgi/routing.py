@@ -1,0 +1,279 @@
+"""Route templates of Starlette and FastAPI, read from the scope that their routers fill in.
+
+Nothing of theirs is imported: a router is whatever has `routes`. Their own matching leaves the
+endpoint in the scope, and the endpoint is looked up in a table made once from the tree of routes.
+Only where an endpoint stands in several places are the templates tried against the path.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+Scope = Mapping[str, Any]
+
+# How a Mount's regex and template end; https://www.starlette.io/routing/#submounting-routes
+_MOUNT_REGEX_TAIL = "/(?P<path>.*)$"
+_MOUNT_TAIL = "/{path}"
+_GROUP_NAME = re.compile(r"\(\?P<\w+>")
+_DEEPEST = 16  # an application may be mounted in itself
+_MOST_TABLES = 64  # an application may make routers as it runs
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One place in the tree of routes.
+
+    `regex` matches the whole path below the root, `route` is the framework's own object. `prefix`
+    is set in the entry of a mount with routes of its own: it stands for what misses all of them.
+    """
+
+    template: str
+    endpoint: object
+    route: object
+    regex: re.Pattern[str]
+    host: re.Pattern[str] | None = None
+    scope_type: str | None = None
+    methods: frozenset[str] | None = None
+    prefix: str | None = None
+
+    def matches(self, scope: Scope, path: str) -> bool:
+        """Tell whether this place is where `scope` leads to, whatever its method."""
+        return (
+            self.scope_type in (None, scope["type"])
+            and self.regex.match(path) is not None
+            and (self.host is None or self.host.match(_host(scope)) is not None)
+        )
+
+
+@dataclass(frozen=True)
+class Branch:
+    """What stands above some routes."""
+
+    template: str = ""
+    regex: str = "^"
+    host: re.Pattern[str] | None = None
+    depth: int = 0
+
+
+class Routes:
+    """The table of one root router's tree of `routes`."""
+
+    def __init__(self, routes: Sequence[Any]) -> None:
+        self._routes = routes  # kept, so that its identity stays its own
+        self._read()
+
+    def _read(self) -> None:
+        self._seen = _fingerprint(self._routes)
+        self._entries = list(_walk(self._routes, Branch()))
+        self._by_endpoint: dict[int, list[Entry]] = {}
+        self._by_route: dict[tuple[int, int], list[Entry]] = {}
+        for entry in self._entries:
+            endpoint = id(entry.endpoint)
+            self._by_endpoint.setdefault(endpoint, []).append(entry)
+            self._by_route.setdefault((endpoint, id(entry.route)), []).append(entry)
+        # The hot look-up: endpoints that always stand under the same template.
+        self.single = {
+            endpoint: entries[0].template
+            for endpoint, entries in self._by_endpoint.items()
+            if len({entry.template for entry in entries}) == 1 and entries[0].prefix is None
+        }
+
+    def routed(self, scope: Scope) -> str | None:
+        """Return the template that the routers chose, where `single` does not tell it."""
+        endpoint = scope.get("endpoint")
+        if endpoint is None:
+            return _frontend(scope)
+        if id(endpoint) not in self._by_endpoint and self._seen != _fingerprint(self._routes):
+            self._read()
+        return self.single.get(id(endpoint)) or self._among(scope, endpoint)
+
+    def _among(self, scope: Scope, endpoint: object) -> str | None:
+        entries = self._by_route.get((id(endpoint), id(_route(scope))))
+        entries = entries or self._by_endpoint.get(id(endpoint))
+        if entries is None:  # a route class that makes its endpoint anew for every request
+            return getattr(scope.get("route"), "path_format", None)
+        if len(entries) == 1 and entries[0].prefix is None:
+            return entries[0].template
+        if entries[0].prefix is not None:
+            return self.search(scope)
+        path = path_below_root(scope)
+        return next((entry.template for entry in entries if entry.matches(scope, path)), None)
+
+    def search(self, scope: Scope) -> str | None:
+        """Return the template that the routers would choose; for a request that never got there.
+
+        The first full match wins, else the first whose methods differ (405). Nothing beside a
+        mount is tried once its prefix has matched.
+        """
+        if len(self._routes) != len(self._seen):
+            self._read()
+        path, partial = path_below_root(scope), ""
+        for entry in self._entries:
+            if not entry.matches(scope, path):
+                continue
+            if entry.prefix is not None:
+                inside = partial.startswith(f"{entry.prefix}/")
+                return partial if inside else entry.template
+            if entry.methods is None or scope["method"] in entry.methods:
+                return entry.template
+            partial = partial or entry.template
+        return partial or None
+
+
+def path_below_root(scope: Scope) -> str:
+    """Return the path without the server's own root path, in-app mounts included."""
+    return path_below(scope.get("app_root_path", scope.get("root_path")) or "", scope)
+
+
+def path_below(root: str, scope: Scope) -> str:
+    """Return the path without `root`, or whole where it is not below that."""
+    path: str = scope["path"]
+    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
+        return path[len(root) :]
+    return path
+
+
+def routes_of(app: object) -> Sequence[Any]:
+    """Return the routes of `app`, or of what it wraps as middleware does, in `app`."""
+    for _ in range(_DEEPEST):
+        if app is None:
+            break
+        routes = getattr(app, "routes", None)
+        if isinstance(routes, list):
+            return routes
+        app = getattr(app, "app", None)
+    return ()
+
+
+def _walk(routes: Iterable[Any], branch: Branch) -> Iterator[Entry]:
+    if branch.depth > _DEEPEST:
+        return
+    for route in routes:
+        # FastAPI keeps included routers as they are and gives the prefixed routes in "contexts".
+        contexts = getattr(route, "effective_route_contexts", None)
+        if contexts is None:
+            yield from _entries(route, route, branch)
+            continue
+        for context in contexts():
+            yield from _entries(context.starlette_route or context, context, branch)
+
+
+def _entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
+    if hasattr(route, "host_regex"):
+        yield from _host_entries(route, key, branch)
+    elif not getattr(route, "path_format", None):
+        return
+    elif hasattr(route, "routes"):
+        yield from _mount_entries(route, key, branch)
+    else:
+        methods = getattr(route, "methods", None)
+        yield Entry(
+            template=branch.template + route.path_format,
+            endpoint=route.endpoint,
+            route=key,
+            regex=_compile(branch, route),
+            host=branch.host,
+            scope_type="http" if hasattr(route, "methods") else "websocket",
+            methods=frozenset(methods) if methods else None,
+        )
+
+
+def _mount_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
+    template = branch.template + route.path_format
+    prefix = template.removesuffix(_MOUNT_TAIL)
+    regex = branch.regex + route.path_regex.pattern[1:].removesuffix(_MOUNT_REGEX_TAIL)
+    below = Branch(prefix, regex, branch.host, branch.depth + 1)
+    inner = list(_walk(routes_of(route.app), below))
+    yield from inner
+    yield Entry(
+        template,
+        route.app,
+        key,
+        _compile(branch, route),
+        branch.host,
+        prefix=prefix if inner else None,
+    )
+
+
+def _host_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
+    below = replace(branch, host=route.host_regex, depth=branch.depth + 1)
+    yield from _walk(routes_of(route.app), below)
+    # A host has no path to be named by: what misses its routes is a miss of the branch.
+    template = branch.template + _MOUNT_TAIL if branch.template else ""
+    anything = re.compile(f"{branch.regex}/")
+    yield Entry(template, route.app, key, anything, route.host_regex, prefix=branch.template)
+
+
+def _compile(branch: Branch, route: Any) -> re.Pattern[str]:
+    # Names are dropped, since a mount and a route below it may use the same.
+    return re.compile(_GROUP_NAME.sub("(?:", branch.regex + route.path_regex.pattern[1:]))
+
+
+def _fingerprint(routes: Iterable[Any]) -> list[tuple[int, int]]:
+    return [(id(route), len(getattr(route, "routes", None) or ())) for route in routes]
+
+
+def _route(scope: Scope) -> object:
+    route = scope.get("route")
+    context = _fastapi(scope).get("effective_route_context")
+    return context if getattr(context, "original_route", None) is route else route
+
+
+def _frontend(scope: Scope) -> str | None:
+    # FastAPI's static frontends leave the rest of the path, and no endpoint.
+    rest = _fastapi(scope).get("frontend_path")
+    if rest is None:
+        return None
+    return path_below_root(scope).removesuffix(rest).rstrip("/") + _MOUNT_TAIL
+
+
+def _fastapi(scope: Scope) -> Mapping[str, Any]:
+    found = scope.get("fastapi")
+    return found if isinstance(found, dict) else {}
+
+
+def _host(scope: Scope) -> str:
+    for name, value in scope.get("headers") or ():
+        if name == b"host":
+            host: str = value.decode("latin-1")
+            return host if host.endswith("]") else re.sub(r":\d*$", "", host)
+    return ""
+
+
+class Router:
+    """Find the template of a scope: from its own root router, or from the application's routes."""
+
+    def __init__(self, app: object) -> None:
+        self._app = app
+        self._routes: Sequence[Any] | None = None
+        # By the identity of the list of routes; a process has few root routers, mostly one.
+        self._tables: dict[int, Routes] = {}
+
+    def template(self, scope: Scope) -> str | None:
+        """Return the template of `scope`, or None where nothing matches."""
+        router = scope.get("router")
+        if router is None:
+            return self._unrouted(scope)
+        table = self._tables.get(id(router.routes)) or self._table(router.routes)
+        return table.single.get(id(scope.get("endpoint"))) or table.routed(scope)
+
+    def _unrouted(self, scope: Scope) -> str | None:
+        # Answered before it was routed. The wrapped application comes first, because `scope["app"]`
+        # may be one that ours is mounted in.
+        if self._routes is None:
+            self._routes = routes_of(self._app)
+        routes = self._routes
+        if not routes and "app" in scope:
+            routes = routes_of(scope["app"])
+        return self._table(routes).search(scope) if routes else None
+
+    def _table(self, routes: Sequence[Any]) -> Routes:
+        table = self._tables.get(id(routes))
+        if table is None:
+            if len(self._tables) >= _MOST_TABLES:
+                self._tables.clear()
+            table = self._tables[id(routes)] = Routes(routes)
+        return table

@@ -1,0 +1,25 @@
+"""What the entry in INSTALLED_APPS does."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.conf import settings
+
+from prom_middleware.instrumentation import Configuration
+
+MIDDLEWARE = "prom_middleware.django.PrometheusMiddleware"
+
+
+class PromMiddlewareConfig(AppConfig):
+    """Put the middleware outermost, where it sees what all others answer."""
+
+    name = "prom_middleware.django"
+    label = "prom_middleware"
+    verbose_name = "Prometheus metrics"
+
+    def ready(self) -> None:
+        """Run before any handler reads `settings.MIDDLEWARE`."""
+        Configuration.from_options(getattr(settings, "PROM_MIDDLEWARE", {}))
+        middleware = list(settings.MIDDLEWARE)
+        if not any(entry.startswith("prom_middleware.django.") for entry in middleware):
+            settings.MIDDLEWARE = [MIDDLEWARE, *middleware]

@@ -1,0 +1,166 @@
+"""The middleware, for synchronous and asynchronous handlers."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
+from django.core.signals import got_request_exception
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from prom_middleware import failures
+from prom_middleware.django.requests import (
+    Dialect,
+    answer_scrape,
+    method,
+    observations,
+    server_request,
+)
+from prom_middleware.django.responses import observe_response
+from prom_middleware.instrumentation import Instrumentation, Observation, nesting
+from prom_middleware.wsgi.input import CountedInput
+from prom_middleware.wsgi.middleware import refine
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from prom_middleware.instrumentation import Options
+
+QUEUE_KEYS = ("HTTP_X_REQUEST_START", "HTTP_X_QUEUE_START")
+
+
+class PrometheusMiddleware:
+    """Record the requests of a Django project, and answer /metrics.
+
+    Options come from `settings.PROM_MIDDLEWARE` where none are given. Raises a ConfigurationError.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[..., Any], **options: Unpack[Options]) -> None:
+        self._get_response = get_response
+        self._dialect = Dialect()
+        chosen = options or getattr(settings, "PROM_MIDDLEWARE", {})
+        self._core = core = Instrumentation(chosen, self._dialect)
+        path = core.config.metrics_path
+        self._metrics_paths = () if path is None else (path, f"{path}/")
+        self._async = iscoroutinefunction(get_response)
+        if self._async:
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> Any:
+        scrape, observation = self._enter(request)
+        if self._async:
+            return self._answer_async(request, scrape, observation)
+        if scrape is not None:
+            return scrape
+        try:
+            response = self._get_response(request)
+        except BaseException as error:
+            self._failed(request, observation, error)
+            raise
+        return self._leave(request, observation, response)
+
+    async def _answer_async(
+        self, request: HttpRequest, scrape: HttpResponse | None, observation: Observation | None
+    ) -> HttpResponseBase:
+        if scrape is not None:
+            return scrape
+        try:
+            response = await self._get_response(request)
+        except BaseException as error:
+            self._failed(request, observation, error)
+            raise
+        return self._leave(request, observation, response)
+
+    def _enter(self, request: HttpRequest) -> tuple[HttpResponse | None, Observation | None]:
+        try:
+            if request.path_info in self._metrics_paths:
+                return answer_scrape(request, self._core.config), None
+            return None, self._start(request)
+        except Exception as error:
+            failures.report("start", error)
+            return None, None
+
+    def _start(self, request: HttpRequest) -> Observation | None:
+        core, below = self._core, server_request(request)
+        outer = below.get(core.key)
+        if outer is not None and not outer.done:
+            observations(request)[core.key] = outer
+            return None
+        if core.excluded is not None and core.excluded(request.path_info):
+            return None
+        for key in QUEUE_KEYS:
+            if key in request.META:
+                core.queued(request.META[key])
+                break
+        observation = Observation(core, request, method(request))
+        below[core.key] = observations(request)[core.key] = observation
+        if request.META.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in request.META:
+            _observe_body(request, observation)
+        return observation
+
+    def _leave(
+        self, request: HttpRequest, observation: Observation | None, response: HttpResponseBase
+    ) -> HttpResponseBase:
+        try:
+            if observation is None:
+                self._refine(request)
+            else:
+                observe_response(observation, response, server_request(request))
+        except Exception as error:
+            failures.report("response", error)
+        return response
+
+    def _failed(
+        self, request: HttpRequest, observation: Observation | None, error: BaseException
+    ) -> None:
+        try:
+            if observation is None:
+                self._refine(request)
+                return
+            # Django cancels a view for one reason: its client is gone.
+            observation.disconnected = isinstance(error, asyncio.CancelledError)
+            observation.failed(error)
+        except Exception as failure:
+            failures.report("finish", failure)
+
+    def _refine(self, request: HttpRequest) -> None:
+        key, below = self._core.key, server_request(request)
+        outer = observations(request).get(key)
+        route = self._dialect.route(request) if outer is not None else None
+        if outer is None or route is None:
+            return
+        if "REQUEST_METHOD" in below:
+            refine(below, key, route)
+        else:
+            outer.route = nesting.place(outer) + route
+
+
+def _observe_body(request: HttpRequest, observation: Observation) -> None:
+    stream: Any = request._stream  # type: ignore[attr-defined]
+    if hasattr(request, "environ"):
+        request._stream = CountedInput(stream, observation)  # type: ignore[attr-defined]
+        return
+    # An ASGI handler has received the whole body by now, into a file.
+    observation.received = stream.seek(0, 2) or stream.tell()
+    stream.seek(0)
+
+
+def _note_exception(*_: object, request: HttpRequest | None = None, **__: object) -> None:
+    try:
+        error = sys.exc_info()[1]
+        if request is not None and error is not None:
+            for observation in observations(request).values():
+                observation.raised(error)
+    except Exception as failure:
+        failures.report("exception", failure)
+
+
+got_request_exception.connect(_note_exception, dispatch_uid="prom_middleware", weak=False)

@@ -1,0 +1,93 @@
+"""What a Django request and its URL resolver say, in the core's words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, MutableMapping
+from functools import lru_cache, partial
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import Resolver404, resolve
+
+from prom_middleware.exposition import ScrapeRequest
+from prom_middleware.exposition.scrape import answer
+from prom_middleware.instrumentation import Configuration, Observation, discard_observations
+
+OBSERVATIONS = "_prom_middleware"
+# Anchors of patterns that re_path() joins; not those in a class ([^/]) or escaped.
+_ANCHORS = re.compile(r"(?<![\[\\])\^|(?<!\\)\$|\\[AZ]")
+
+
+class Dialect:
+    """How the core reads a Django request."""
+
+    def route(self, request: HttpRequest) -> str | None:
+        match = request.resolver_match or _unresolved(request)
+        return None if match is None else template(match.route)
+
+    def path(self, request: HttpRequest) -> str:
+        return request.path_info
+
+    def headers(self, request: HttpRequest) -> Mapping[str, str]:
+        return {name.lower(): value for name, value in request.headers.items()}
+
+
+def _unresolved(request: HttpRequest) -> Any:
+    """Match a request that middleware answered; one that broke in middleware has no route."""
+    if any(observation.error for observation in observations(request).values()):
+        return None
+    try:
+        return resolve(request.path_info, urlconf=getattr(request, "urlconf", None))
+    except Resolver404:
+        return None
+
+
+@lru_cache(maxsize=4096)  # as many as a project has patterns, times its languages
+def template(route: str) -> str:
+    """Return the label for what `path()` and `re_path()` joined to a route."""
+    if "(?P<" in route:
+        from django.contrib.admindocs.utils import replace_named_groups
+
+        route = replace_named_groups(route)
+    return "/" + _ANCHORS.sub("", route).removeprefix("/")
+
+
+def server_request(request: HttpRequest) -> MutableMapping[str, Any]:
+    """Return the WSGI environ or the ASGI scope below `request`."""
+    environ: MutableMapping[str, Any] = getattr(request, "environ", None) or request.scope  # type: ignore[attr-defined]
+    return environ
+
+
+def method(request: HttpRequest) -> str:
+    """Return the method as it was sent: Django makes it upper case."""
+    below = server_request(request)
+    return str(below.get("REQUEST_METHOD") or below.get("method"))
+
+
+def observations(request: HttpRequest) -> dict[str, Observation]:
+    """Return the observations of `request`, one for each registry."""
+    found: dict[str, Observation] = request.__dict__.setdefault(OBSERVATIONS, {})
+    return found
+
+
+def discard(request: HttpRequest) -> None:
+    """Forget the request: it is a scrape."""
+    discard_observations(observations(request))
+    discard_observations(server_request(request))
+
+
+def answer_scrape(request: HttpRequest, config: Configuration) -> HttpResponse:
+    """Answer a scrape of the configured registry."""
+    response = answer(config.registry, partial(_scrape_request, request), config.access)
+    return HttpResponse(response.body, status=response.status, headers=dict(response.headers))
+
+
+def _scrape_request(request: HttpRequest) -> ScrapeRequest:
+    return ScrapeRequest(
+        method=method(request),
+        path=request.path_info,
+        query=request.META.get("QUERY_STRING", ""),
+        headers=Dialect().headers(request),
+        client=request.META.get("REMOTE_ADDR"),
+    )

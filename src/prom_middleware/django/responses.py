@@ -1,0 +1,110 @@
+"""The response of a Django view, up to its last byte.
+
+A handler calls `response.close()` once the last byte was sent, whatever kind of response it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from django.http.response import HttpResponseBase
+
+from prom_middleware import failures
+from prom_middleware.instrumentation import COMPLETE, DISCONNECT, Observation, status_label
+
+
+def observe_response(
+    observation: Observation, response: HttpResponseBase, below: Mapping[str, Any]
+) -> None:
+    """Have `response` tell `observation` of its bytes and its end."""
+    observation.status = status_label(response.status_code)
+    kind = response.get("Content-Type", "")
+    observation.event_stream = kind.startswith("text/event-stream")
+    end = partial(_end, observation)
+    if not response.streaming:
+        observation.sent = len(response.content)  # type: ignore[attr-defined]
+    elif getattr(response, "file_to_stream", None) is not None and "wsgi.file_wrapper" in below:
+        # To look at the content would take it from the server's sendfile.
+        observation.sent = _file_size(response)
+    else:
+        stream = Stream(observation, "REQUEST_METHOD" in below)
+        content = response.streaming_content  # type: ignore[attr-defined]
+        asynchronous = response.is_async  # type: ignore[attr-defined]
+        wrapped = stream.pass_async(content) if asynchronous else stream.pass_sync(content)
+        response.streaming_content = wrapped  # type: ignore[attr-defined]
+        end = partial(stream.end, response)
+    response._resource_closers.append(end)  # type: ignore[attr-defined]
+
+
+class Stream:
+    """The pieces of a streaming response on their way to the server."""
+
+    def __init__(self, observation: Observation, wsgi: bool) -> None:
+        self._observation = observation
+        self._wsgi = wsgi
+        self._begun = self._exhausted = False
+
+    def pass_sync(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        """Yield `pieces`, counted."""
+        self._begun = True
+        try:
+            for piece in pieces:
+                self._observation.sent += len(piece)
+                yield piece
+        except BaseException as error:
+            self._failed(error)
+            raise
+        self._exhausted = True
+
+    async def pass_async(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Yield `pieces`, counted."""
+        self._begun = True
+        try:
+            async for piece in pieces:
+                self._observation.sent += len(piece)
+                yield piece
+        except BaseException as error:
+            self._failed(error)
+            raise
+        self._exhausted = True
+
+    def _failed(self, error: BaseException) -> None:
+        if isinstance(error, GeneratorExit):
+            return  # closed by the server: `end` says what that means
+        try:
+            observation = self._observation
+            observation.disconnected = isinstance(error, asyncio.CancelledError)
+            if self._wsgi and not observation.sent:
+                observation.status = None  # PEP 3333: no header was sent, the server answers 500
+            observation.failed(error)
+        except Exception as failure:
+            failures.report("finish", failure)
+
+    def end(self, response: HttpResponseBase) -> None:
+        """Record the end, at the response's close."""
+        unread = not self._begun or self._observation.method == "HEAD"
+        whole = self._exhausted or unread or self._whole(response)
+        _end(self._observation, COMPLETE if whole else DISCONNECT)
+
+    def _whole(self, response: HttpResponseBase) -> bool:
+        length = response.get("Content-Length", "")
+        return length.isdecimal() and self._observation.sent >= int(length)
+
+
+def _end(observation: Observation, outcome: str = COMPLETE) -> None:
+    try:
+        observation.finish(outcome)
+    except Exception as error:
+        failures.report("finish", error)
+
+
+def _file_size(response: Any) -> int:
+    file = response.file_to_stream
+    try:
+        return int(os.fstat(file.fileno()).st_size - file.tell())
+    except (AttributeError, OSError, ValueError):  # not a file of the operating system
+        return int(response.get("Content-Length") or 0)

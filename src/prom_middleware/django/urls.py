@@ -1,0 +1,20 @@
+"""The metrics as a URL: `path("", include("prom_middleware.django.urls"))` gives `/metrics`."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+
+from prom_middleware.django.requests import answer_scrape, discard
+from prom_middleware.instrumentation import Configuration
+
+
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Answer a scrape, behind whatever middleware the project has."""
+    config = Configuration.from_options(getattr(settings, "PROM_MIDDLEWARE", {}))
+    discard(request)
+    return answer_scrape(request, config)
+
+
+urlpatterns = [path("metrics", metrics, name="prom_middleware_metrics")]

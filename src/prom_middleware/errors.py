@@ -1,0 +1,57 @@
+"""The exceptions that this package raises, all when something is constructed.
+
+PromMiddlewareError
+└── ConfigurationError (a ValueError)
+    ├── OptionError               an option that does not exist, or a value that it cannot have
+    ├── LabelNameError            a label name that Prometheus does not allow
+    ├── ReservedLabelError        a label name that the format or our own metrics already use
+    ├── BucketsError              bounds that are empty, unsorted, doubled or not numbers
+    ├── PresetError               a preset that does not exist
+    ├── MetricConflictError       a registry that already has a metric of that name
+    ├── NotAnApplicationError     what was given cannot be served
+    └── MissingFrameworkError     a door whose framework is not installed (an ImportError as well)
+
+Nothing in this tree is raised while a request is served: see `prom_middleware.failures`.
+"""
+
+from __future__ import annotations
+
+
+class PromMiddlewareError(Exception):
+    """The base of everything that this package raises."""
+
+
+class ConfigurationError(PromMiddlewareError, ValueError):
+    """The base of what is wrong with how something was set up."""
+
+
+class OptionError(ConfigurationError):
+    """An option does not exist, or has a value that it cannot have."""
+
+
+class LabelNameError(ConfigurationError):
+    """A label name is not one that Prometheus allows."""
+
+
+class ReservedLabelError(ConfigurationError):
+    """A label name belongs to the exposition format or to our own metrics."""
+
+
+class BucketsError(ConfigurationError):
+    """Bucket bounds are empty, unsorted, doubled or not numbers."""
+
+
+class PresetError(ConfigurationError):
+    """A naming preset does not exist."""
+
+
+class MetricConflictError(ConfigurationError):
+    """The registry has metrics that ours cannot live beside."""
+
+
+class NotAnApplicationError(ConfigurationError):
+    """What was given is not an application that can be instrumented."""
+
+
+class MissingFrameworkError(ConfigurationError, ImportError):
+    """The framework that this door is for cannot be imported."""

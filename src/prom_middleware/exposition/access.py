@@ -1,0 +1,125 @@
+"""Who may scrape: rules that take a `ScrapeRequest` and return whether it is allowed.
+
+A rule with a `challenge` answers 401 with that WWW-Authenticate header (RFC 9110 section 11.6.1)
+when it refuses; any other rule, such as a function of yours, answers 403.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hmac import compare_digest
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from prom_middleware.errors import OptionError
+
+
+@dataclass(frozen=True)
+class ScrapeRequest:
+    """What a rule and the scrape itself are told of the request.
+
+    `headers` maps lower-case names to values; `client` is the peer's address without its port, or
+    None where the server does not tell (a Unix socket).
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    client: str | None
+
+
+AccessRule = Callable[[ScrapeRequest], object]
+
+
+class basic_auth:  # noqa: N801 - reads as the function that it is to its users
+    """Allow the given users (RFC 7617): `basic_auth("user", "password")` or `basic_auth({...})`.
+
+    Raises OptionError for a user name with a colon, or without a password.
+    """
+
+    challenge = 'Basic realm="metrics", charset="UTF-8"'
+
+    def __init__(self, user: str | Mapping[str, str], password: str | None = None) -> None:
+        users = {user: password} if isinstance(user, str) else dict(user)
+        for name, secret in users.items():
+            if not name or ":" in name or not secret or not isinstance(secret, str):
+                raise OptionError(f"basic_auth: user {name!r} needs a name without ':', a password")
+        if not users:
+            raise OptionError("basic_auth: give at least one user")
+        self._credentials = [f"{name}:{secret}".encode() for name, secret in users.items()]
+
+    def __call__(self, request: ScrapeRequest) -> bool:
+        given = _credentials(request, "basic")
+        try:
+            decoded = base64.b64decode(given, validate=True)
+        except (binascii.Error, ValueError):
+            return False
+        return _any_equal(decoded, self._credentials)
+
+
+class bearer_token:  # noqa: N801
+    """Allow whoever sends one of the tokens (RFC 6750): `bearer_token("secret")`.
+
+    Raises OptionError for an empty token, or one that is not visible ASCII.
+    """
+
+    challenge = 'Bearer realm="metrics"'
+
+    def __init__(self, *tokens: str) -> None:
+        for token in tokens:
+            if not isinstance(token, str) or not token or not _visible(token):
+                raise OptionError("bearer_token: give tokens of visible ASCII characters")
+        if not tokens:
+            raise OptionError("bearer_token: give at least one token")
+        self._tokens = [token.encode() for token in tokens]
+
+    def __call__(self, request: ScrapeRequest) -> bool:
+        return _any_equal(_credentials(request, "bearer"), self._tokens)
+
+
+class allow_networks:  # noqa: N801
+    """Allow peers from the given networks or addresses: `allow_networks("10.0.0.0/8", "::1")`.
+
+    It looks at the peer of the connection and at no forwarding header. Raises OptionError for what
+    is not a network.
+    """
+
+    def __init__(self, *networks: str) -> None:
+        if not networks:
+            raise OptionError("allow_networks: give at least one network")
+        self._networks = [_network(network) for network in networks]
+
+    def __call__(self, request: ScrapeRequest) -> bool:
+        try:
+            address = ip_address((request.client or "").partition("%")[0])
+        except ValueError:
+            return False
+        if isinstance(address, IPv6Address) and address.ipv4_mapped:
+            address = address.ipv4_mapped
+        return any(address in network for network in self._networks)
+
+
+def _network(network: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(network)
+    except ValueError as error:
+        raise OptionError(f"allow_networks: {network!r} is not a network: {error}") from error
+
+
+def _visible(token: str) -> bool:
+    return token.isascii() and token.isprintable() and " " not in token
+
+
+def _credentials(request: ScrapeRequest, scheme: str) -> bytes:
+    given, _, credentials = request.headers.get("authorization", "").partition(" ")
+    if given.lower() != scheme:
+        return b""
+    return credentials.strip().encode("utf-8", "surrogateescape")
+
+
+def _any_equal(given: bytes, allowed: list[bytes]) -> bool:
+    # All are compared, so that the time tells nothing about which one is near.
+    return bool(sum([compare_digest(given, one) for one in allowed]))

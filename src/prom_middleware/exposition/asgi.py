@@ -1,0 +1,75 @@
+"""/metrics as an ASGI application."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
+from typing import Any
+
+from prometheus_client import REGISTRY
+from prometheus_client.registry import Collector
+
+from prom_middleware.exposition.access import AccessRule, ScrapeRequest
+from prom_middleware.exposition.scrape import ScrapeResponse, answer
+from prom_middleware.instrumentation import discard_observations
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def make_asgi_app(
+    registry: Collector = REGISTRY,
+    disable_compression: bool = False,
+    *,
+    access: AccessRule | None = None,
+) -> ASGIApp:
+    """Return an ASGI application that answers every path with the metrics of `registry`.
+
+    Nothing is compressed yet; `disable_compression` is there as in `prometheus_client`.
+    """
+
+    async def metrics_app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await _send(answer(registry, partial(scrape_request, scope), access), send)
+        elif scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    return metrics_app
+
+
+def scrape_request(scope: Scope) -> ScrapeRequest:
+    """Translate an ASGI scope; https://asgi.readthedocs.io/en/latest/specs/www.html"""
+    discard_observations(scope)
+    client = scope.get("client")
+    return ScrapeRequest(
+        method=scope["method"],
+        path=scope["path"],
+        query=scope.get("query_string", b"").decode("latin-1"),
+        headers=headers(scope),
+        client=client[0] if client else None,
+    )
+
+
+def headers(scope: Scope) -> dict[str, str]:
+    """Return the request's headers, names in lower case, the first of each name."""
+    pairs = reversed(list(scope.get("headers") or ()))
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in pairs}
+
+
+async def _send(response: ScrapeResponse, send: Send) -> None:
+    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in response.headers]
+    await send({"type": "http.response.start", "status": response.status, "headers": raw})
+    await send({"type": "http.response.body", "body": response.body})
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return

@@ -1,0 +1,80 @@
+"""/metrics on a port of its own, for programs that serve nothing else."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from socketserver import ThreadingMixIn
+from threading import Thread
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import REGISTRY
+from prometheus_client.registry import Collector
+
+from prom_middleware.exposition.access import AccessRule
+from prom_middleware.exposition.wsgi import make_wsgi_app
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        # WSGIServer asks DNS for the host's name, which can take seconds.
+        self.socket.bind(self.server_address)  # type: ignore[arg-type]
+        self.server_address = self.socket.getsockname()
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+        self.setup_environ()
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = 30  # seconds for a peer to send its request: a slow one must not keep a thread
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing: a line per scrape helps nobody."""
+
+    def address_string(self) -> str:
+        return str(self.client_address[0])
+
+
+def start_http_server(
+    port: int,
+    addr: str = "0.0.0.0",  # noqa: S104 - as in prometheus_client
+    registry: Collector = REGISTRY,
+    certfile: str | None = None,
+    keyfile: str | None = None,
+    client_cafile: str | None = None,
+    client_capath: str | None = None,
+    protocol: int = ssl.PROTOCOL_TLS_SERVER,
+    client_auth_required: bool = False,
+    *,
+    access: AccessRule | None = None,
+) -> tuple[WSGIServer, Thread]:
+    """Serve the metrics of `registry` from a daemon thread; return the server and the thread.
+
+    The arguments are those of `prometheus_client.start_http_server`, and `access`. Raises OSError
+    when the port or a certificate cannot be used.
+    """
+    httpd = _make_server(addr, port, make_wsgi_app(registry, access=access))
+    if certfile and keyfile:
+        context = ssl.SSLContext(protocol)
+        context.load_cert_chain(certfile, keyfile)
+        if client_cafile or client_capath:
+            context.load_verify_locations(client_cafile, client_capath)
+        if client_auth_required:
+            context.verify_mode = ssl.CERT_REQUIRED
+        httpd.socket = context.wrap_socket(httpd.socket, server_side=True)
+    thread = Thread(target=httpd.serve_forever, name="prom_middleware metrics", daemon=True)
+    thread.start()
+    return httpd, thread
+
+
+def _make_server(addr: str, port: int, app: WSGIApplication) -> WSGIServer:
+    family, *_, sockaddr = socket.getaddrinfo(
+        addr, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    server_class = type("_Server", (_Server,), {"address_family": family})
+    return make_server(str(sockaddr[0]), port, app, server_class, _Handler)

@@ -1,0 +1,67 @@
+"""/metrics as a WSGI application."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client import REGISTRY
+from prometheus_client.registry import Collector
+
+from prom_middleware.exposition.access import AccessRule, ScrapeRequest
+from prom_middleware.exposition.scrape import answer
+from prom_middleware.instrumentation import discard_observations
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+def make_wsgi_app(
+    registry: Collector = REGISTRY,
+    disable_compression: bool = False,
+    *,
+    access: AccessRule | None = None,
+) -> WSGIApplication:
+    """Return a WSGI application that answers every path with the metrics of `registry`.
+
+    Nothing is compressed yet; `disable_compression` is there as in `prometheus_client`.
+    """
+
+    def metrics_app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        response = answer(registry, partial(scrape_request, environ), access)
+        start_response(status_line(response.status), response.headers)
+        return [response.body]
+
+    return metrics_app
+
+
+def status_line(status: int) -> str:
+    """Return `status` with its reason phrase."""
+    return f"{status} {HTTPStatus(status).phrase}"
+
+
+def scrape_request(environ: Mapping[str, Any]) -> ScrapeRequest:
+    """Translate a WSGI environ (PEP 3333)."""
+    discard_observations(environ)
+    return ScrapeRequest(
+        method=environ["REQUEST_METHOD"],
+        path=environ.get("PATH_INFO", ""),
+        query=environ.get("QUERY_STRING", ""),
+        headers=headers(environ),
+        client=environ.get("REMOTE_ADDR"),
+    )
+
+
+def headers(environ: Mapping[str, Any]) -> dict[str, str]:
+    """Return the request's headers, names in lower case."""
+    found = {
+        key[5:].replace("_", "-").lower(): value
+        for key, value in environ.items()
+        if key.startswith("HTTP_")
+    }
+    for key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        if environ.get(key):
+            found[key.replace("_", "-").lower()] = environ[key]
+    return found

@@ -1,0 +1,38 @@
+"""What went wrong inside our own code: counted, logged once, never raised.
+
+This is the floor that every door stands on, so it depends on nothing but a dictionary.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+logger = logging.getLogger("prom_middleware")
+
+# Re-entrant: a signal handler may fail while the same thread is counting a failure.
+_lock = threading.RLock()
+_counts: dict[str, float] = {}
+
+
+def report(cause: str, error: BaseException) -> None:
+    """Count one failure under `cause` and log the first of its kind; never raises."""
+    try:
+        with _lock:
+            first = cause not in _counts
+            _counts[cause] = _counts.get(cause, 0.0) + 1.0
+        if first:
+            logger.error(
+                "prom_middleware failed in %s; requests go on, later failures of this kind are "
+                "only counted in prom_middleware_errors_total",
+                cause,
+                exc_info=(type(error), error, error.__traceback__),
+            )
+    except Exception:  # noqa: S110 - a logging handler that raises must not reach the request
+        pass
+
+
+def counts() -> dict[str, float]:
+    """Return how often each cause was reported in this process."""
+    with _lock:
+        return dict(_counts)

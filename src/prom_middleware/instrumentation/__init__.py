@@ -1,0 +1,96 @@
+"""What a request is, how it is recorded, and under which options.
+
+A door makes one `Instrumentation` when it is constructed, and one `Observation` per request:
+door → `Instrumentation.start(request, method)` → application → last byte → `Observation.finish()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prom_middleware import failures
+from prom_middleware.instrumentation.config import Configuration, Options
+from prom_middleware.instrumentation.exclusion import excluder
+from prom_middleware.instrumentation.labels import Dialect, ExtraLabels, Facts
+from prom_middleware.instrumentation.observation import (
+    COMPLETE,
+    DISCONNECT,
+    ERROR,
+    INCOMPLETE,
+    OTHER,
+    STATUSES,
+    UNMATCHED,
+    Observation,
+    status_label,
+)
+from prom_middleware.instrumentation.queueing import queue_seconds
+from prom_middleware.instrumentation.recorder import Recorder
+from prom_middleware.instrumentation.registration import recorder_for, registered
+from prom_middleware.instrumentation.websocket import Connection
+
+__all__ = [
+    "COMPLETE",
+    "DISCONNECT",
+    "ERROR",
+    "INCOMPLETE",
+    "OTHER",
+    "STATUSES",
+    "UNMATCHED",
+    "Configuration",
+    "Connection",
+    "Dialect",
+    "Facts",
+    "Instrumentation",
+    "Observation",
+    "Options",
+    "Recorder",
+    "discard_observations",
+    "registered",
+    "status_label",
+]
+
+
+KEY_PREFIX = "prom_middleware."
+
+
+def discard_observations(request: Mapping[str, Any]) -> None:
+    """Forget every observation of `request` (an ASGI scope or a WSGI environ): it is a scrape."""
+    for key, value in list(request.items()):
+        if key.startswith(KEY_PREFIX) and isinstance(value, Observation):
+            value.discard()
+
+
+class Instrumentation:
+    """One door's part of the core: its options, and the recorder of its registry.
+
+    Raises ConfigurationError for options that cannot be, MetricConflictError for a registry that
+    cannot take our metrics.
+    """
+
+    def __init__(self, options: Mapping[str, Any], dialect: Dialect) -> None:
+        self.config = config = Configuration.from_options(options)
+        self.recorder: Recorder = recorder_for(config.registry, config.schema, config.max_series)
+        # Where a request keeps its observation, so that it is recorded once per registry.
+        self.key = f"{KEY_PREFIX}{id(self.recorder):x}"
+        self.resolve = dialect.route
+        self.excluded = excluder(config.exclude)
+        self.extra = ExtraLabels(config.labels, dialect) if config.labels else None
+
+    def start(self, request: Any, method: str) -> Observation:
+        """Begin to observe a request."""
+        return Observation(self, request, method)
+
+    def connect(self, request: Any) -> Connection:
+        """Begin to observe a websocket."""
+        return Connection(self, request)
+
+    def queued(self, header: str | None) -> None:
+        """Record the time that a proxy's header tells, if it tells one."""
+        try:
+            seconds = queue_seconds(header or "")
+            if seconds is not None:
+                recorder = self.recorder
+                recorder.observe(recorder.series.queue, (), seconds)
+        except Exception as error:
+            failures.report("queue", error)

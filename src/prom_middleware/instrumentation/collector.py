@@ -1,0 +1,129 @@
+"""From cells to metric families: what a registry collects from us."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric as MetricFamily,
+)
+from prometheus_client.utils import floatToGoString
+
+from prom_middleware import failures
+from prom_middleware.instrumentation.presets import OWN, PRESETS, Metric
+from prom_middleware.instrumentation.series import Histogram
+
+if TYPE_CHECKING:
+    from prom_middleware.instrumentation.recorder import Recorder
+    from prom_middleware.stores import Labels
+
+Blocks = dict[str, list[tuple["Labels", list[float]]]]
+
+ERRORS_HELP = "Failures inside prom_middleware; each cause is logged once, requests went on."
+OVERFLOW_HELP = "Updates that went into a metric's overflow series, being over max_series."
+WORKERS_HELP = "Processes that write to this store, by state."
+
+
+class RequestCollector:
+    """Show one recorder's series to a `prometheus_client` registry."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        presets = recorder.series.schema.presets
+        # Two presets may name a metric alike; a family may be exposed only once.
+        table = {metric.name: metric for preset in presets for metric in PRESETS[preset]}
+        self.metrics = (*table.values(), *OWN)
+
+    def describe(self) -> Iterable[MetricFamily]:
+        """Yield every family without samples, so that the registry knows the names we take."""
+        yield from (self._family(metric) for metric in self.metrics)
+        yield CounterMetricFamily("prom_middleware_errors_total", ERRORS_HELP, labels=["cause"])
+        yield CounterMetricFamily(
+            "prom_middleware_series_overflow_total", OVERFLOW_HELP, labels=["metric"]
+        )
+        yield GaugeMetricFamily("prom_middleware_workers", WORKERS_HELP, labels=["state"])
+
+    def collect(self) -> Iterable[MetricFamily]:
+        """Yield every family that has samples; if ours cannot be read, only the errors."""
+        try:
+            families = list(self._collect())
+        except Exception as error:
+            failures.report("collect", error)
+            families = []
+        return [*families, *_errors()]
+
+    def _collect(self) -> Iterator[MetricFamily]:
+        blocks = self.recorder.read(self._snapshot)
+        for metric in self.metrics:
+            family = self._family(metric)
+            for labels, block in blocks[metric.source]:
+                self._add(family, metric, labels, block)
+            if family.samples:
+                yield family
+        yield from self._overflow(blocks["overflows"])
+        yield from self._workers()
+
+    def _snapshot(self) -> Blocks:
+        sources = {metric.source for metric in self.metrics} | {"overflows"}
+        store, series = self.recorder.store, self.recorder.series
+        return {
+            source: list(store.read(getattr(series, source).family)) for source in sources
+        }
+
+    def _family(self, metric: Metric) -> MetricFamily:
+        labels = getattr(self.recorder.series, metric.source).family.label_names
+        return FAMILIES[metric.type](metric.name, metric.help, labels=labels)
+
+    def _add(
+        self, family: MetricFamily, metric: Metric, labels: Labels, block: list[float]
+    ) -> None:
+        series = getattr(self.recorder.series, metric.source)
+        if not isinstance(family, HistogramMetricFamily):
+            family.add_metric(labels, metric.cells(series, block))  # type: ignore[attr-defined]
+            return
+        buckets = _buckets(series, block)
+        if buckets[-1][1]:
+            family.add_metric(labels, buckets, block[series.sum])
+
+    def _overflow(self, blocks: list[tuple[Labels, list[float]]]) -> Iterator[MetricFamily]:
+        family = CounterMetricFamily(
+            "prom_middleware_series_overflow_total", OVERFLOW_HELP, labels=["metric"]
+        )
+        series = self.recorder.series
+        for (name,), (amount,) in blocks:
+            for metric in self.metrics:
+                if getattr(series, metric.source).family.name == name:
+                    family.add_metric([metric.name], amount)
+        if family.samples:
+            yield family
+
+    def _workers(self) -> Iterator[MetricFamily]:
+        family = GaugeMetricFamily("prom_middleware_workers", WORKERS_HELP, labels=["state"])
+        for state, number in self.recorder.store.workers().items():
+            family.add_metric([state], number)
+        yield family
+
+
+FAMILIES: dict[str, type[MetricFamily]] = {
+    "counter": CounterMetricFamily,
+    "gauge": GaugeMetricFamily,
+    "histogram": HistogramMetricFamily,
+}
+
+
+def _buckets(series: Histogram, block: list[float]) -> list[tuple[str, float]]:
+    bounds = [*map(floatToGoString, series.bounds), "+Inf"]
+    return list(zip(bounds, accumulate(block[: series.sum]), strict=True))
+
+
+def _errors() -> Iterator[MetricFamily]:
+    family = CounterMetricFamily("prom_middleware_errors_total", ERRORS_HELP, labels=["cause"])
+    for cause, number in sorted(failures.counts().items()):
+        family.add_metric([cause], number)
+    if family.samples:
+        yield family

@@ -1,0 +1,23 @@
+"""Paths that are not recorded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+
+def excluder(exclusions: Iterable[Any]) -> Callable[[str], bool] | None:
+    """Return a function that tells whether a path is excluded, or None when no path is.
+
+    A string must equal the path, a pattern must be found in it (`re.search`), a callable must
+    return something true for it.
+    """
+    exact = frozenset(item for item in exclusions if isinstance(item, str))
+    searches = [item.search for item in exclusions if isinstance(item, re.Pattern)]
+    tests = searches + [
+        item for item in exclusions if callable(item) and not isinstance(item, re.Pattern)
+    ]
+    if not exact and not tests:
+        return None
+    return lambda path: path in exact or any(test(path) for test in tests)

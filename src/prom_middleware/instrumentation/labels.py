@@ -1,0 +1,85 @@
+"""Extra labels: what a user's callable is told, and what becomes of its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from prom_middleware import failures
+
+if TYPE_CHECKING:
+    from prom_middleware.instrumentation.observation import Observation
+    from prom_middleware.stores import Labels
+
+# Longer values cost memory in every worker and at every scrape, and help nobody to read a graph.
+MAX_LENGTH = 128
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a label callable is told about a request that has ended.
+
+    `headers` maps lower-case names to values; `request` is the framework's own object: the ASGI
+    scope, the WSGI environ, the Django or Twisted request.
+    """
+
+    method: str
+    path: str
+    route: str
+    status: str
+    headers: Mapping[str, str]
+    request: Any
+
+
+class Dialect(Protocol):
+    """How a door reads the requests of its framework."""
+
+    def route(self, request: Any) -> str | None:
+        """Return the template that matched, or None."""
+        ...
+
+    def path(self, request: Any) -> str:
+        """Return the path below the server's own root path."""
+        ...
+
+    def headers(self, request: Any) -> Mapping[str, str]:
+        """Return the request's headers, names in lower case."""
+        ...
+
+
+class ExtraLabels:
+    """Make the values of the extra labels for a request that has ended."""
+
+    def __init__(self, labels: Mapping[str, Any], dialect: Dialect) -> None:
+        self._labels = tuple(labels.values())
+        self._dialect = dialect
+
+    def __call__(self, observation: Observation, labels: Labels) -> Labels:
+        """Return one string for each extra label; a callable that fails gives an empty one."""
+        try:
+            facts = self._facts(observation.request, labels)
+        except Exception as error:
+            failures.report("labels", error)
+            return ("",) * len(self._labels)
+        return tuple(
+            _value(label, facts) if callable(label) else label for label in self._labels
+        )
+
+    def _facts(self, request: Any, labels: Labels) -> Facts:
+        method, route, status = labels
+        path, headers = self._dialect.path(request), self._dialect.headers(request)
+        return Facts(method, path, route, status, headers, request)
+
+
+def _value(label: Callable[[Facts], object], facts: Facts) -> str:
+    try:
+        value = label(facts)
+        if value is None:
+            return ""
+        # A lone surrogate cannot be exposed in UTF-8, so it would break every scrape after it.
+        text = value if isinstance(value, str) else str(value)
+        return text[:MAX_LENGTH].encode("utf-8", "replace").decode("utf-8")
+    except Exception as error:
+        failures.report("label", error)
+        return ""

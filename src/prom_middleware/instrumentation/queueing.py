@@ -1,0 +1,28 @@
+"""How long a request waited between the proxy and us, as the proxy's header tells."""
+
+from __future__ import annotations
+
+import re
+from time import time
+
+# nginx writes "t=1700000000.123" (seconds), Heroku's router whole milliseconds, Apache's
+# mod_headers "t=" and whole microseconds.
+_STAMP = re.compile(r"(?:t=)?(\d{1,17}(?:\.\d{1,9})?)\s*", re.ASCII)
+_UNITS = (1.0, 1e3, 1e6)
+_LONGEST = 3600.0
+
+
+def queue_seconds(header: str) -> float | None:
+    """Return the seconds since the time in `header`, or None if it tells no time of the last hour.
+
+    A proxy's clock that is ahead of ours gives 0.
+    """
+    stamp = _STAMP.fullmatch(header)
+    if stamp is None:
+        return None
+    now = time()
+    for unit in _UNITS:
+        waited = now - float(stamp[1]) / unit
+        if abs(waited) < _LONGEST:
+            return max(waited, 0.0)
+    return None

@@ -1,0 +1,173 @@
+"""The hot path's other half: exact updates from any number of threads, without ever waiting.
+
+The rules of `observation.py` hold here as well. Whoever takes the one token from `_token` may
+write; `list.pop` and `list.append` are atomic, and cost a third of `Lock.acquire` and `release`.
+Whoever finds the token taken, by another thread or by the code that a signal interrupted, leaves
+the write in `_pending`; whoever gives the token back then looks there.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter, sleep
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from prom_middleware import failures
+
+if TYPE_CHECKING:
+    from prom_middleware.instrumentation.observation import Observation
+    from prom_middleware.instrumentation.series import Histogram, Series, SeriesSet
+    from prom_middleware.stores import Labels, Store
+
+View = TypeVar("View")
+
+
+class Recorder:
+    """Write the requests of one registry to one store."""
+
+    def __init__(self, store: Store, series: SeriesSet) -> None:
+        self._token = [self]
+        self._take = self._token.pop
+        self._give = self._token.append
+        self._pending: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self._live: dict[str, int] = {}
+        self._requests = series.requests
+        self.store = store
+        self.series = series
+
+    def begin(self, method: str) -> None:
+        """Count one more request in progress."""
+        try:
+            token = self._take()
+        except IndexError:
+            self.update(self._add_live, method, 1.0)
+            return
+        try:
+            self.store.cells[self._live[method]] += 1.0
+        except KeyError:
+            self._add_live(method, 1.0)
+        finally:
+            self._give(token)
+        if self._pending:
+            self._drain()
+
+    def finish(self, observation: Observation, labels: Labels, seconds: float) -> None:
+        """Record an answered request, and that it is no longer in progress."""
+        try:
+            token = self._take()
+        except IndexError:
+            self.update(self._finish, observation, labels, seconds)
+            return
+        try:
+            self._finish(observation, labels, seconds)
+        finally:
+            self._give(token)
+        if self._pending:
+            self._drain()
+
+    def forget(self, method: str) -> None:
+        """Count one less request in progress."""
+        self.update(self._add_live, method, -1.0)
+
+    def abort(self, labels: Labels, reason: str) -> None:
+        """Count a response that was not sent whole."""
+        self.add(self.series.aborted, (*labels[:2], reason, *labels[3:]))
+
+    def raised(self, labels: Labels, error: BaseException) -> None:
+        """Count an exception by its class's name."""
+        self.add(self.series.exceptions, (*labels[:2], type(error).__name__, *labels[3:]))
+
+    def add(self, series: Series, labels: Labels, amount: float = 1.0) -> None:
+        """Add to a series that is one number."""
+        self.update(self._add, series, labels, amount)
+
+    def observe(self, series: Histogram, labels: Labels, value: float) -> None:
+        """Add one value to a histogram."""
+        self.update(self._observe, series, labels, value)
+
+    def update(self, write: Callable[..., object], *arguments: Any) -> None:
+        """Call `write(*arguments)`: now, or as soon as whoever writes is done."""
+        self._pending.append((write, arguments))
+        self._drain()
+
+    def read(self, view: Callable[[], View], timeout: float = 1.0) -> View:
+        """Return what `view` sees between two updates.
+
+        A reader may wait, up to `timeout` seconds; then it reads all the same, since a scrape that
+        is off by one request is better than none.
+        """
+        token = self._wait(perf_counter() + timeout)
+        try:
+            if token:
+                self._carry_out()
+            return view()
+        finally:
+            self._token.extend(token)
+            self._drain()
+
+    def _wait(self, deadline: float) -> list[Recorder]:
+        while True:
+            try:
+                return [self._take()]
+            except IndexError:
+                if perf_counter() > deadline:
+                    return []
+                sleep(0.0001)
+
+    def _drain(self) -> None:
+        while self._pending:
+            try:
+                token = self._take()
+            except IndexError:
+                return  # who has the token will look here after giving it back
+            try:
+                self._carry_out()
+            finally:
+                self._give(token)
+
+    def _carry_out(self) -> None:
+        pending = self._pending
+        while pending:
+            write, arguments = pending.popleft()
+            try:
+                write(*arguments)
+            except Exception as error:
+                failures.report("record", error)
+
+    # What follows is called by whoever has the token.
+
+    def _finish(self, observation: Observation, labels: Labels, seconds: float) -> None:
+        series = self._requests
+        offset = series.offsets.get(labels)
+        if offset is None:
+            offset = series.offset(labels)
+        cells = self.store.cells
+        cells[self._live[observation.method]] -= 1.0
+        if observation.event_stream:
+            cells[offset + series.streams] += 1.0
+            self._observe(self.series.streams, (labels[1], *labels[3:]), seconds)
+        else:
+            cells[offset + bisect_left(series.bounds, seconds)] += 1.0
+            cells[offset + series.sum] += seconds
+        if observation.sent:
+            cells[offset + series.sent] += observation.sent
+        if observation.received:
+            cells[offset + series.received] += observation.received
+
+    def _add_live(self, method: str, amount: float) -> None:
+        offset = self._live.get(method)
+        if offset is None:
+            offset = self._live[method] = self.series.in_progress.offset((method,))
+        self.store.cells[offset] += amount
+
+    def _add(self, series: Series, labels: Labels, amount: float) -> None:
+        offset = series.offset(labels)
+        self.store.cells[offset] += amount
+
+    def _observe(self, series: Histogram, labels: Labels, value: float) -> None:
+        offset = series.offset(labels)
+        cells = self.store.cells
+        cells[offset + bisect_left(series.bounds, value)] += 1.0
+        cells[offset + series.sum] += value

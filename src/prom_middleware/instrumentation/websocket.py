@@ -1,0 +1,107 @@
+"""A websocket connection, from its handshake to its end."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from prom_middleware import failures
+from prom_middleware.instrumentation.observation import UNMATCHED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from prom_middleware.instrumentation import Instrumentation
+
+NO_CODE = "none"
+INTERNAL_ERROR = 1011  # RFC 6455 section 7.4.1 and the IANA registry
+
+
+class Connection:
+    """One websocket. `refused` and `accepted` tell of the handshake, `closed` of the close."""
+
+    __slots__ = (
+        "_code",
+        "_instrumentation",
+        "_opened",
+        "_route",
+        "_status",
+        "done",
+        "request",
+        "resolve",
+        "route",
+    )
+
+    def __init__(self, instrumentation: Instrumentation, request: Any) -> None:
+        self._instrumentation = instrumentation
+        self.request = request
+        self.resolve: Callable[[Any], str | None] | None = None
+        self.route: str | None = None
+        self.done = False
+        self._route: str | None = None
+        self._status: int | None = None
+        self._code: int | None = None
+        self._opened: float | None = None
+
+    def accepted(self) -> None:
+        """Record that the connection is open."""
+        if self._status is not None:
+            return
+        self._status = 101
+        self._opened = perf_counter()
+        recorder = self._instrumentation.recorder
+        recorder.add(recorder.series.websockets_open, ())
+
+    def refused(self, status: int) -> None:
+        """Record the status of a handshake that was not accepted; the first one counts."""
+        if self._status is None:
+            self._status = status
+
+    def closed(self, code: int) -> None:
+        """Record the close of an open connection; the first code counts."""
+        if self._opened is None:
+            self.refused(403)
+        elif self._code is None:
+            self._code = code
+            self.finish()
+
+    def message(self, direction: str) -> None:
+        """Count one message, `received` or `sent`."""
+        recorder = self._instrumentation.recorder
+        labels = (self._resolved(), direction)
+        recorder.add(recorder.series.websocket_messages, labels)
+
+    def failed(self) -> None:
+        """Record that the application raised."""
+        if self._opened is not None and self._code is None:
+            self._code = INTERNAL_ERROR
+        self.finish()
+
+    def finish(self) -> None:
+        """Record the connection as ended now; only the first call counts."""
+        if self.done:
+            return
+        self.done = True
+        recorder, series = self._instrumentation.recorder, self._instrumentation.recorder.series
+        route = self._resolved()
+        code = NO_CODE if self._code is None else str(self._code)
+        labels = (route, str(self._status or 500), code)
+        recorder.add(series.websockets, labels)
+        if self._opened is None:
+            return
+        seconds = perf_counter() - self._opened
+        recorder.add(series.websockets_open, (), -1.0)
+        recorder.observe(series.websocket_durations, (route,), seconds)
+
+    def resolver(self) -> Callable[[Any], str | None]:
+        """Return what finds the route: an inner door's function, or the outermost door's."""
+        return self.resolve or self._instrumentation.resolve
+
+    def _resolved(self) -> str:
+        if self._route is None:
+            try:
+                self._route = self.route or self.resolver()(self.request) or UNMATCHED
+            except Exception as error:
+                failures.report("route", error)
+                self._route = UNMATCHED
+        return self._route

@@ -1,0 +1,54 @@
+"""The request's body, counted as the application reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import InputStream, WSGIEnvironment
+
+    from prom_middleware.instrumentation import Observation
+
+
+def observe_input(environ: WSGIEnvironment, observation: Observation) -> None:
+    """Put a counting stream in the place of `wsgi.input`."""
+    environ["wsgi.input"] = CountedInput(environ["wsgi.input"], observation)
+
+
+# Beyond PEP 3333, what streams of real servers have and applications use where it is there.
+ALSO_READ = frozenset({"read1", "readall", "readinto", "readinto1"})
+
+
+class CountedInput:
+    """A stream that counts what is read; whatever else it is asked, the real one answers."""
+
+    def __init__(self, stream: InputStream, observation: Observation) -> None:
+        self._stream = stream
+        self._observation = observation
+
+    def read(self, *size: int) -> bytes:
+        return self._counted(self._stream.read(*size))  # type: ignore[no-any-return]
+
+    def readline(self, *size: int) -> bytes:
+        return self._counted(self._stream.readline(*size))  # type: ignore[no-any-return]
+
+    def readlines(self, *hint: int) -> list[bytes]:
+        return [self._counted(line) for line in self._stream.readlines(*hint)]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return map(self._counted, iter(self._stream))
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._stream, name)
+        if name not in ALSO_READ:
+            return attribute
+        return lambda *arguments: self._counted(attribute(*arguments))
+
+    def _counted(self, data: Any) -> Any:
+        # What is neither bytes nor a number of them is the application's affair, not ours.
+        if isinstance(data, bytes):
+            self._observation.received += len(data)
+        elif isinstance(data, int):
+            self._observation.received += data
+        return data

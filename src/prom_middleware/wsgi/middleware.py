@@ -1,0 +1,117 @@
+"""The middleware itself: what is a scrape, what is observed, what passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from prom_middleware import failures
+from prom_middleware.errors import NotAnApplicationError
+from prom_middleware.exposition.wsgi import headers, make_wsgi_app
+from prom_middleware.instrumentation import Instrumentation, Observation, nesting
+from prom_middleware.wsgi.input import observe_input
+from prom_middleware.wsgi.response import Response
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from typing_extensions import Unpack
+
+    from prom_middleware.instrumentation import Options
+
+QUEUE_KEYS = ("HTTP_X_REQUEST_START", "HTTP_X_QUEUE_START")
+
+
+class PrometheusMiddleware:
+    """Record the requests of a WSGI application, and answer /metrics.
+
+    Raises a ConfigurationError for wrong options, NotAnApplicationError for what is not callable.
+    """
+
+    def __init__(self, app: WSGIApplication, **options: Unpack[Options]) -> None:
+        if not callable(app):
+            raise NotAnApplicationError(f"app={app!r} is not callable: give a WSGI application")
+        self.app = app
+        self.core = core = Instrumentation(options, Dialect())
+        path = core.config.metrics_path
+        self._metrics_paths = () if path is None else (path, f"{path}/")
+        self._metrics = make_wsgi_app(core.config.registry, access=core.config.access)
+        nesting.expect_inner_doors()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        app, response = self.app, None
+        try:
+            if environ.get("PATH_INFO") in self._metrics_paths:
+                app = self._metrics
+            else:
+                response = self._start(environ, start_response)
+        except Exception as error:
+            failures.report("start", error)
+        if response is None:
+            return app(environ, start_response)
+        try:
+            body = app(environ, response.start_response)
+        except BaseException as error:
+            response.failed(error)
+            raise
+        return response.pass_on(body, environ)
+
+    def _start(self, environ: WSGIEnvironment, start_response: StartResponse) -> Response | None:
+        core = self.core
+        if self._is_inner(environ):
+            return None
+        if core.excluded is not None and core.excluded(path_of(environ)):
+            return None
+        for key in QUEUE_KEYS:
+            if key in environ:
+                core.queued(environ[key])
+                break
+        observation = Observation(core, environ, environ["REQUEST_METHOD"])
+        remember(environ, core.key, observation)
+        if environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ:
+            observe_input(environ, observation)
+        return Response(observation, start_response)
+
+    def _is_inner(self, environ: WSGIEnvironment) -> bool:
+        key = self.core.key
+        observation = environ.get(key)
+        if observation is None:
+            observation = nesting.outer(key, environ["REQUEST_METHOD"], path_of(environ))
+            if observation is not None:
+                remember(environ, key, observation, nesting.place(observation))
+        return observation is not None and not observation.done
+
+
+class Dialect:
+    """How the core reads a WSGI environ: a server has no routes, frameworks bring them."""
+
+    def route(self, environ: Mapping[str, Any]) -> str | None:
+        return None
+
+    def path(self, environ: Mapping[str, Any]) -> str:
+        return path_of(environ)
+
+    def headers(self, environ: Mapping[str, Any]) -> Mapping[str, str]:
+        return headers(environ)
+
+
+def path_of(environ: Mapping[str, Any]) -> str:
+    """Return the path below the application's root, decoded as PEP 3333 has it."""
+    path: str = environ.get("PATH_INFO", "")
+    return path if path.isascii() else path.encode("latin-1").decode("utf-8", "replace")
+
+
+def remember(
+    environ: WSGIEnvironment, key: str, observation: Observation, prefix: str = ""
+) -> None:
+    """Leave `observation` for doors further in; `prefix` is the template of where we stand."""
+    environ[key] = observation
+    environ[f"{key}.root"] = environ.get("SCRIPT_NAME", ""), prefix
+
+
+def refine(environ: Mapping[str, Any], key: str, template: str) -> None:
+    """Name the request of `environ` by an inner door's `template`, mounts in between included."""
+    observation = environ.get(key)
+    if observation is not None and not observation.done:
+        root, prefix = environ.get(f"{key}.root", ("", ""))
+        mounts: str = environ.get("SCRIPT_NAME", "").removeprefix(root).rstrip("/")
+        observation.route = prefix + mounts + template
