@@ -87,6 +87,6 @@ def _template() -> str | None:
     error = request.routing_exception
     if not isinstance(error, MethodNotAllowed) or not error.valid_methods:
         return None
-    adapter = request_ctx.url_adapter
+    adapter: Any = request_ctx.url_adapter
     rule, _ = adapter.match(method=next(iter(error.valid_methods)), return_rule=True)
     return str(rule.rule)

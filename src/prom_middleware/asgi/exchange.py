@@ -1,7 +1,7 @@
 """HTTP over ASGI: what the messages of one request say of it.
 
-Part of the hot path: the rules of `instrumentation/observation.py` hold here, but for the response's
-headers, which are looked through once for its type.
+Part of the hot path: the rules of `instrumentation/observation.py` hold here, but for the headers
+of the response, which are looked through once for its type.
 """
 
 from __future__ import annotations

@@ -40,7 +40,8 @@ class PrometheusMiddleware:
         self._metrics = make_asgi_app(core.config.registry, access=core.config.access)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app, exchange = self.app, None
+        """Serve one connection."""
+        app, exchange = self.app, None  # what goes wrong below must leave these as they are
         try:
             if scope["type"] == "http":
                 if scope["path"].endswith(self._metrics_paths) and self._is_scrape(scope):
@@ -80,7 +81,8 @@ class PrometheusMiddleware:
                 break
         scope[core.key] = exchange = Exchange(core, scope, receive, send)
         if nesting.inner_doors:
-            nesting.announce(exchange)
+            found = nesting.Announced(exchange, core.key, scope["method"], scope["path"])
+            nesting.announce(found)
         return exchange
 
     def _connect(self, scope: Scope) -> ASGIApp:

@@ -55,6 +55,7 @@ class PrometheusMiddleware:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> Any:
+        """Answer one request: a response, or a coroutine of one where the handler is async."""
         scrape, observation = self._enter(request)
         if self._async:
             return self._answer_async(request, scrape, observation)
@@ -144,9 +145,9 @@ class PrometheusMiddleware:
 
 
 def _observe_body(request: HttpRequest, observation: Observation) -> None:
-    stream: Any = request._stream  # type: ignore[attr-defined]
+    stream: Any = request._stream
     if hasattr(request, "environ"):
-        request._stream = CountedInput(stream, observation)  # type: ignore[attr-defined]
+        request._stream = CountedInput(stream, observation)  # type: ignore[assignment]
         return
     # An ASGI handler has received the whole body by now, into a file.
     observation.received = stream.seek(0, 2) or stream.tell()

@@ -23,13 +23,16 @@ class Dialect:
     """How the core reads a Django request."""
 
     def route(self, request: HttpRequest) -> str | None:
+        """Return the template that the URL resolver chose, or would have chosen."""
         match = request.resolver_match or _unresolved(request)
         return None if match is None else template(match.route)
 
     def path(self, request: HttpRequest) -> str:
+        """Return the path below the script name."""
         return request.path_info
 
     def headers(self, request: HttpRequest) -> Mapping[str, str]:
+        """Return the headers, names in lower case."""
         return {name.lower(): value for name, value in request.headers.items()}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hmac import compare_digest
@@ -52,6 +53,7 @@ class basic_auth:  # noqa: N801 - reads as the function that it is to its users
         self._credentials = [f"{name}:{secret}".encode() for name, secret in users.items()]
 
     def __call__(self, request: ScrapeRequest) -> bool:
+        """Tell whether `request` may have the metrics."""
         given = _credentials(request, "basic")
         try:
             decoded = base64.b64decode(given, validate=True)
@@ -70,13 +72,14 @@ class bearer_token:  # noqa: N801
 
     def __init__(self, *tokens: str) -> None:
         for token in tokens:
-            if not isinstance(token, str) or not token or not _visible(token):
+            if not _visible(token):
                 raise OptionError("bearer_token: give tokens of visible ASCII characters")
         if not tokens:
             raise OptionError("bearer_token: give at least one token")
         self._tokens = [token.encode() for token in tokens]
 
     def __call__(self, request: ScrapeRequest) -> bool:
+        """Tell whether `request` may have the metrics."""
         return _any_equal(_credentials(request, "bearer"), self._tokens)
 
 
@@ -93,6 +96,7 @@ class allow_networks:  # noqa: N801
         self._networks = [_network(network) for network in networks]
 
     def __call__(self, request: ScrapeRequest) -> bool:
+        """Tell whether `request` may have the metrics."""
         try:
             address = ip_address((request.client or "").partition("%")[0])
         except ValueError:
@@ -109,8 +113,8 @@ def _network(network: str) -> IPv4Network | IPv6Network:
         raise OptionError(f"allow_networks: {network!r} is not a network: {error}") from error
 
 
-def _visible(token: str) -> bool:
-    return token.isascii() and token.isprintable() and " " not in token
+def _visible(token: object) -> bool:
+    return isinstance(token, str) and re.fullmatch(r"[!-~]+", token) is not None
 
 
 def _credentials(request: ScrapeRequest, scheme: str) -> bytes:

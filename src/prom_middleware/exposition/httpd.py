@@ -24,7 +24,7 @@ class _Server(ThreadingMixIn, WSGIServer):
 
     def server_bind(self) -> None:
         # WSGIServer asks DNS for the host's name, which can take seconds.
-        self.socket.bind(self.server_address)  # type: ignore[arg-type]
+        self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
         self.setup_environ()
@@ -33,7 +33,7 @@ class _Server(ThreadingMixIn, WSGIServer):
 class _Handler(WSGIRequestHandler):
     timeout = 30  # seconds for a peer to send its request: a slow one must not keep a thread
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *args: Any) -> None:
         """Say nothing: a line per scrape helps nobody."""
 
     def address_string(self) -> str:

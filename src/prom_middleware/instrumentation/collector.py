@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
+)
+from prometheus_client.core import (
     Metric as MetricFamily,
 )
 from prometheus_client.utils import floatToGoString
@@ -71,13 +73,12 @@ class RequestCollector:
     def _snapshot(self) -> Blocks:
         sources = {metric.source for metric in self.metrics} | {"overflows"}
         store, series = self.recorder.store, self.recorder.series
-        return {
-            source: list(store.read(getattr(series, source).family)) for source in sources
-        }
+        return {source: list(store.read(getattr(series, source).family)) for source in sources}
 
     def _family(self, metric: Metric) -> MetricFamily:
         labels = getattr(self.recorder.series, metric.source).family.label_names
-        return FAMILIES[metric.type](metric.name, metric.help, labels=labels)
+        family: MetricFamily = FAMILIES[metric.type](metric.name, metric.help, labels=labels)
+        return family
 
     def _add(
         self, family: MetricFamily, metric: Metric, labels: Labels, block: list[float]
@@ -109,7 +110,7 @@ class RequestCollector:
         yield family
 
 
-FAMILIES: dict[str, type[MetricFamily]] = {
+FAMILIES: dict[str, Any] = {
     "counter": CounterMetricFamily,
     "gauge": GaugeMetricFamily,
     "histogram": HistogramMetricFamily,

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -24,8 +25,8 @@ from prom_middleware.instrumentation.series import DEFAULT_BUCKETS, Schema
 if TYPE_CHECKING:
     from prom_middleware.instrumentation.labels import Facts
 
-LabelValue = str | Callable[["Facts"], object] if TYPE_CHECKING else object
-Exclusion = str | re.Pattern[str] | Callable[[str], object] if TYPE_CHECKING else object
+    LabelValue = str | Callable[[Facts], object]
+    Exclusion = str | re.Pattern[str] | Callable[[str], object]
 
 # The data model's label names; https://prometheus.io/docs/concepts/data_model/
 LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
@@ -133,7 +134,7 @@ def _buckets(value: object) -> tuple[float, ...]:
         raise BucketsError(f"buckets={value!r}: give at least one upper bound besides +Inf")
     if not all(math.isfinite(bound) for bound in bounds):
         raise BucketsError(f"buckets={value!r}: only the last bound may be infinite, none NaN")
-    if any(low >= high for low, high in zip(bounds, bounds[1:], strict=False)):
+    if any(low >= high for low, high in pairwise(bounds)):
         raise BucketsError(f"buckets={value!r}: give the bounds in increasing order, each once")
     return tuple(bounds)
 
@@ -158,9 +159,13 @@ def _labels(value: object) -> Mapping[str, LabelValue]:
         raise OptionError(f"labels={value!r}: give a dictionary of names and values")
     for name, label in value.items():
         _label_name(name)
-        if not (isinstance(label, str) or callable(label)):
-            raise OptionError(f"labels: {name}={label!r}: give a string or a callable")
+        if not (callable(label) or _exposable(label)):
+            raise OptionError(f"labels: {name}={label!r}: give a string of UTF-8, or a callable")
     return dict(value)
+
+
+def _exposable(label: object) -> bool:
+    return isinstance(label, str) and label == label.encode("utf-8", "replace").decode("utf-8")
 
 
 def _label_name(name: object) -> None:

@@ -62,9 +62,7 @@ class ExtraLabels:
         except Exception as error:
             failures.report("labels", error)
             return ("",) * len(self._labels)
-        return tuple(
-            _value(label, facts) if callable(label) else label for label in self._labels
-        )
+        return tuple(_value(label, facts) if callable(label) else label for label in self._labels)
 
     def _facts(self, request: Any, labels: Labels) -> Facts:
         method, route, status = labels

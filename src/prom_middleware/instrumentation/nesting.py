@@ -1,16 +1,30 @@
-"""How a WSGI door recognises that it runs inside an ASGI door, through an adapter.
+"""How a WSGI door recognises that it runs inside another door, through an adapter.
 
-An ASGI scope is not handed on to a WSGI application, but adapters run it with the context of the
-task that called them. Doors that find the request itself at hand do not come here.
+Adapters do not hand the outer request on to a WSGI application, but they run it with the context of
+what called them. Doors that find the outer request itself at hand do not come here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import ContextVar
+from typing import NamedTuple
 
 from prom_middleware.instrumentation.observation import Observation
 
-_current: ContextVar[Observation | None] = ContextVar("prom_middleware", default=None)
+
+class Announced(NamedTuple):
+    """An outer door's request: its observation, and what tells it from others."""
+
+    observation: Observation
+    key: str
+    method: str
+    path: str
+
+
+_current: ContextVar[Announced | None] = ContextVar("prom_middleware", default=None)
+# Where to look; Twisted has contexts of its own, and its door adds them here.
+sources: list[Callable[[], Announced | None]] = [_current.get]
 inner_doors = False
 
 
@@ -20,23 +34,24 @@ def expect_inner_doors() -> None:
     inner_doors = True
 
 
-def announce(observation: Observation) -> None:
-    """Make `observation` known to what this task calls; worth it where `inner_doors` is set."""
-    _current.set(observation)
+def announce(announced: Announced) -> None:
+    """Make a request known to what this task calls; worth it where `inner_doors` is set."""
+    _current.set(announced)
 
 
 def outer(key: str, method: str, path: str) -> Observation | None:
     """Return the open observation that `method` and `path` belong to, if one was announced.
 
     An application may call another one while it serves a request, so the context alone says
-    nothing: method and end of the path must be the same.
+    nothing: the method and the end of the path must be the same.
     """
-    observation = _current.get()
-    if observation is None or observation.done:
-        return None
-    scope = observation.request
-    same = scope.get(key) is observation and scope["method"] == method
-    return observation if same and scope["path"].endswith(path) else None
+    for source in sources:
+        found = source()
+        if found is None or found.observation.done or found.key != key:
+            continue
+        if found.method == method and found.path.endswith(path):
+            return found.observation
+    return None
 
 
 def place(observation: Observation) -> str:

@@ -41,7 +41,7 @@ def registered(registry: object) -> Recorder | None:
     if not isinstance(registry, CollectorRegistry):
         return None
     collector = _collectors.get(registry)
-    return collector and collector.recorder
+    return None if collector is None else collector.recorder
 
 
 def _register(registry: CollectorRegistry, schema: Schema, max_series: int) -> Recorder:

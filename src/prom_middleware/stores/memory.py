@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prom_middleware.stores.base import Family, Labels
+from prom_middleware.stores.base import Cells, Family, Labels
 
 
 class MemoryStore:
     """Keep all blocks in one list."""
 
     def __init__(self) -> None:
-        self.cells: list[float] = []
+        self._cells: list[float] = []
+        self.cells: Cells = self._cells
         self._offsets: dict[Family, dict[Labels, int]] = {}
 
     def offsets(self, family: Family) -> dict[Labels, int]:
@@ -28,15 +29,15 @@ class MemoryStore:
         offset = offsets.get(labels)
         if offset is not None:
             return offset
-        offset = len(self.cells)
-        self.cells.extend([0.0] * family.width)
+        offset = len(self._cells)
+        self._cells.extend([0.0] * family.width)
         offsets[labels] = offset  # last: a reader must never see a block without its cells
         return offset
 
     def read(self, family: Family) -> Iterator[tuple[Labels, list[float]]]:
         """Yield each block of `family`."""
         for labels, offset in list(self.offsets(family).items()):
-            yield labels, self.cells[offset : offset + family.width]
+            yield labels, self._cells[offset : offset + family.width]
 
     def workers(self) -> dict[str, int]:
         """Return one live process: this one."""

@@ -28,12 +28,15 @@ class CountedInput:
         self._observation = observation
 
     def read(self, *size: int) -> bytes:
+        """Read as the stream does."""
         return self._counted(self._stream.read(*size))  # type: ignore[no-any-return]
 
     def readline(self, *size: int) -> bytes:
+        """Read a line as the stream does."""
         return self._counted(self._stream.readline(*size))  # type: ignore[no-any-return]
 
     def readlines(self, *hint: int) -> list[bytes]:
+        """Read lines as the stream does."""
         return [self._counted(line) for line in self._stream.readlines(*hint)]
 
     def __iter__(self) -> Iterator[bytes]:

@@ -38,6 +38,7 @@ class PrometheusMiddleware:
         nesting.expect_inner_doors()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
         app, response = self.app, None
         try:
             if environ.get("PATH_INFO") in self._metrics_paths:
@@ -85,12 +86,15 @@ class Dialect:
     """How the core reads a WSGI environ: a server has no routes, frameworks bring them."""
 
     def route(self, environ: Mapping[str, Any]) -> str | None:
+        """Return None: doors further in set the route themselves."""
         return None
 
     def path(self, environ: Mapping[str, Any]) -> str:
+        """Return the path below the script name."""
         return path_of(environ)
 
     def headers(self, environ: Mapping[str, Any]) -> Mapping[str, str]:
+        """Return the headers, names in lower case."""
         return headers(environ)
 
 

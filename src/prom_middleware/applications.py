@@ -1,0 +1,127 @@
+"""`instrument`: find out what kind of application something is, and which door it needs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from prom_middleware.errors import NotAnApplicationError
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from prom_middleware.instrumentation import Options
+
+App = TypeVar("App")
+
+
+def instrument(app: Any, **options: Unpack[Options]) -> Any:
+    """Return `app` instrumented: what is to be served in its place.
+
+    Takes a Starlette, FastAPI or Flask application, a Django handler, a Twisted resource or Site,
+    or any ASGI or WSGI callable. Frameworks' own applications come back as themselves. Raises
+    NotAnApplicationError for anything else, a ConfigurationError for wrong options.
+    """
+    for base, door in DOORS.items():
+        if base in _bases(app):
+            return door(app, **options)
+    if _provides_resource(app):
+        return _twisted(app, **options)
+    if not callable(app) or inspect.isclass(app):
+        raise NotAnApplicationError(
+            f"{app!r} is not an application: give an ASGI or WSGI callable, a Flask, Starlette or "
+            "FastAPI application, a Django handler, or a Twisted resource or Site"
+        )
+    return _asgi(app, **options) if _is_asgi(app) else _wsgi(app, **options)
+
+
+def _bases(app: object) -> set[str]:
+    return {f"{base.__module__}.{base.__qualname__}" for base in type(app).__mro__}
+
+
+def _asgi(app: Any, **options: Any) -> Any:
+    from prom_middleware.asgi import PrometheusMiddleware
+
+    return PrometheusMiddleware(app, **options)
+
+
+def _wsgi(app: Any, **options: Any) -> Any:
+    from prom_middleware.wsgi import PrometheusMiddleware
+
+    return PrometheusMiddleware(app, **options)
+
+
+def _starlette(app: Any, **options: Any) -> Any:
+    """Put the door around the application's whole stack, its error pages included."""
+    door = _asgi(app, **options)
+    if app.middleware_stack is not None:
+        door.app, app.middleware_stack = app.middleware_stack, door
+        return app
+    build: Callable[[], Any] = app.build_middleware_stack
+
+    def build_with_door() -> Any:
+        door.app = build()
+        return door
+
+    app.build_middleware_stack = build_with_door
+    return app
+
+
+def _flask(app: Any, **options: Any) -> Any:
+    from prom_middleware.flask import Prometheus
+
+    Prometheus(app, **options)
+    return app
+
+
+def _django(door: Callable[..., Any], handler: Any, **options: Any) -> Any:
+    from prom_middleware.django.middleware import PrometheusMiddleware
+
+    # The inner one names the route for the outer one, which sees the request from its first byte.
+    handler._middleware_chain = PrometheusMiddleware(handler._middleware_chain, **options)
+    return door(handler, **options)
+
+
+def _twisted(app: Any, **options: Any) -> Any:
+    from prom_middleware.twisted import instrument_site
+
+    return instrument_site(app, **options)
+
+
+DOORS: dict[str, Callable[..., Any]] = {
+    "starlette.applications.Starlette": _starlette,
+    "flask.app.Flask": _flask,
+    "django.core.handlers.asgi.ASGIHandler": partial(_django, _asgi),
+    "django.core.handlers.wsgi.WSGIHandler": partial(_django, _wsgi),
+    "twisted.web.server.Site": _twisted,
+}
+
+
+def _provides_resource(app: object) -> bool:
+    # zope.interface's mark on what implements IResource; asking it would import Twisted.
+    provided = getattr(app, "__provides__", None)
+    return "IResource" in {interface.__name__ for interface in provided or ()} or bool(
+        {"twisted.web.resource.Resource"} & _bases(app)
+    )
+
+
+def _is_asgi(app: Callable[..., Any]) -> bool:
+    while isinstance(app, partial):
+        app = app.func
+    call = app if inspect.isroutine(app) else type(app).__call__
+    if inspect.iscoroutinefunction(inspect.unwrap(call)):
+        return True
+    if inspect.isgeneratorfunction(call):
+        return False
+    return _required_arguments(app) == 3
+
+
+def _required_arguments(app: Callable[..., Any]) -> int:
+    try:
+        parameters = inspect.signature(app).parameters.values()
+    except (TypeError, ValueError):  # a callable of C tells nothing: WSGI is the older contract
+        return 2
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.kind in kinds and p.default is p.empty for p in parameters)

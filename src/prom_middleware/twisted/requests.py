@@ -1,0 +1,123 @@
+"""Requests that tell an observation of themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from twisted.python import context
+from twisted.python.failure import Failure
+
+from prom_middleware import failures
+from prom_middleware.instrumentation import (
+    COMPLETE,
+    DISCONNECT,
+    Instrumentation,
+    Observation,
+    nesting,
+    status_label,
+)
+from prom_middleware.twisted.resources import OBSERVATIONS, MetricsResource
+
+QUEUE_HEADERS = ("x-request-start", "x-queue-start")
+# WSGI applications run in a pool of threads, with the context (of Twisted's kind) of the request.
+_CONTEXT = "prom_middleware"
+_KEYS = "_prom_middleware_keys"
+nesting.sources.append(lambda: context.get(_CONTEXT))
+
+
+@lru_cache(maxsize=64)
+def observed_request(request_class: Any, core: Instrumentation) -> Any:
+    """Return a class derived from `request_class` whose requests are recorded."""
+    keys: tuple[str, ...] = getattr(request_class, _KEYS, ())
+    if core.key in keys:
+        return request_class
+    metrics = MetricsResource(core.config.registry, access=core.config.access)
+    path = core.config.metrics_path
+    metrics_paths = () if path is None else (path.encode(), path.encode() + b"/")
+
+    class ObservedRequest(request_class):  # type: ignore[misc]
+        def process(self) -> None:
+            if self.path in metrics_paths:
+                self.site = self.channel.site
+                self.render(metrics)
+                return
+            observation = _guarded(_start, self, core)
+            if observation is None or not nesting.inner_doors:
+                super().process()
+                return
+            method, path = self.method.decode("latin-1"), self.path.decode("utf-8", "replace")
+            announced = nesting.Announced(observation, core.key, method, path)
+            context.call({_CONTEXT: announced}, super().process)
+
+        def write(self, data: bytes) -> None:
+            started = self.startedWriting
+            super().write(data)
+            if self.startedWriting and not started:
+                _guarded(_begun, self, core)
+
+        def finish(self) -> None:
+            super().finish()
+            _guarded(_end, self, core, COMPLETE)
+
+        def connectionLost(self, reason: Failure) -> None:  # noqa: N802
+            super().connectionLost(reason)
+            _guarded(_end, self, core, DISCONNECT)
+
+        def processingFailed(self, reason: Failure) -> Any:  # noqa: N802
+            _guarded(_raised, self, core, reason)
+            return super().processingFailed(reason)
+
+    setattr(ObservedRequest, _KEYS, (*keys, core.key))
+    return ObservedRequest
+
+
+def _guarded(note: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return note(*arguments)
+    except Exception as error:
+        failures.report(note.__name__.strip("_"), error)
+        return None
+
+
+def _start(request: Any, core: Instrumentation) -> Observation | None:
+    if core.excluded is not None and core.excluded(request.path.decode("utf-8", "replace")):
+        return None
+    for name in QUEUE_HEADERS:
+        values = request.requestHeaders.getRawHeaders(name)
+        if values:
+            core.queued(values[0])
+            break
+    observation = Observation(core, request, request.method.decode("latin-1"))
+    vars(request).setdefault(OBSERVATIONS, {})[core.key] = observation
+    # The body is all there, in a file that stands at its beginning.
+    observation.received = request.content.seek(0, 2) or request.content.tell()
+    request.content.seek(0)
+    return observation
+
+
+def _observation(request: Any, core: Instrumentation) -> Observation | None:
+    found: Observation | None = vars(request).get(OBSERVATIONS, {}).get(core.key)
+    return found
+
+
+def _begun(request: Any, core: Instrumentation) -> None:
+    observation = _observation(request, core)
+    if observation is not None:
+        observation.status = status_label(request.code)
+        kind = request.responseHeaders.getRawHeaders("content-type", [""])[0]
+        observation.event_stream = kind.startswith("text/event-stream")
+
+
+def _end(request: Any, core: Instrumentation, outcome: str) -> None:
+    observation = _observation(request, core)
+    if observation is not None:
+        observation.sent = request.sentLength
+        observation.finish(outcome)
+
+
+def _raised(request: Any, core: Instrumentation, reason: Failure) -> None:
+    observation = _observation(request, core)
+    if observation is not None and reason.value is not None:
+        observation.raised(reason.value)

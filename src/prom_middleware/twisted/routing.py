@@ -1,0 +1,94 @@
+"""Route templates for trees of resources, which have none.
+
+Segments that stand in a resource's `children` are the template; the first that a resource makes up
+itself (`getChild`), with all below it, is `{path}`. Klein has rules, and they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from twisted.web.resource import Resource
+
+DYNAMIC = "/{path}"
+# What Klein adds to the rule of a branch: the rest of the path.
+KLEIN_REST = "<path:__rest__>"
+
+
+class Dialect:
+    """How the core reads a Twisted request."""
+
+    def route(self, request: Any) -> str | None:
+        """Return the template of the resource that was found."""
+        if request.path == b"*":
+            return "*"
+        segments = [unquote_to_bytes(segment) for segment in request.path[1:].split(b"/")]
+        return _template(request.site.resource, segments, request)
+
+    def path(self, request: Any) -> str:
+        """Return the path."""
+        path: bytes = request.path
+        return path.decode("utf-8", "replace")
+
+    def headers(self, request: Any) -> Mapping[str, str]:
+        """Return the headers, names in lower case, the first of each name."""
+        return {
+            name.decode("latin-1").lower(): values[0].decode("latin-1")
+            for name, values in request.requestHeaders.getAllRawHeaders()
+        }
+
+
+def _template(resource: Any, segments: list[bytes], request: Any) -> str | None:
+    static = ""
+    for index, segment in enumerate(segments):
+        rest = segments[index:]
+        # An encoding wrapper (gzip) stands for the resource that it wraps.
+        resource = getattr(resource, "original", resource)
+        if hasattr(getattr(resource, "_app", None), "url_map"):
+            return _klein_rule(static, resource._app.url_map, rest, request)
+        child = None if resource.isLeaf else getattr(resource, "children", {}).get(segment)
+        if child is None:
+            return _made_up(static, resource, rest, request)
+        static += "/" + segment.decode("utf-8", "replace")
+        resource = child
+    resource = getattr(resource, "original", resource)
+    if hasattr(getattr(resource, "_app", None), "url_map"):
+        return _klein_rule(static, resource._app.url_map, [], request)
+    return static
+
+
+def _made_up(static: str, resource: Any, rest: list[bytes], request: Any) -> str | None:
+    """Return the template where a resource answers for what is no child of it, or None."""
+    if not (resource.isLeaf or _makes_children(type(resource))):
+        return None
+    if rest == [b""]:
+        return static + "/"
+    if not static and request.code == 404:  # the root had nothing there, so nothing matched
+        return None
+    return static + DYNAMIC
+
+
+def _makes_children(kind: type) -> bool:
+    return (
+        getattr(kind, "getChild", None) is not Resource.getChild
+        or getattr(kind, "getChildWithDefault", None) is not Resource.getChildWithDefault
+    )
+
+
+def _klein_rule(static: str, url_map: Any, rest: list[bytes], request: Any) -> str | None:
+    from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+    path = "/" + b"/".join(rest).decode("utf-8", "replace")
+    adapter = url_map.bind("localhost")
+    method = request.method.decode("latin-1")
+    try:
+        rule, _ = adapter.match(path, method, return_rule=True)
+    except MethodNotAllowed as error:
+        if not error.valid_methods:
+            return None
+        rule, _ = adapter.match(path, next(iter(error.valid_methods)), return_rule=True)
+    except HTTPException:  # not found, or a redirect to the path with a slash
+        return None
+    return static + str(rule.rule).replace(KLEIN_REST, "{path}")

@@ -1,0 +1,64 @@
+"""Reading metrics back, the way a scraper sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def series(text: str) -> Series:
+    """Parse an exposition into {(sample name, labels): value}."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def collected(registry: CollectorRegistry) -> Series:
+    """Return the samples of `registry`, by way of its exposition."""
+    return series(generate_latest(registry).decode())
+
+
+def value(samples: Series, name: str, labels: Mapping[str, str] | None = None) -> float:
+    """Return the sum of the samples of `name` whose labels include `labels`."""
+    wanted = set((labels or {}).items())
+    return sum(v for (n, have), v in samples.items() if n == name and wanted <= have)
+
+
+def records(registry: CollectorRegistry) -> list[tuple[str, str, int, str, str]]:
+    """Return one (method, route, status, exception, outcome) for each recorded request.
+
+    The metrics do not tie an exception or an abort to a status, so this is for registries that
+    saw one kind of request.
+    """
+    samples = collected(registry)
+    found: list[tuple[str, str, int, str, str]] = []
+    for (name, have), count in sorted(samples.items(), key=lambda item: sorted(item[0][1])):
+        if name != "http_requests_total" or not count:
+            continue
+        labels = dict(have)
+        where = {"method": labels["method"], "route": labels["route"]}
+        exception = _only(samples, "http_request_exceptions_total", where, "exception")
+        reason = _only(samples, "http_responses_aborted_total", where, "reason") or "complete"
+        row = (labels["method"], labels["route"], int(labels["status"]), exception, reason)
+        found.extend([row] * int(count))
+    return found
+
+
+def in_progress(registry: CollectorRegistry) -> float:
+    """Return how many requests are in progress."""
+    return value(collected(registry), "http_requests_in_progress")
+
+
+def _only(samples: Series, name: str, where: Mapping[str, str], label: str) -> str:
+    wanted = set(where.items())
+    found = [
+        dict(have)[label] for (n, have), v in samples.items() if n == name and wanted <= have and v
+    ]
+    assert len(found) <= 1, found
+    return found[0] if found else ""
