@@ -16,16 +16,15 @@ from prom_middleware.instrumentation import STATUSES, Instrumentation, Observati
 class Exchange(Observation):
     """An observation that stands between an application and its server."""
 
-    __slots__ = ("_receive", "_send")
+    __slots__ = ("server_receive", "server_send")
 
-    def __init__(self, core: Instrumentation, scope: Scope, receive: Receive, send: Send) -> None:
-        super().__init__(core, scope, scope["method"])
-        self._receive = receive
-        self._send = send
+    # Set by the door: a constructor that calls the observation's would be a tenth of the whole.
+    server_receive: Receive
+    server_send: Send
 
     async def receive(self) -> Message:
         """Receive a message for the application, and note it."""
-        message = await self._receive()
+        message = await self.server_receive()
         try:
             if message["type"] == "http.request":
                 self.received += len(message.get("body", b""))
@@ -38,17 +37,19 @@ class Exchange(Observation):
     async def send(self, message: Message) -> None:
         """Send a message of the application, and note it once it is sent."""
         try:
-            await self._send(message)
+            await self.server_send(message)
         except OSError:  # how a server says that the client is gone
             self.disconnected = True
             raise
         try:
             kind = message["type"]
             if kind == "http.response.start":
-                self._begun(message)
+                if self.status is None:  # of two starts, a lenient server sends the first
+                    self._begun(message)
             elif kind == "http.response.body" and not self.trailers:
-                self.sent += len(message.get("body", b""))
-                if not message.get("more_body", False):
+                if "body" in message:
+                    self.sent += len(message["body"])
+                if "more_body" not in message or not message["more_body"]:
                     self.finish()
             else:
                 self._sent_otherwise(kind, message)
@@ -56,12 +57,13 @@ class Exchange(Observation):
             failures.report("send", error)
 
     def _begun(self, message: Message) -> None:
-        if self.status is not None:  # of two starts, a lenient server sends the first
-            return
-        self.status = STATUSES.get(message["status"]) or status_label(message["status"])
+        status = message["status"]
+        self.status = STATUSES[status] if status in STATUSES else status_label(status)
         if "trailers" in message:
             self.trailers = bool(message["trailers"])
-        for name, value in message.get("headers", ()):
+        if "headers" not in message:
+            return
+        for name, value in message["headers"]:
             if name == b"content-type":
                 if value.startswith(b"text/event-stream"):
                     self.event_stream = True

@@ -44,7 +44,9 @@ class PrometheusMiddleware:
         app, exchange = self.app, None  # what goes wrong below must leave these as they are
         try:
             if scope["type"] == "http":
-                if scope["path"].endswith(self._metrics_paths) and self._is_scrape(scope):
+                if scope["path"] in self._metrics_paths:
+                    app = self._metrics
+                elif "root_path" in scope and scope["root_path"] and self._is_scrape(scope):
                     app = self._metrics
                 else:
                     exchange = self._start(scope, receive, send)
@@ -65,21 +67,22 @@ class PrometheusMiddleware:
             _end(exchange.returned)
 
     def _is_scrape(self, scope: Scope) -> bool:
-        return path_below(scope.get("root_path", ""), scope) in self._metrics_paths
+        return path_below(scope["root_path"], scope) in self._metrics_paths
 
     def _start(self, scope: Scope, receive: Receive, send: Send) -> Exchange | None:
         core = self._core
-        outer = scope.get(core.key)
-        if outer is not None and not outer.done:
-            self._dialect.refine(outer, scope)
+        if core.key in scope and not scope[core.key].done:
+            self._dialect.refine(scope[core.key], scope)
             return None
         if core.excluded is not None and core.excluded(path_below_root(scope)):
             return None
-        for name, value in scope.get("headers", ()):
-            if name in QUEUE_HEADERS:
-                core.queued(value.decode("latin-1"))
-                break
-        scope[core.key] = exchange = Exchange(core, scope, receive, send)
+        if "headers" in scope:
+            for name, value in scope["headers"]:
+                if name in QUEUE_HEADERS:
+                    core.queued(value.decode("latin-1"))
+                    break
+        scope[core.key] = exchange = Exchange(core, scope, scope["method"])
+        exchange.server_receive, exchange.server_send = receive, send
         if nesting.inner_doors:
             found = nesting.Announced(exchange, core.key, scope["method"], scope["path"])
             nesting.announce(found)

@@ -254,11 +254,15 @@ class Router:
 
     def template(self, scope: Scope) -> str | None:
         """Return the template of `scope`, or None where nothing matches."""
-        router = scope.get("router")
-        if router is None:
+        if "router" not in scope:
             return self._unrouted(scope)
-        table = self._tables.get(id(router.routes)) or self._table(router.routes)
-        return table.single.get(id(scope.get("endpoint"))) or table.routed(scope)
+        routes = scope["router"].routes
+        table = self._tables.get(id(routes)) or self._table(routes)
+        if "endpoint" in scope:
+            template = table.single.get(id(scope["endpoint"]))
+            if template is not None:
+                return template
+        return table.routed(scope)
 
     def _unrouted(self, scope: Scope) -> str | None:
         # Answered before it was routed. The wrapped application comes first, because `scope["app"]`

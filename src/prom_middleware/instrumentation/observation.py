@@ -84,7 +84,20 @@ class Observation:
         self._error: BaseException | None = None
         self.sent = self.received = 0
         self.done = self.disconnected = self.event_stream = self.trailers = False
-        instrumentation.recorder.begin(method)
+        recorder = instrumentation.recorder
+        try:
+            token = recorder.take()
+        except IndexError:
+            recorder.update(recorder.begin, method)
+        else:
+            try:
+                recorder.store.cells[recorder.live[method]] += 1.0
+            except KeyError:
+                recorder.begin(method)
+            finally:
+                recorder.give(token)
+            if recorder.pending:
+                recorder.drain()
         self._started = perf_counter()
 
     def finish(self, outcome: str = COMPLETE) -> None:
@@ -97,13 +110,26 @@ class Observation:
             self.sent = 0
         if self.status is None:
             self.status = "499" if outcome is DISCONNECT else "500"
+        labels = self._labels
+        if labels is None:
+            labels = self.labels()
         recorder = self._instrumentation.recorder
-        recorder.finish(self, self._labels or self.labels(), seconds)
+        try:
+            token = recorder.take()
+        except IndexError:
+            recorder.update(recorder.finish, self, labels, seconds)
+        else:
+            try:
+                recorder.finish(self, labels, seconds)
+            finally:
+                recorder.give(token)
+            if recorder.pending:
+                recorder.drain()
         self.request = None  # the request holds us: without the cycle, nothing waits for the GC
         if outcome is not COMPLETE:
-            recorder.abort(self.labels(), outcome)
+            recorder.abort(labels, outcome)
         if self._error is not None:
-            recorder.raised(self.labels(), self._error)
+            recorder.raised(labels, self._error)
 
     def returned(self) -> None:
         """Record that the application is done; nothing is left to do after the last byte."""
@@ -146,7 +172,8 @@ class Observation:
             route = self.route
             if route is None:
                 try:
-                    route = self.resolver()(self.request) or UNMATCHED
+                    resolve = self.resolve or self._instrumentation.resolve
+                    route = resolve(self.request) or UNMATCHED
                 except Exception as error:
                     failures.report("route", error)
                     route = UNMATCHED

@@ -1,9 +1,8 @@
 """The hot path's other half: exact updates from any number of threads, without ever waiting.
 
-The rules of `observation.py` hold here as well. Whoever takes the one token from `_token` may
-write; `list.pop` and `list.append` are atomic, and cost a third of `Lock.acquire` and `release`.
+The rules of `observation.py` hold here as well. Whoever takes the one token may write; `list.pop` and `list.append` are atomic, and cost a third of `Lock.acquire` and `release`.
 Whoever finds the token taken, by another thread or by the code that a signal interrupted, leaves
-the write in `_pending`; whoever gives the token back then looks there.
+the write in `pending`; whoever gives the token back then looks there.
 """
 
 from __future__ import annotations
@@ -29,43 +28,13 @@ class Recorder:
 
     def __init__(self, store: Store, series: SeriesSet) -> None:
         self._token = [self]
-        self._take = self._token.pop
-        self._give = self._token.append
-        self._pending: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
-        self._live: dict[str, int] = {}
+        self.take = self._token.pop
+        self.give = self._token.append
+        self.pending: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self.live: dict[str, int] = {}
         self._requests = series.requests
         self.store = store
         self.series = series
-
-    def begin(self, method: str) -> None:
-        """Count one more request in progress."""
-        try:
-            token = self._take()
-        except IndexError:
-            self.update(self._add_live, method, 1.0)
-            return
-        try:
-            self.store.cells[self._live[method]] += 1.0
-        except KeyError:
-            self._add_live(method, 1.0)
-        finally:
-            self._give(token)
-        if self._pending:
-            self._drain()
-
-    def finish(self, observation: Observation, labels: Labels, seconds: float) -> None:
-        """Record an answered request, and that it is no longer in progress."""
-        try:
-            token = self._take()
-        except IndexError:
-            self.update(self._finish, observation, labels, seconds)
-            return
-        try:
-            self._finish(observation, labels, seconds)
-        finally:
-            self._give(token)
-        if self._pending:
-            self._drain()
 
     def forget(self, method: str) -> None:
         """Count one less request in progress."""
@@ -89,8 +58,8 @@ class Recorder:
 
     def update(self, write: Callable[..., object], *arguments: Any) -> None:
         """Call `write(*arguments)`: now, or as soon as whoever writes is done."""
-        self._pending.append((write, arguments))
-        self._drain()
+        self.pending.append((write, arguments))
+        self.drain()
 
     def read(self, view: Callable[[], View], timeout: float = 1.0) -> View:
         """Return what `view` sees between two updates.
@@ -105,30 +74,31 @@ class Recorder:
             return view()
         finally:
             self._token.extend(token)
-            self._drain()
+            self.drain()
 
     def _wait(self, deadline: float) -> list[Recorder]:
         while True:
             try:
-                return [self._take()]
+                return [self.take()]
             except IndexError:
                 if perf_counter() > deadline:
                     return []
                 sleep(0.0001)
 
-    def _drain(self) -> None:
-        while self._pending:
+    def drain(self) -> None:
+        """Carry out what others left, unless whoever has the token will."""
+        while self.pending:
             try:
-                token = self._take()
+                token = self.take()
             except IndexError:
-                return  # who has the token will look here after giving it back
+                return
             try:
                 self._carry_out()
             finally:
-                self._give(token)
+                self.give(token)
 
     def _carry_out(self) -> None:
-        pending = self._pending
+        pending = self.pending
         while pending:
             write, arguments = pending.popleft()
             try:
@@ -138,13 +108,18 @@ class Recorder:
 
     # What follows is called by whoever has the token.
 
-    def _finish(self, observation: Observation, labels: Labels, seconds: float) -> None:
+    def begin(self, method: str) -> None:
+        """Count one more request in progress."""
+        self._add_live(method, 1.0)
+
+    def finish(self, observation: Observation, labels: Labels, seconds: float) -> None:
+        """Record an answered request, and that it is no longer in progress."""
         series = self._requests
         offset = series.offsets.get(labels)
         if offset is None:
             offset = series.offset(labels)
         cells = self.store.cells
-        cells[self._live[observation.method]] -= 1.0
+        cells[self.live[observation.method]] -= 1.0
         if observation.event_stream:
             cells[offset + series.streams] += 1.0
             self._observe(self.series.streams, (labels[1], *labels[3:]), seconds)
@@ -157,9 +132,9 @@ class Recorder:
             cells[offset + series.received] += observation.received
 
     def _add_live(self, method: str, amount: float) -> None:
-        offset = self._live.get(method)
+        offset = self.live.get(method)
         if offset is None:
-            offset = self._live[method] = self.series.in_progress.offset((method,))
+            offset = self.live[method] = self.series.in_progress.offset((method,))
         self.store.cells[offset] += amount
 
     def _add(self, series: Series, labels: Labels, amount: float) -> None:

@@ -27,9 +27,13 @@ _KEYS = "_prom_middleware_keys"
 nesting.sources.append(lambda: context.get(_CONTEXT))
 
 
-@lru_cache(maxsize=64)
 def observed_request(request_class: Any, core: Instrumentation) -> Any:
     """Return a class derived from `request_class` whose requests are recorded."""
+    return _derived(request_class, core)
+
+
+@lru_cache(maxsize=64)
+def _derived(request_class: Any, core: Instrumentation) -> Any:
     keys: tuple[str, ...] = getattr(request_class, _KEYS, ())
     if core.key in keys:
         return request_class

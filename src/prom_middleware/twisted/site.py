@@ -37,7 +37,7 @@ def instrument_site(site: Any, **options: Unpack[Options]) -> Site:
 
 def _request_factory(factory: Any, core: Instrumentation) -> Any:
     if inspect.isclass(factory) and issubclass(factory, Request):
-        return observed_request(factory, core)  # type: ignore[arg-type, unused-ignore]
+        return observed_request(factory, core)
 
     def make_request(*arguments: Any, **keywords: Any) -> Request:
         request = factory(*arguments, **keywords)

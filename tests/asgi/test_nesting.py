@@ -1,0 +1,337 @@
+"""Once per registry: doors in doors, WSGI in ASGI, and applications that call one another."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from asgiref.wsgi import WsgiToAsgi
+from fastapi import FastAPI
+from flask import Flask
+from flask import request as flask_request
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
+
+from asgi.driver import check, exchange, http_scope, http_server, ok, request, row
+from metrics import collected, in_progress, records, value
+from prom_middleware.asgi import PrometheusMiddleware
+from prom_middleware.exposition import make_wsgi_app
+from prom_middleware.flask import Prometheus
+from prom_middleware.wsgi import PrometheusMiddleware as WSGIDoor
+
+a2wsgi = pytest.importorskip("a2wsgi")
+GET = "GET"
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+async def hello(request: Request) -> Response:
+    return PlainTextResponse("hello")
+
+
+async def boom(request: Request) -> Response:
+    raise ValueError("boom")
+
+
+def user(id: int) -> str:  # noqa: A002
+    return str(id)
+
+
+def inner_routes() -> list[Any]:
+    return [Route("/q/{z}", hello), Route("/users/{id}", hello), Route("/boom", boom)]
+
+
+def starlette_added(registry: CollectorRegistry) -> Any:
+    app = Starlette(routes=inner_routes())
+    app.add_middleware(PrometheusMiddleware, registry=registry)
+    return app
+
+
+def starlette_wrapped(registry: CollectorRegistry) -> Any:
+    return PrometheusMiddleware(Starlette(routes=inner_routes()), registry=registry)
+
+
+def fastapi_added(registry: CollectorRegistry) -> Any:
+    app = FastAPI()
+    app.get("/q/{z}")(lambda z: z)
+    app.get("/users/{id}")(user)
+    app.add_middleware(PrometheusMiddleware, registry=registry)
+    return app
+
+
+INNER = [starlette_added, starlette_wrapped, fastapi_added]
+
+
+@row("A50", (GET, "/users/{id}", 200, "", "complete"))
+@pytest.mark.parametrize("inner", INNER)
+def test_the_same_middleware_twice(
+    registry: CollectorRegistry, expected: Any, inner: Callable[..., Any]
+) -> None:
+    request(PrometheusMiddleware(inner(registry), registry=registry), "/users/3")
+    check(registry, expected)
+
+
+@row("A51", (GET, "/in/q/{z}", 200, "", "complete"))
+@pytest.mark.parametrize("root", ["", "/api"], ids=["no root path", "root path"])
+@pytest.mark.parametrize("inner", INNER)
+def test_instrumented_in_instrumented(
+    registry: CollectorRegistry, expected: Any, inner: Callable[..., Any], root: str
+) -> None:
+    app = Starlette(routes=[Mount("/in", inner(registry))])
+    app = PrometheusMiddleware(app, registry=registry)
+    request(app, f"{root}/in/q/1", root_path=root)
+    check(registry, expected)
+
+
+@pytest.mark.parametrize(
+    ("target", "method", "route", "status"),
+    [
+        ("/in/nope", GET, "/in/{path}", 404),
+        ("/in/q/1/", GET, "/in/{path}", 307),
+        ("/in/q/1", "POST", "/in/q/{z}", 405),
+        ("/nope", GET, "<unmatched>", 404),
+    ],
+)
+@pytest.mark.parametrize("inner", INNER)
+def test_misses_below_an_instrumented_mount(
+    registry: CollectorRegistry, inner: Any, target: str, method: str, route: str, status: int
+) -> None:
+    app = Starlette(routes=[Mount("/in", inner(registry))])
+    request(PrometheusMiddleware(app, registry=registry), target, method)
+    check(registry, [(method, route, status, "", "complete")])
+
+
+def test_only_the_outer_ending_counts(registry: CollectorRegistry) -> None:
+    """The inner door saw an exception, the outer one an answer."""
+    app = PrometheusMiddleware(starlette_added(registry), registry=registry)
+    assert request(app, "/boom").raised == "ValueError"
+    check(registry, [(GET, "/boom", 500, "", "complete")], "ValueError")
+
+
+def test_an_instrumented_mount_in_a_bare_application(registry: CollectorRegistry) -> None:
+    app = Starlette(routes=[Mount("/in/{tenant}", starlette_added(registry))])
+    request(app, "/in/acme/q/1")
+    check(registry, [(GET, "/in/{tenant}/q/{z}", 200, "", "complete")])
+
+
+@row("C6", (GET, "/in/q/{z}", 200, "", "complete"))
+@pytest.mark.parametrize("inner", INNER)
+def test_two_registries_count_once_each(
+    registry: CollectorRegistry, expected: Any, inner: Callable[..., Any]
+) -> None:
+    other = CollectorRegistry()
+    app = Starlette(routes=[Mount("/in", inner(other))])
+    request(PrometheusMiddleware(app, registry=registry), "/in/q/1")
+    check(registry, expected)
+    check(other, expected)
+
+
+def dispatcher(app: Any) -> Any:
+    """Return a dispatcher by rules of its own, which gives `app` a copy of the scope."""
+
+    async def dispatch(scope: Any, receive: Any, send: Any) -> None:
+        await app({**scope, "root_path": f"{scope['root_path']}/by"}, receive, send)
+
+    return dispatch
+
+
+@pytest.mark.parametrize("root", ["", "/api"], ids=["no root path", "root path"])
+def test_a_dispatcher_that_copies_the_scope(registry: CollectorRegistry, root: str) -> None:
+    app = PrometheusMiddleware(dispatcher(starlette_wrapped(registry)), registry=registry)
+    request(app, f"{root}/by/users/3", root_path=root)
+    check(registry, [(GET, "/by/users/{id}", 200, "", "complete")])
+
+
+def test_an_application_that_calls_another(registry: CollectorRegistry) -> None:
+    """Another request is another record, also within the first one's task."""
+    backend = PrometheusMiddleware(Starlette(routes=inner_routes()), registry=registry)
+
+    async def gateway(request: Request) -> Response:
+        await exchange(backend, http_scope("/users/3"), http_server())
+        return PlainTextResponse("hello")
+
+    app = Starlette(routes=[Route("/gateway", gateway)])
+    request(PrometheusMiddleware(app, registry=registry), "/gateway")
+    expected = [(GET, "/gateway", 200, "", "complete"), (GET, "/users/{id}", 200, "", "complete")]
+    check(registry, expected)
+
+
+def call_wsgi(app: Any, path: str) -> list[bytes]:
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "SCRIPT_NAME": ""}
+    body = app(environ, lambda status, headers, exc_info=None: lambda data: None)
+    try:
+        return list(body)
+    finally:
+        getattr(body, "close", lambda: None)()
+
+
+@pytest.mark.parametrize(
+    ("target", "called"), [("/gateway", "/other"), ("/by/users", "/users"), ("/by/", "/")]
+)
+def test_an_application_that_calls_a_wsgi_one(
+    registry: CollectorRegistry, target: str, called: str
+) -> None:
+    backend = WSGIDoor(wsgi_app, registry=registry)
+
+    async def gateway(request: Request) -> Response:
+        await asyncio.to_thread(call_wsgi, backend, called)
+        return PlainTextResponse("hello")
+
+    app = Starlette(routes=[Route(target, gateway)])
+    request(PrometheusMiddleware(app, registry=registry), target)
+    expected = [(GET, target, 200, "", "complete"), (GET, "<unmatched>", 200, "", "complete")]
+    check(registry, expected)
+
+
+# WSGI inside ASGI.
+
+
+def wsgi_app(environ: Any, start_response: Any) -> list[bytes]:
+    status = "404 Not Found" if environ["PATH_INFO"].endswith("nope") else "200 OK"
+    start_response(status, [("Content-Type", "text/plain")])
+    return [b"hello"]
+
+
+def flask_app() -> Flask:
+    app = Flask(__name__)
+    app.get("/u/<int:id>")(user)
+
+    @app.get("/boom")
+    def broken() -> str:
+        raise ValueError("boom")
+
+    return app
+
+
+def starlettes(app: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        middleware = pytest.importorskip("starlette.middleware.wsgi", exc_type=ImportError)
+    return middleware.WSGIMiddleware(app)
+
+
+ADAPTERS = [
+    pytest.param(lambda app: a2wsgi.WSGIMiddleware(app, workers=1), id="a2wsgi"),
+    pytest.param(WsgiToAsgi, id="asgiref"),
+    pytest.param(starlettes, id="starlette"),
+]
+
+
+def plain(registry: CollectorRegistry) -> Any:
+    return WSGIDoor(wsgi_app, registry=registry)
+
+
+def flask(registry: CollectorRegistry) -> Any:
+    app = flask_app()
+    Prometheus(app, registry=registry)
+    return app
+
+
+def flask_wrapped(registry: CollectorRegistry) -> Any:
+    return WSGIDoor(flask(registry), registry=registry)
+
+
+# The WSGI side, the path below the mount, route below the mount, route where nothing is mounted.
+WSGI = {
+    "plain": (plain, "/x", "/{path}", "<unmatched>", 200),
+    "plain, root": (plain, "/", "/{path}", "<unmatched>", 200),
+    "plain, 404": (plain, "/nope", "/{path}", "<unmatched>", 404),
+    "Flask": (flask, "/u/3", "/u/<int:id>", "/u/<int:id>", 200),
+    "Flask, two doors": (flask_wrapped, "/u/3", "/u/<int:id>", "/u/<int:id>", 200),
+    "Flask, 404": (flask, "/nope", "/{path}", "<unmatched>", 404),
+}
+
+
+@row("C3")
+@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize("case", WSGI.values(), ids=WSGI.keys())
+def test_wsgi_in_a_mount(
+    registry: CollectorRegistry, expected: Any, adapter: Any, case: Any
+) -> None:
+    inner, path, mounted, _, status = case
+    app = Starlette(routes=[Mount("/old", adapter(inner(registry)))])
+    answer = request(PrometheusMiddleware(app, registry=registry), f"/old{path}")
+    assert answer.status == status
+    check(registry, [(GET, f"/old{mounted}", status, "", "complete")])
+
+
+@row("C3")
+@pytest.mark.parametrize("root", ["", "/api"], ids=["no root path", "root path"])
+@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize("case", WSGI.values(), ids=WSGI.keys())
+def test_wsgi_in_an_adapter(
+    registry: CollectorRegistry, expected: Any, adapter: Any, case: Any, root: str
+) -> None:
+    inner, path, _, route, status = case
+    app = PrometheusMiddleware(adapter(inner(registry)), registry=registry)
+    request(app, root + path, root_path=root)
+    check(registry, [(GET, route, status, "", "complete")])
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_wsgi_with_a_registry_of_its_own(registry: CollectorRegistry, adapter: Any) -> None:
+    other = CollectorRegistry()
+    app = Starlette(routes=[Mount("/old", adapter(flask(other)))])
+    request(PrometheusMiddleware(app, registry=registry), "/old/u/3")
+    check(registry, [(GET, "/old/{path}", 200, "", "complete")])
+    assert [record[2:] for record in records(other)] == [(200, "", "complete")]
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_wsgi_below_doors_of_two_registries(registry: CollectorRegistry, adapter: Any) -> None:
+    other = CollectorRegistry()
+    app = PrometheusMiddleware(adapter(flask(registry)), registry=other)
+    request(PrometheusMiddleware(app, registry=registry), "/u/3")
+    check(registry, [(GET, "/u/<int:id>", 200, "", "complete")])
+    check(other, [(GET, "<unmatched>", 200, "", "complete")])
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_bytes_of_wsgi_in_asgi_are_counted_once(registry: CollectorRegistry, adapter: Any) -> None:
+    app = Flask(__name__)
+    app.post("/length")(lambda: str(len(flask_request.get_data())))
+    Prometheus(app, registry=registry)
+    door = PrometheusMiddleware(adapter(app), registry=registry)
+    request(door, "/length", "POST", body=b"12345", headers={"content-length": "5"})
+    samples = collected(registry)
+    assert value(samples, "http_request_body_bytes_total") == 5
+    assert value(samples, "http_response_body_bytes_total") == 1
+    assert value(samples, "http_requests_in_progress") == 0
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_concurrent_requests_through_an_adapter(registry: CollectorRegistry, adapter: Any) -> None:
+    app = Starlette(routes=[Mount("/old", adapter(flask(registry))), Mount("/new", ok)])
+    app = PrometheusMiddleware(app, registry=registry)
+
+    async def main() -> None:
+        targets = ["/old/u/3", "/new/x", "/old/nope"] * 10
+        calls = [exchange(app, http_scope(target), http_server()) for target in targets]
+        await asyncio.gather(*calls)
+
+    asyncio.run(main())
+    samples = collected(registry)
+    for route in ("/old/u/<int:id>", "/new/{path}", "/old/{path}"):
+        assert value(samples, "http_requests_total", {"route": route}) == 10
+    assert in_progress(registry) == 0
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize("inner", [plain, make_wsgi_app], ids=["door", "make_wsgi_app"])
+def test_a_scrape_through_an_adapter_is_not_recorded(
+    registry: CollectorRegistry, adapter: Any, inner: Any
+) -> None:
+    app = Starlette(routes=[Mount("/old", adapter(inner(registry)))])
+    app = PrometheusMiddleware(app, registry=registry, metrics_path=None)
+    answer = request(app, "/old/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    check(registry, [])

@@ -1,0 +1,34 @@
+"""The rule of real programs: without one its tests are skipped, unless the machine must have it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+
+import pytest
+
+
+def find_program(name: str, debian_package: str) -> str:
+    """Return the path of the program `name`, which Debian has in `debian_package`.
+
+    Without it the test is skipped; where PROM_MIDDLEWARE_REQUIRE_REAL=1, it fails.
+    """
+    path = shutil.which(name)
+    if path is not None:
+        return path
+    missing = f"{name} is missing: apt-get install {debian_package}"
+    if os.environ.get("PROM_MIDDLEWARE_REQUIRE_REAL") == "1":
+        pytest.fail(f"{missing} (PROM_MIDDLEWARE_REQUIRE_REAL is set)", pytrace=False)
+    pytest.skip(missing)
+
+
+@pytest.fixture(scope="session")
+def real_program() -> Callable[[str, str], str]:
+    """Return `find_program`."""
+    return find_program
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let Twisted warn of itself while it is imported: it uses what it deprecated."""
+    config.addinivalue_line("filterwarnings", "ignore::DeprecationWarning:twisted.web.static")

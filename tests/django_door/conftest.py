@@ -1,0 +1,28 @@
+"""Django is configured once per process; each test overrides what it needs."""
+
+from __future__ import annotations
+
+import pytest
+
+collect_ignore: list[str] = []
+
+try:
+    import django
+    from django.conf import settings
+except ImportError:
+    collect_ignore += ["test_django_rules.py", "test_django_stack.py", "test_installation.py"]
+else:
+    if not settings.configured:
+        from django_door.settings import PROCESS, PROJECT
+
+        settings.configure(**PROCESS, **PROJECT)
+    django.setup()
+
+
+@pytest.fixture(autouse=True)
+def _untranslated():  # type: ignore[no-untyped-def]
+    """Leave no language active that a request has chosen."""
+    from django.utils import translation
+
+    yield
+    translation.deactivate_all()

@@ -1,0 +1,248 @@
+"""The agreed rows for Django, on both of its handlers, and others that the same rules imply."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, NamedTuple
+from wsgiref.util import FileWrapper
+
+import django
+import pytest
+
+from django_door.project import Project
+from django_door.views import FILE
+from metrics import collected, in_progress, records, value
+from prom_middleware.asgi import PrometheusMiddleware as ASGIDoor
+from wsgi_door.driver import environ
+
+pytestmark = pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")
+
+USER = "/u/<int:id>/"
+NONE = "<unmatched>"
+
+
+class Row(NamedTuple):
+    """A situation, with the numbers of its rows for WSGI and ASGI."""
+
+    wsgi: str
+    asgi: str
+    method: str
+    path: str
+    route: str
+    status: int
+    exception: str = ""
+    outcome: str = "complete"
+
+
+BROKEN = ("ValueError", "error")
+ROWS = [
+    Row("D01", "D25", "GET", "/", "/", 200),
+    Row("D02", "D26", "GET", "/u/3/", USER, 200),
+    Row("D03", "D27", "HEAD", "/u/3/", USER, 200),
+    Row("D04", "D28", "FOO", "/u/3/", USER, 200),
+    Row("D05", "D29", "GET", "/a/3/", "/a/<int:id>/", 200),
+    Row("D06", "D30", "POST", "/only/", "/only/", 405),
+    Row("D07", "D31", "GET", "/nope", NONE, 404),
+    Row("D08", "D32", "GET", "/h404/", "/h404/", 404),
+    Row("D09", "D33", "GET", "/boom/", "/boom/", 500, "ValueError"),
+    Row("D09-async", "D33-async", "GET", "/aboom/", "/aboom/", 500, "ValueError"),
+    Row("D10", "D34", "GET", "/inc/t/c/x/", "/inc/<str:tenant>/c/<slug:s>/", 200),
+    Row("D11", "D35", "GET", "/inc/t/d/1999/", "/inc/<str:tenant>/d/<y>/", 200),
+    Row("D12", "D36", "GET", "/re/12/", r"/re/(\d+)/", 200),
+    Row("D13-opt", "D37-opt", "GET", "/opt/1999/2/", "/opt/<year>(?:/<page>)?/", 200),
+    Row("D13-not", "D37-not", "GET", "/not/a/", "/not/<rest>/", 200),
+    Row("D13-miss", "D37-miss", "GET", "/inc/t/d/99/", NONE, 404),
+    Row("D14", "D38", "GET", "/st/", "/st/", 200),
+    Row("D15", "D39", "GET", "/stboom/", "/stboom/", 200, *BROKEN),
+    Row("D16", "D40", "GET", "/ast/", "/ast/", 200),
+    Row("D17-events", "D41-events", "GET", "/events/", "/events/", 200),
+    Row("", "D41-async-break", "GET", "/astboom/", "/astboom/", 200, *BROKEN),
+    # An asynchronous iterator is read whole before WSGI gets its first piece.
+    Row("D17-async-break", "", "GET", "/astboom/", "/astboom/", 500, *BROKEN),
+    Row("D18", "D42", "GET", "/fr/", "/fr/", 200),
+    Row("D18-memory", "D42-memory", "GET", "/mfr/", "/mfr/", 200),
+    Row("D19", "D43", "GET", "/u/3", NONE, 301),
+    Row("D20", "D44", "GET", "/de/loc/3/", "/de/loc/<int:x>/", 200),
+    Row("D21", "D45", "GET", "/loc/3/", NONE, 302),
+    Row("D22", "D46", "GET", "/u/3/?mwboom", NONE, 500, "KeyError"),
+    Row("D23", "", "GET", "/exit/", "/exit/", 500, "SystemExit", "error"),
+    Row("long-path", "long-path", "GET", "/" + "a" * 65536, NONE, 404),
+    Row("lower-case", "lower-case", "get", "/u/3/", USER, 200),
+    Row("options", "options", "OPTIONS", "/only/", "/only/", 405),
+]
+
+
+def numbered(server: str) -> list[Any]:
+    return [
+        pytest.param(server, row, id=f"{getattr(row, server)}-{server}")
+        for row in ROWS
+        if getattr(row, server)
+    ]
+
+
+def expected(row: Row) -> tuple[str, str, int, str, str]:
+    method = "_OTHER" if row.method in ("FOO", "get") else row.method
+    return method, row.route, row.status, row.exception, row.outcome
+
+
+@pytest.mark.parametrize(("server", "row"), numbered("wsgi") + numbered("asgi"))
+def test_row(server: str, row: Row) -> None:
+    with Project(server) as project:
+        answer = project.fetch(row.method, row.path)
+        assert records(project.registry) == [expected(row)]
+        assert in_progress(project.registry) == 0
+        assert answer.status == row.status
+
+
+@pytest.mark.parametrize("server", ["wsgi", "asgi"])
+@pytest.mark.parametrize("path", ["/st/", "/ast/", "/fr/", "/mfr/", "/u/3/"])
+def test_bytes_out(server: str, path: str) -> None:
+    with Project(server) as project:
+        answer = project.fetch("GET", path)
+        assert answer.body in (b"onetwo", FILE, b"3 0")
+        sent = value(collected(project.registry), "http_response_body_bytes_total")
+        assert sent == len(answer.body)
+
+
+@pytest.mark.parametrize("server", ["wsgi", "asgi"])
+def test_no_bytes_of_a_head_are_sent(server: str) -> None:
+    with Project(server) as project:
+        project.fetch("HEAD", "/fr/")
+        assert records(project.registry) == [("HEAD", "/fr/", 200, "", "complete")]
+        assert value(collected(project.registry), "http_response_body_bytes_total") == 0
+
+
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+BODIES = {
+    "body": ("/u/3/", b"x" * 4000, {}, b"3 4000"),
+    "form": ("/post/", b"field=" + b"x" * 3994, FORM, b"3994"),
+    "lines": ("/lines/", b"a line\n" * 571 + b"end", {}, b"4000"),
+}
+
+
+@pytest.mark.parametrize("server", ["wsgi", "asgi"])
+@pytest.mark.parametrize(("path", "body", "headers", "answered"), BODIES.values(), ids=BODIES)
+def test_bytes_in(
+    server: str, path: str, body: bytes, headers: dict[str, str], answered: bytes
+) -> None:
+    with Project(server) as project:
+        assert project.fetch("POST", path, body, headers).body == answered
+        assert value(collected(project.registry), "http_request_body_bytes_total") == 4000
+
+
+def test_wsgi_bytes_that_were_not_read_are_not_counted() -> None:
+    with Project("wsgi") as project:
+        assert project.fetch("POST", "/unread/", b"x" * 4000).body == b"not read"
+        assert value(collected(project.registry), "http_request_body_bytes_total") == 0
+
+
+@pytest.mark.parametrize("server", ["wsgi", "asgi"])
+def test_a_malformed_content_length_is_harmless(server: str) -> None:
+    headers = {"content-length": "nonsense"}
+    with Project(server) as project:
+        assert project.fetch("POST", "/unread/", headers=headers).body == b"not read"
+        assert records(project.registry) == [("POST", "/unread/", 200, "", "complete")]
+
+
+def test_an_event_stream_is_not_a_latency() -> None:
+    with Project("asgi") as project:
+        project.fetch("GET", "/events/")
+        samples = collected(project.registry)
+        assert value(samples, "http_stream_duration_seconds_count", {"route": "/events/"}) == 1
+        assert value(samples, "http_request_duration_seconds_count") == 0
+
+
+@pytest.mark.parametrize("path", ["/st/", "/fr/"])
+def test_d24_wsgi_client_leaves_midway(path: str) -> None:
+    with Project("wsgi") as project:
+        project.fetch("GET", path, leave_after=1)
+        assert records(project.registry) == [("GET", path, 200, "", "disconnect")]
+        assert in_progress(project.registry) == 0
+
+
+def test_wsgi_head_that_the_server_does_not_iterate() -> None:
+    with Project("wsgi") as project:
+        project.fetch("HEAD", "/st/", iterate=False)
+        assert records(project.registry) == [("HEAD", "/st/", 200, "", "complete")]
+
+
+def test_in_progress_during_a_stream() -> None:
+    during: list[float] = []
+    with Project("wsgi") as project:
+        project.fetch("GET", "/st/", on_piece=lambda: during.append(in_progress(project.registry)))
+    assert during == [1, 1]
+
+
+@pytest.mark.parametrize(("path", "size"), [("/fr/", len(FILE)), ("/mfr/", len(FILE))])
+def test_file_response_keeps_sendfile(path: str, size: int) -> None:
+    with Project("wsgi") as project:
+        request = environ(path=path, **{"wsgi.file_wrapper": FileWrapper})
+        body = project.handler(request, lambda *_: None)
+        assert type(body) is FileWrapper
+        assert in_progress(project.registry) == 1
+        body.close()
+        assert records(project.registry) == [("GET", path, 200, "", "complete")]
+        assert value(collected(project.registry), "http_response_body_bytes_total") == size
+        assert in_progress(project.registry) == 0
+
+
+cancels = pytest.mark.skipif(
+    django.VERSION < (5, 0), reason="Django 4.2 does not notice that its client is gone"
+)
+
+
+@cancels
+def test_d47_asgi_disconnect_before_the_response() -> None:
+    with Project("asgi") as project:
+        project.fetch("GET", "/aslow/", leaves="waiting")
+        assert records(project.registry) == [
+            ("GET", "/aslow/", 499, "CancelledError", "disconnect")
+        ]
+        assert in_progress(project.registry) == 0
+
+
+@cancels
+def test_d48_asgi_disconnect_midway() -> None:
+    with Project("asgi") as project:
+        answer = project.fetch("GET", "/aslowst/", leaves="waiting")
+        assert answer.body == b"one"
+        assert records(project.registry) == [
+            ("GET", "/aslowst/", 200, "CancelledError", "disconnect")
+        ]
+        assert in_progress(project.registry) == 0
+
+
+@pytest.mark.parametrize("path", ["/st/", "/ast/", "/u/3/"])
+def test_d48_asgi_server_whose_send_raises(path: str) -> None:
+    """Django closes no response that it could not send."""
+    with Project("asgi") as project:
+        answer = project.fetch("GET", path, leaves="sending")
+        assert isinstance(answer.error, OSError)
+        assert in_progress(project.registry) == 0
+        [(_, route, status, _, outcome)] = records(project.registry)
+        assert (route, status, outcome) == (path.replace("3", "<int:id>"), 200, "disconnect")
+
+
+def test_d49_asgi_disconnect_before_the_body_never_runs_the_middleware() -> None:
+    with Project("asgi") as project:
+        project.fetch("GET", "/u/3/", leaves="at-once")
+        assert records(project.registry) == []
+        assert in_progress(project.registry) == 0
+
+
+def test_c2_an_outer_asgi_door_records_what_django_never_saw() -> None:
+    with Project("asgi", ASGIDoor) as project:
+        project.fetch("GET", "/u/3/", leaves="at-once")
+        [(method, _, status, exception, outcome)] = records(project.registry)
+        assert (method, status, exception, outcome) == ("GET", 499, "", "disconnect")
+        assert in_progress(project.registry) == 0
+
+
+def test_c9_asgi_server_that_ends_midway() -> None:
+    with Project("asgi") as project:
+        answer = project.fetch("GET", "/aslowst/", leaves="shutdown")
+        assert isinstance(answer.error, asyncio.CancelledError)
+        [(_, route, status, _, outcome)] = records(project.registry)
+        assert (route, status) == ("/aslowst/", 200)
+        assert outcome in ("error", "disconnect")
+        assert in_progress(project.registry) == 0

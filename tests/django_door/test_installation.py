@@ -1,0 +1,159 @@
+"""How the door gets into a project; each project is a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from django_door.settings import CHAIN, OURS, PROCESS, PROJECT
+
+APP = "prom_middleware.django"
+PROGRAM = """
+import json, sys, warnings
+from django.conf import settings
+changes = json.load(sys.stdin)
+requests, setup = changes.pop("requests"), changes.pop("setup")
+settings.configure(**changes)
+if setup:
+    import django
+    django.setup()
+from django.core.asgi import get_asgi_application
+from django.core.wsgi import get_wsgi_application
+from django_door.project import _asgi, _wsgi
+from metrics import in_progress, records
+from prometheus_client import REGISTRY
+handlers = [(_wsgi, get_wsgi_application()), (_asgi, get_asgi_application())]
+answers = []
+for method, path in requests:
+    for serve, handler in handlers:
+        answers.append(serve(handler, method, path, None, {}).status)
+print(json.dumps({
+    "middleware": list(settings.MIDDLEWARE), "answers": answers,
+    "records": records(REGISTRY), "in_progress": in_progress(REGISTRY),
+}))
+"""
+ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parent.parent)}
+
+
+def run(
+    requests: list[tuple[str, str]] = [("GET", "/u/3/")],  # noqa: B006
+    program: str = PROGRAM,
+    setup: bool = True,
+    **changes: Any,
+) -> Any:
+    """Serve `requests` on both handlers of a project with these settings."""
+    settings = {**PROCESS, **PROJECT, **changes, "requests": requests, "setup": setup}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        input=json.dumps(settings),
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+BOTH = [["GET", "/u/<int:id>/", 200, "", "complete"]] * 2
+APPS = [*PROCESS["INSTALLED_APPS"], APP]
+WITHOUT = CHAIN[1:]
+INSTALLATIONS: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "the-app-alone": ({"INSTALLED_APPS": APPS, "MIDDLEWARE": WITHOUT}, CHAIN),
+    "the-app-first": ({"INSTALLED_APPS": [APP], "MIDDLEWARE": WITHOUT}, CHAIN),
+    "the-app-and-a-tuple": ({"INSTALLED_APPS": APPS, "MIDDLEWARE": []}, [OURS]),
+    "its-configuration": (
+        {"INSTALLED_APPS": [f"{APP}.apps.PromMiddlewareConfig"], "MIDDLEWARE": WITHOUT},
+        CHAIN,
+    ),
+    "the-middleware-alone": ({"MIDDLEWARE": CHAIN}, CHAIN),
+    "the-middleware-wins": ({"INSTALLED_APPS": APPS, "MIDDLEWARE": CHAIN}, CHAIN),
+    "the-middleware-wins-where-it-stands": (
+        {"INSTALLED_APPS": APPS, "MIDDLEWARE": [*WITHOUT, OURS]},
+        [*WITHOUT, OURS],
+    ),
+    "its-module": (
+        {
+            "INSTALLED_APPS": APPS,
+            "MIDDLEWARE": ["prom_middleware.django.middleware.PrometheusMiddleware", *WITHOUT],
+        },
+        ["prom_middleware.django.middleware.PrometheusMiddleware", *WITHOUT],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", INSTALLATIONS)
+def test_installation(name: str) -> None:
+    changes, middleware = INSTALLATIONS[name]
+    result = run(**changes)
+    assert result["middleware"] == middleware
+    assert result["answers"] == [200, 200]
+    assert result["records"] == BOTH
+    assert result["in_progress"] == 0
+
+
+def test_the_handlers_set_django_up_by_themselves() -> None:
+    result = run(INSTALLED_APPS=APPS, MIDDLEWARE=WITHOUT, setup=False)
+    assert result["records"] == BOTH
+
+
+def test_the_app_answers_scrapes_in_front_of_everything() -> None:
+    result = run(
+        [("GET", "/metrics"), ("GET", "/metrics/"), ("POST", "/metrics")],
+        INSTALLED_APPS=APPS,
+        MIDDLEWARE=["django_door.views.refuses"],
+    )
+    assert result["answers"] == [200] * 4 + [405] * 2
+    assert result["records"] == []
+
+
+def test_atomic_requests() -> None:
+    atomic = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:", "ATOMIC_REQUESTS": True}
+    result = run(
+        [("GET", "/boom/")],
+        INSTALLED_APPS=APPS,
+        MIDDLEWARE=WITHOUT,
+        DATABASES={"default": atomic},
+    )
+    assert result["answers"] == [500, 500]
+    assert result["records"] == [["GET", "/boom/", 500, "ValueError", "complete"]] * 2
+
+
+WRONG = """
+import json, sys
+from django.conf import settings
+changes = json.load(sys.stdin)
+del changes["requests"], changes["setup"]
+settings.configure(**changes)
+import django
+try:
+    django.setup()
+except Exception as error:
+    print(json.dumps([type(error).__name__, str(error)]))
+"""
+
+
+def test_wrong_options_stop_the_project_at_its_start() -> None:
+    name, message = run(
+        program=WRONG, INSTALLED_APPS=APPS, PROM_MIDDLEWARE={"metrics_path": "no slash"}
+    )
+    assert name == "OptionError"
+    assert "metrics_path" in message
+    assert "no slash" in message
+
+
+LAZY = """
+import json, sys
+sys.stdin.read()
+import prom_middleware, prom_middleware.wsgi, prom_middleware.asgi
+print(json.dumps([name for name in ("django", "flask", "werkzeug") if name in sys.modules]))
+"""
+
+
+def test_no_framework_is_imported_unless_its_door_is() -> None:
+    assert run(program=LAZY) == []

@@ -1,0 +1,254 @@
+"""A scrape: methods, selection, failures, and what the text says."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Info
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
+
+from metrics import collected, series, value
+from prom_middleware import failures
+from prom_middleware.asgi import PrometheusMiddleware
+from prom_middleware.exposition import (
+    ScrapeRequest,
+    ScrapeResponse,
+    make_asgi_app,
+    make_wsgi_app,
+    scrape,
+)
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+METHODS = [("GET", 200), ("HEAD", 200)] + [
+    (method, 405) for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "get", "BREW"]
+]
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    Counter("mine", "Mine.", ["name"], registry=registry).labels('a\\b"c\nd\N{SNOWMAN}').inc(3)
+    return registry
+
+
+class Broken(Collector):
+    """A collector of the user's own that fails."""
+
+    def describe(self) -> list[Any]:
+        return []
+
+    def collect(self) -> list[Any]:
+        raise RuntimeError("no metrics today")
+
+
+def asked(method: str = "GET", query: str = "") -> ScrapeRequest:
+    return ScrapeRequest(method, "/metrics", query, {}, "127.0.0.1")
+
+
+def by_wsgi(registry: CollectorRegistry, method: str, query: str = "") -> ScrapeResponse:
+    told: list[Any] = []
+    environ: Any = {"REQUEST_METHOD": method, "PATH_INFO": "/x", "QUERY_STRING": query}
+    app: Any = make_wsgi_app(registry)
+    body = b"".join(app(environ, lambda *start: told.append(start)))
+    ((line, headers),) = told
+    return ScrapeResponse(int(line[:3]), headers, body)
+
+
+def by_asgi(registry: CollectorRegistry, method: str, query: str = "") -> ScrapeResponse:
+    return ask_asgi(make_asgi_app(registry), method, "/x", query)
+
+
+def ask_asgi(app: Any, method: str, path: str, query: str = "") -> ScrapeResponse:
+    told: list[Any] = []
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    scope = {"type": "http", "method": method, "path": path, "root_path": "", "headers": []}
+    asyncio.run(app({**scope, "query_string": query.encode()}, None, send))
+    start, *rest = told
+    headers = [(name.decode().title(), value.decode("latin-1")) for name, value in start["headers"]]
+    return ScrapeResponse(start["status"], headers, b"".join(part["body"] for part in rest))
+
+
+def directly(registry: CollectorRegistry, method: str, query: str = "") -> ScrapeResponse:
+    return scrape(registry, asked(method, query))
+
+
+Ask = Callable[..., ScrapeResponse]
+WAYS = [directly, by_wsgi, by_asgi]
+
+
+@pytest.fixture(params=WAYS, ids=lambda way: way.__name__)
+def ask(request: pytest.FixtureRequest) -> Ask:
+    way: Ask = request.param
+    return way
+
+
+@pytest.mark.parametrize(("method", "status"), METHODS)
+def test_methods(ask: Ask, registry: CollectorRegistry, method: str, status: int) -> None:
+    response = ask(registry, method)
+    headers = dict(response.headers)
+    assert response.status == status
+    if status == 405:
+        assert headers["Allow"] == "GET, HEAD"
+        assert b"mine" not in response.body
+    else:
+        assert headers["Content-Type"].startswith(CONTENT_TYPE)
+
+
+def test_head_is_get_without_the_body(ask: Ask, registry: CollectorRegistry) -> None:
+    full, head = ask(registry, "GET"), ask(registry, "HEAD")
+    assert head.body == b""
+    assert head.headers == full.headers
+    assert dict(full.headers)["Content-Length"] == str(len(full.body))
+
+
+def test_the_text_can_be_parsed_and_says_what_was_counted(
+    ask: Ask, registry: CollectorRegistry
+) -> None:
+    Info("build", "Build.", registry=registry).info({"version": "1.0"})
+    Gauge("up_to", "Help with a \\ and\na line break.", registry=registry).set(float("inf"))
+    text = ask(registry, "GET").body.decode()
+    samples = series(text)
+    assert samples["mine_total", frozenset({("name", 'a\\b"c\nd\N{SNOWMAN}')})] == 3
+    assert samples["up_to", frozenset()] == float("inf")
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    assert families["up_to"].documentation == "Help with a \\ and\na line break."
+    assert text.endswith("\n")
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("name[]=mine_total", {"mine_total"}),
+        ("name%5B%5D=mine_total", {"mine_total"}),
+        ("name[]=mine_total&name[]=other", {"mine_total", "other"}),
+        ("name[]=nothing", set()),
+        ("name[]=", None),
+        ("other=1", None),
+        ("%ff%fe&&==", None),
+        ("", None),
+    ],
+)
+def test_names_select(
+    ask: Ask, registry: CollectorRegistry, query: str, names: set[str] | None
+) -> None:
+    Gauge("other", "Other.", registry=registry)
+    response = ask(registry, "GET", query)
+    shown = {name for name, _ in series(response.body.decode())}
+    assert response.status == 200
+    assert shown == ({"mine_total", "mine_created", "other"} if names is None else names)
+
+
+def test_a_broken_collector_is_a_500_and_counted(ask: Ask, registry: CollectorRegistry) -> None:
+    registry.register(Broken())
+    before = failures.counts().get("scrape", 0)
+    response = ask(registry, "GET")
+    assert response.status == 500
+    assert b"no metrics today" not in response.body
+    assert dict(response.headers)["Content-Length"] == str(len(response.body))
+    assert failures.counts()["scrape"] == before + 1
+
+
+def test_after_a_broken_collector_the_next_scrape_is_whole(registry: CollectorRegistry) -> None:
+    broken = Broken()
+    registry.register(broken)
+    assert scrape(registry, asked()).status == 500
+    registry.unregister(broken)
+    assert b"mine_total" in scrape(registry, asked()).body
+
+
+def test_our_own_collector_broken_shows_the_users_metrics(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prom_middleware.instrumentation.collector import RequestCollector
+
+    PrometheusMiddleware(_app, registry=registry)
+    monkeypatch.setattr(RequestCollector, "_collect", lambda self: 1 / 0)
+    response = scrape(registry, asked())
+    samples = series(response.body.decode())
+    assert response.status == 200
+    assert value(samples, "mine_total") == 3
+    assert value(samples, "prom_middleware_errors_total", {"cause": "collect"}) >= 1
+
+
+async def _app(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 404, "headers": []})
+    await send({"type": "http.response.body", "body": b"application"})
+
+
+# --- at the door
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/metrics", 200), ("/metrics/", 200), ("/metrics//", 404), ("/metricsx", 404), ("/", 404)],
+)
+def test_the_door_answers_its_path_with_and_without_a_slash(
+    registry: CollectorRegistry, path: str, status: int
+) -> None:
+    door = PrometheusMiddleware(_app, registry=registry)
+    assert ask_asgi(door, "GET", path).status == status
+
+
+@pytest.mark.parametrize("path", ["/internal/m", "/internal/m/"])
+def test_the_path_can_be_chosen(registry: CollectorRegistry, path: str) -> None:
+    door = PrometheusMiddleware(_app, registry=registry, metrics_path="/internal/m")
+    assert ask_asgi(door, "GET", path).status == 200
+    assert ask_asgi(door, "GET", "/metrics").status == 404
+
+
+def test_the_path_can_be_nowhere(registry: CollectorRegistry) -> None:
+    door = PrometheusMiddleware(_app, registry=registry, metrics_path=None)
+    assert ask_asgi(door, "GET", "/metrics").body == b"application"
+
+
+def test_a_scrape_is_counted_apart_and_not_in_itself(registry: CollectorRegistry) -> None:
+    door = PrometheusMiddleware(_app, registry=registry)
+    first = series(ask_asgi(door, "GET", "/metrics").body.decode())
+    assert value(first, "prom_middleware_scrapes_total") == 0
+    assert ask_asgi(door, "POST", "/metrics").status == 405
+    samples = collected(registry)
+    assert value(samples, "prom_middleware_scrapes_total", {"code": "200"}) == 1
+    assert value(samples, "prom_middleware_scrapes_total", {"code": "405"}) == 1
+    assert value(samples, "prom_middleware_scrape_duration_seconds_count") == 2
+    assert value(samples, "http_requests_total") == 0
+    assert value(samples, "http_requests_in_progress") == 0
+
+
+def test_workers_are_shown(registry: CollectorRegistry) -> None:
+    PrometheusMiddleware(_app, registry=registry)
+    samples = collected(registry)
+    assert value(samples, "prom_middleware_workers", {"state": "live"}) == 1
+    assert value(samples, "prom_middleware_workers", {"state": "dead"}) == 0
+
+
+def test_the_body_is_not_compressed_unasked(ask: Ask, registry: CollectorRegistry) -> None:
+    body = ask(registry, "GET").body
+    with pytest.raises(gzip.BadGzipFile):
+        gzip.decompress(body)
+
+
+@pytest.mark.parametrize("kind", ["lifespan", "websocket"])
+def test_the_asgi_application_speaks_the_other_protocols(kind: str) -> None:
+    told: list[Any] = []
+    incoming = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+
+    async def receive() -> Any:
+        return next(incoming)
+
+    async def send(message: Any) -> None:
+        told.append(message["type"])
+
+    asyncio.run(make_asgi_app(CollectorRegistry())({"type": kind}, receive, send))
+    wanted = {
+        "lifespan": ["lifespan.startup.complete", "lifespan.shutdown.complete"],
+        "websocket": ["websocket.close"],
+    }
+    assert told == wanted[kind]

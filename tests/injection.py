@@ -1,0 +1,171 @@
+"""Find the package's functions that run during a call, and make one of them raise.
+
+Two ways, because each sees what the other cannot. `raising_once` raises from a profile function as
+the function is entered, in whatever frame and under whatever name it was called, closures included.
+`raising_always` swaps the code of the function object, so that every reference to it is reached:
+attributes, names it was imported under, bound methods that somebody kept.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, lru_cache
+from pathlib import Path
+from types import CodeType, FrameType, FunctionType, ModuleType
+from typing import Any
+
+import prom_middleware
+
+PACKAGE = Path(prom_middleware.__file__).parent
+
+
+class InjectedError(Exception):
+    """What the functions under test raise; nothing else does."""
+
+
+Stack = tuple[CodeType, ...]
+
+
+def functions_of(call: Callable[[], object]) -> dict[str, set[Stack]]:
+    """Return the package's functions that run during `call`, each with the ways it was reached.
+
+    A way is the code of the package's frames, the function's own first.
+    """
+    seen: dict[str, set[Stack]] = {}
+
+    def watch(frame: FrameType, event: str, _: object) -> None:
+        code = frame.f_code
+        if event == "call" and _is_ours(code) and code.co_name != "<module>":
+            seen.setdefault(name_of(code), set()).add(tuple(_stack(frame)))
+
+    with _profiling(watch):
+        call()
+    return seen
+
+
+def _is_ours(code: CodeType) -> bool:
+    return code.co_filename.startswith(str(PACKAGE))
+
+
+def _stack(frame: FrameType | None) -> Iterator[CodeType]:
+    while frame is not None:
+        if _is_ours(frame.f_code):
+            yield frame.f_code
+        frame = frame.f_back
+
+
+@contextmanager
+def raising_once(code: CodeType) -> Iterator[list[CodeType]]:
+    """Have the first call of `code` raise; the list that is given says whether there was one."""
+    fired: list[CodeType] = []
+
+    def inject(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code is code and not fired:
+            fired.append(code)
+            raise InjectedError(name_of(code))
+
+    with _profiling(inject):
+        yield fired
+
+
+@contextmanager
+def raising_always(code: CodeType) -> Iterator[list[CodeType]]:
+    """Have every call of `code` raise; the list is empty where no function object was found."""
+    functions = _function_objects(len(sys.modules)).get(code, [])
+    raiser = _raiser(code)
+    try:
+        for function in functions:
+            function.__code__ = raiser
+        yield [code] * len(functions)
+    finally:
+        for function in functions:
+            function.__code__ = code
+
+
+@contextmanager
+def _profiling(profile: Callable[[FrameType, str, object], None]) -> Iterator[None]:
+    threading.setprofile(profile)
+    sys.setprofile(profile)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)  # type: ignore[arg-type]
+
+
+def name_of(code: CodeType) -> str:
+    """Return the module and qualified name of `code`, without the package's name."""
+    path = Path(code.co_filename)
+    module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+    return f"{module}.{_qualified_names(path)[code.co_firstlineno, code.co_name]}"
+
+
+@cache
+def _qualified_names(path: Path) -> dict[tuple[int, str], str]:
+    # Code objects know their qualified names from Python 3.11 on.
+    names: dict[tuple[int, str], str] = {}
+
+    def walk(code: CodeType, prefix: str) -> None:
+        for inner in code.co_consts:
+            if isinstance(inner, CodeType):
+                names[inner.co_firstlineno, inner.co_name] = name = prefix + inner.co_name
+                walk(inner, f"{name}.")
+
+    walk(compile(path.read_text(encoding="utf-8"), str(path), "exec"), "")
+    return names
+
+
+@lru_cache(maxsize=1)
+def _function_objects(_: int) -> dict[CodeType, list[FunctionType]]:
+    found: dict[CodeType, list[FunctionType]] = {}
+    for name, module in list(sys.modules.items()):
+        if name == "prom_middleware" or name.startswith("prom_middleware."):
+            for function in _functions_in(module):
+                known = found.setdefault(function.__code__, [])
+                if not any(function is one for one in known):
+                    known.append(function)
+    return found
+
+
+def _functions_in(owner: ModuleType | type) -> Iterator[FunctionType]:
+    for value in list(vars(owner).values()):
+        plain: Any = inspect.unwrap(value) if callable(value) else value
+        plain = getattr(plain, "fget", None) or getattr(plain, "__func__", None) or plain
+        if isinstance(plain, FunctionType):
+            yield plain
+        elif isinstance(value, type) and value.__module__.startswith("prom_middleware"):
+            if value is not owner:
+                yield from _functions_in(value)
+
+
+def _raiser(code: CodeType) -> CodeType:
+    """Return code that raises and can stand in the place of `code`: same kind, same free names."""
+    flags = code.co_flags
+    asynchronous = flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR)
+    generator = flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR)
+    free = code.co_freevars
+    source = (
+        f"def outer():\n"
+        f"    {''.join(f'{name} = ' for name in free)}unused = None\n"
+        f"    {'async ' if asynchronous else ''}def {_identifier(code)}(*_, **__):\n"
+        f"        raise 'placeholder'\n"
+        f"        {'yield' if generator else 'pass'}\n"
+        f"        ({', '.join((*free, '_'))})\n"
+    )
+    outer = next(c for c in compile(source, "<raiser>", "exec").co_consts if _is_code(c))
+    raiser = next(c for c in outer.co_consts if _is_code(c))
+    # The globals stay those of the function, so the class comes in as a constant.
+    constants = tuple(InjectedError if c == "placeholder" else c for c in raiser.co_consts)
+    return raiser.replace(co_consts=constants)
+
+
+def _identifier(code: CodeType) -> str:
+    return code.co_name if code.co_name.isidentifier() else "nameless"
+
+
+def _is_code(value: object) -> bool:
+    return isinstance(value, CodeType)

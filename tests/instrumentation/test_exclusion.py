@@ -1,0 +1,94 @@
+"""Paths that are not recorded: exact, by pattern, by callable."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from metrics import collected, value
+from prom_middleware import failures
+from prom_middleware.asgi import PrometheusMiddleware
+from prom_middleware.instrumentation.exclusion import excluder
+
+CASES = [
+    (["/health"], "/health", True),
+    (["/health"], "/health/", False),
+    (["/health"], "/healthy", False),
+    (["/health"], "/api/health", False),
+    ([re.compile("^/internal/")], "/internal/x", True),
+    ([re.compile("internal")], "/a/internal/x", True),
+    ([re.compile("^/internal/")], "/x/internal/", False),
+    ([re.compile("(?i)^/Static")], "/static/x", True),
+    ([lambda path: path.endswith(".ico")], "/favicon.ico", True),
+    ([lambda path: path.endswith(".ico")], "/favicon", False),
+    ([lambda path: "yes"], "/", True),
+    ([lambda path: ""], "/", False),
+    (["/a", re.compile("b"), lambda path: path == "/c"], "/a", True),
+    (["/a", re.compile("b"), lambda path: path == "/c"], "/xbx", True),
+    (["/a", re.compile("b"), lambda path: path == "/c"], "/c", True),
+    (["/a", re.compile("b"), lambda path: path == "/c"], "/d", False),
+    ([""], "", True),
+]
+
+
+@pytest.mark.parametrize(("exclusions", "path", "excluded"), CASES)
+def test_paths_are_excluded(exclusions: list[Any], path: str, excluded: bool) -> None:
+    test = excluder(exclusions)
+    assert test is not None
+    assert bool(test(path)) is excluded
+
+
+def test_nothing_excluded_costs_nothing() -> None:
+    assert excluder(()) is None
+
+
+def failing(path: str) -> bool:
+    raise RuntimeError(path)
+
+
+@pytest.mark.parametrize(
+    ("exclude", "path", "recorded"),
+    [
+        ("/health", "/health", 0),
+        (re.compile("^/h"), "/health", 0),
+        (lambda path: path == "/health", "/health", 0),
+        ("/health", "/other", 1),
+        ({"/health"}, "/health", 0),
+    ],
+)
+def test_an_excluded_request_is_served_and_not_recorded(
+    exclude: Any, path: str, recorded: int
+) -> None:
+    registry = CollectorRegistry()
+    assert serve(PrometheusMiddleware(app, registry=registry, exclude=exclude), path) == 204
+    samples = collected(registry)
+    assert value(samples, "http_requests_total") == recorded
+    assert value(samples, "http_requests_in_progress") == 0
+
+
+def test_an_exclusion_that_fails_is_counted_and_the_request_served() -> None:
+    registry = CollectorRegistry()
+    before = sum(failures.counts().values())
+    assert serve(PrometheusMiddleware(app, registry=registry, exclude=failing), "/x") == 204
+    assert sum(failures.counts().values()) == before + 1
+    assert value(collected(registry), "http_requests_in_progress") == 0
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def serve(door: Any, path: str) -> int:
+    told: list[Any] = []
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": path, "headers": [], "root_path": ""}
+    asyncio.run(door(scope, None, send))
+    return int(told[0]["status"])

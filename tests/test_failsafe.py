@@ -1,0 +1,244 @@
+"""Whatever function of ours raises, the request goes on as if we were not there."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import replace
+from functools import cache
+from time import time
+from types import CodeType
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+
+from failsafe_doors import INSTALLED, REQUESTS, Client, Outcome, Request
+from injection import PACKAGE, Stack, functions_of, raising_always, raising_once
+from metrics import collected, value
+from prom_middleware import failures
+
+ENTRY = "the server or the application calls it: it passes on, and guards what it does beside"
+BUILD = "it builds the door"
+GUARD = "its whole body is a guard, as test_guards_are_nothing_else shows"
+RETURNS = "a guard, and after it the response is returned"
+EXEMPT = {
+    "asgi.middleware.PrometheusMiddleware.__call__": ENTRY,
+    "asgi.exchange.Exchange.receive": ENTRY,
+    "asgi.exchange.Exchange.send": ENTRY,
+    "asgi.websocket.observe_websocket": ENTRY,
+    "asgi.websocket.observe_websocket.observed_receive": ENTRY,
+    "asgi.websocket.observe_websocket.observed_send": ENTRY,
+    "exposition.asgi.make_asgi_app.metrics_app": ENTRY,
+    "exposition.asgi._send": ENTRY,
+    "exposition.wsgi.make_wsgi_app.metrics_app": ENTRY,
+    "wsgi.middleware.PrometheusMiddleware.__call__": ENTRY,
+    "wsgi.response.Response.start_response": ENTRY,
+    "wsgi.response.Response.write": ENTRY,
+    "wsgi.response.Body.__iter__": ENTRY,
+    "wsgi.response.Body.__next__": ENTRY,
+    "wsgi.response.Body.close": ENTRY,
+    "wsgi.response.Body.__del__": ENTRY,
+    "wsgi.response.SizedBody.__len__": ENTRY,
+    "wsgi.response._watch_file.observed_close": ENTRY,
+    "wsgi.input.CountedInput.read": ENTRY,
+    "wsgi.input.CountedInput.__getattr__": ENTRY,
+    "django.middleware.PrometheusMiddleware.__call__": ENTRY,
+    "django.middleware.PrometheusMiddleware._answer_async": ENTRY,
+    "django.responses.Stream.pass_sync": ENTRY,
+    "django.responses.Stream.pass_async": ENTRY,
+    "twisted.requests._derived.ObservedRequest.process": ENTRY,
+    "twisted.requests._derived.ObservedRequest.write": ENTRY,
+    "twisted.requests._derived.ObservedRequest.finish": ENTRY,
+    "twisted.requests._derived.ObservedRequest.connectionLost": ENTRY,
+    "twisted.requests._derived.ObservedRequest.processingFailed": ENTRY,
+    "twisted.resources.MetricsResource.render": ENTRY,
+    "applications._starlette.build_with_door": BUILD,
+    "asgi.middleware._end": GUARD,
+    "asgi.websocket._end": GUARD,
+    "django.middleware.PrometheusMiddleware._enter": GUARD,
+    "django.middleware.PrometheusMiddleware._failed": GUARD,
+    "django.middleware.PrometheusMiddleware._leave": RETURNS,
+    "django.middleware._note_exception": GUARD,
+    "django.responses._end": GUARD,
+    "exposition.scrape.answer": GUARD,
+    "flask.connect.raised": GUARD,
+    "flask.connect.started": GUARD,
+    "twisted.requests._guarded": GUARD,
+    "wsgi.response.Response.failed": GUARD,
+    "wsgi.response.Response.finish": GUARD,
+    "wsgi.response.Response.pass_on": GUARD,
+    "wsgi.response.Response.sent": GUARD,
+}
+# What itself sets the number of requests in progress right cannot do so when it is what fails.
+KEEPS_IN_PROGRESS = (
+    "instrumentation.observation.Observation.finish",
+    "instrumentation.observation.Observation.failed",
+    "instrumentation.observation.Observation.returned",
+    "instrumentation.recorder.",
+    "instrumentation.series.",
+    "instrumentation.websocket.Connection.finish",
+    "instrumentation.websocket.Connection.failed",
+    "stores.",
+)
+FLOOR = "failures."  # what counts the failures; it stands on a dictionary and a lock
+MODES = {"once": raising_once, "always": raising_always}
+
+
+class Door:
+    """One door, freshly built around the application, and its registry."""
+
+    def __init__(self, door: str, scenario: str) -> None:
+        self.request = _now(REQUESTS[scenario])
+        self.registry = CollectorRegistry()
+        Counter("mine", "A metric of the user's own.", registry=self.registry).inc()
+        options = {"registry": self.registry, **self.request.options}
+        self.client: Client = INSTALLED[door][1](options, self.request.doors)
+
+    def ask(self) -> Outcome:
+        return self.client(self.request)
+
+
+@cache
+def _undisturbed(door: str, scenario: str) -> Outcome:
+    return Door(door, scenario).ask()
+
+
+def _now(request: Request) -> Request:
+    headers = tuple((n, v.replace(b"%d", b"%.3f" % time())) for n, v in request.headers)
+    return replace(request, headers=headers)
+
+
+@cache
+def _found(door: str) -> dict[str, tuple[CodeType, list[str]]]:
+    """Return the functions that run behind `door`, with the scenarios that reach them anew."""
+    found: dict[str, tuple[CodeType, list[str]]] = {}
+    known: set[Stack] = set()
+    for scenario in (one for one in REQUESTS if one in INSTALLED[door][2]):
+        for name, stacks in functions_of(Door(door, scenario).ask).items():
+            if not stacks <= known:
+                code = next(iter(stacks))[0]
+                found.setdefault(name, (code, []))[1].append(scenario)
+                known |= stacks
+    return found
+
+
+def _exempt(name: str) -> bool:
+    return name.partition(".<")[0] in EXEMPT or name.startswith(FLOOR)
+
+
+def _cases(*, scrapes: bool) -> list[Any]:
+    cases = []
+    for door in INSTALLED:
+        for name, (_, scenarios) in sorted(_found(door).items()):
+            chosen = [one for one in scenarios if REQUESTS[one].scrape is scrapes]
+            if chosen and not _exempt(name):
+                cases.append(pytest.param(door, name, chosen, id=f"{door}-{name}"))
+    return cases
+
+
+@pytest.fixture(autouse=True)
+def own_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failures, "_counts", {})
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("door", "name", "scenarios"), _cases(scrapes=False))
+def test_a_request_survives(door: str, name: str, scenarios: list[str], mode: str) -> None:
+    code = _found(door)[name][0]
+    for scenario in scenarios:
+        undisturbed, ours = _undisturbed(door, scenario), Door(door, scenario)
+        failed = sum(failures.counts().values())
+        with MODES[mode](code) as reached:
+            outcome = ours.ask()
+        if not reached:  # a closure: `once` reaches it
+            continue
+        assert outcome == undisturbed, f"{scenario}: another response"
+        assert sum(failures.counts().values()) > failed, f"{scenario}: not counted"
+        _works_again(ours, undisturbed, scenario, settles=not name.startswith(KEEPS_IN_PROGRESS))
+
+
+def _works_again(ours: Door, undisturbed: Outcome, scenario: str, *, settles: bool) -> None:
+    counter = "websocket_connections_total" if ours.request.websocket else "http_requests_total"
+    before = value(collected(ours.registry), counter)
+    assert ours.ask() == undisturbed, f"{scenario}: another response afterwards"
+    samples = collected(ours.registry)
+    assert value(samples, counter) == before + 1, f"{scenario}: not recorded afterwards"
+    if settles:
+        assert value(samples, "http_requests_in_progress") == 0, f"{scenario}: in progress"
+        assert value(samples, "websocket_connections_open") == 0, f"{scenario}: open"
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("door", "name", "scenarios"), _cases(scrapes=True))
+def test_a_scrape_is_answered(door: str, name: str, scenarios: list[str], mode: str) -> None:
+    code = _found(door)[name][0]
+    for scenario in scenarios:
+        ours = Door(door, scenario)
+        failed = sum(failures.counts().values())
+        with MODES[mode](code) as reached:
+            outcome = ours.ask()
+        if not reached:
+            continue
+        assert outcome.error is None, scenario
+        assert _status(outcome) in (200, 401, 404, 405, 500), scenario
+        shown = b"mine_total 1.0" in _body(outcome)
+        assert shown <= (scenario == "scrape" and _status(outcome) == 200), scenario
+        assert sum(failures.counts().values()) > failed, scenario
+        assert _status(ours.ask()) == STATUSES[scenario], scenario
+
+
+STATUSES = {"scrape": 200, "scrape-refused": 401, "scrape-post": 405}
+
+
+def _status(outcome: Outcome) -> int:
+    start = outcome.told[0]
+    if isinstance(start, dict):
+        return int(start["status"])
+    return int(start[0][:3] if isinstance(start, tuple) else start.split(b" ")[1])
+
+
+def _body(outcome: Outcome) -> bytes:
+    if isinstance(outcome.told[0], dict):
+        return b"".join(message.get("body", b"") for message in outcome.told)
+    if isinstance(outcome.told[0], tuple):
+        return b"".join(outcome.told[1:])
+    return bytes(outcome.told[0].partition(b"\r\n\r\n")[2])
+
+
+@pytest.mark.parametrize("door", INSTALLED)
+def test_exemptions_are_in_use(door: str) -> None:
+    """The doors do run, and so do the functions that are exempt."""
+    assert set(_found(door)) & set(EXEMPT)
+    assert len(_found(door)) > 30
+
+
+@pytest.mark.parametrize("name", [name for name, why in EXEMPT.items() if why in (GUARD, RETURNS)])
+def test_guards_are_nothing_else(name: str) -> None:
+    """A function that is trusted as a guard is one `try` that catches whatever comes."""
+    body = [one for one in _definition(name).body if not _is_docstring(one)]
+    if EXEMPT[name] is RETURNS:
+        assert isinstance(body.pop(), ast.Return)
+    assert len(body) == 1
+    assert isinstance(body[0], ast.Try)
+    caught = [handler.type for handler in body[0].handlers]
+    assert any(isinstance(one, ast.Name) and one.id == "Exception" for one in caught)
+
+
+def _definition(name: str) -> ast.FunctionDef:
+    parts = name.split(".")
+    for length in range(len(parts) - 1, 0, -1):
+        path = PACKAGE.joinpath(*parts[:length]).with_suffix(".py")
+        if path.exists():
+            node: Any = ast.parse(path.read_text(encoding="utf-8"))
+            for part in parts[length:]:
+                node = next(n for n in ast.walk(node) if getattr(n, "name", None) == part)
+            return node  # type: ignore[no-any-return]
+    raise LookupError(name)
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def test_every_exemption_exists() -> None:
+    assert all(_definition(name) for name in EXEMPT)

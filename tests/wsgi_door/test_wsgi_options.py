@@ -1,0 +1,351 @@
+"""What the WSGI door does beside counting: bytes, options, scrapes, PEP 3333 itself."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+from wsgiref.validate import validator
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from metrics import collected, in_progress, records, series, value
+from prom_middleware.wsgi import PrometheusMiddleware, make_wsgi_app
+from wsgi_door.driver import Exchange, call, environ
+
+Start = Callable[..., Any]
+PLAIN = (("Content-Type", "text/plain"),)
+BODY = b"first line\nsecond line\nthird"
+
+
+def hello(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+    start("200 OK", [*PLAIN])
+    return [b"hello"]
+
+
+def reader(read: Callable[[Any], object]) -> Any:
+    def app(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        start("200 OK", [*PLAIN])
+        return [repr(read(env["wsgi.input"])).encode()]
+
+    return app
+
+
+def readinto(stream: Any) -> bytes:
+    buffer = bytearray(100)
+    return bytes(buffer[: stream.readinto(buffer)])
+
+
+READS: dict[str, tuple[Callable[[Any], object], int]] = {
+    "read": (lambda stream: stream.read(), len(BODY)),
+    "read-some": (lambda stream: stream.read(7), 7),
+    "read-to-the-end": (lambda stream: [stream.read(9) for _ in range(9)], len(BODY)),
+    "readline": (lambda stream: stream.readline(), len(b"first line\n")),
+    "readline-size": (lambda stream: stream.readline(3), 3),
+    "readlines": (lambda stream: stream.readlines(), len(BODY)),
+    "iteration": (list, len(BODY)),
+    "for-and-read": (lambda stream: [next(iter(stream)), stream.read()], len(BODY)),
+    "readinto": (readinto, len(BODY)),
+    "read1": (lambda stream: stream.read1(5), 5),
+    "wrapped": (lambda stream: io.BufferedReader(stream).read(), len(BODY)),
+    "not-read": (lambda stream: None, 0),
+}
+
+
+@pytest.mark.parametrize(("read", "expected"), READS.values(), ids=READS.keys())
+def test_bytes_in(read: Callable[[Any], object], expected: int) -> None:
+    registry = CollectorRegistry()
+    app = reader(read)
+    bare = call(app, environ("POST", body=BODY))
+    exchange = call(PrometheusMiddleware(app, registry=registry), environ("POST", body=BODY))
+    assert exchange.error is None
+    assert exchange.body == bare.body
+    assert value(collected(registry), "http_request_body_bytes_total") == expected
+
+
+@pytest.mark.parametrize("length", ["nonsense", "-1", "", "١٢", "9" * 5000])
+def test_a_malformed_content_length_is_harmless(length: str) -> None:
+    registry = CollectorRegistry()
+    request = environ("POST", body=BODY, CONTENT_LENGTH=length)
+    request["CONTENT_LENGTH"] = length
+    exchange = call(PrometheusMiddleware(hello, registry=registry), request)
+    assert exchange.body == b"hello"
+    assert records(registry) == [("POST", "<unmatched>", 200, "", "complete")]
+    assert value(collected(registry), "http_request_body_bytes_total") == 0
+
+
+def test_a_chunked_request_body_is_counted() -> None:
+    registry = CollectorRegistry()
+    request = environ("POST", body=BODY, HTTP_TRANSFER_ENCODING="chunked")
+    del request["CONTENT_LENGTH"]
+    call(PrometheusMiddleware(reader(lambda stream: stream.read()), registry=registry), request)
+    assert value(collected(registry), "http_request_body_bytes_total") == len(BODY)
+
+
+def test_the_input_keeps_what_else_the_server_s_stream_can_do() -> None:
+    request = environ("POST", body=BODY)
+    app = PrometheusMiddleware(reader(lambda stream: stream.tell()), registry=CollectorRegistry())
+    assert call(app, request).body == b"0"
+
+
+@pytest.mark.parametrize(("method", "expected"), [("GET", 5), ("POST", 5), ("HEAD", 0)])
+def test_bytes_out_are_what_was_sent(method: str, expected: int) -> None:
+    registry = CollectorRegistry()
+    call(PrometheusMiddleware(hello, registry=registry), environ(method))
+    assert value(collected(registry), "http_response_body_bytes_total") == expected
+
+
+def test_bytes_out_of_write_and_iterable_are_added() -> None:
+    registry = CollectorRegistry()
+
+    def app(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        start("200 OK", [*PLAIN])(b"12")
+        return iter([b"345", b""])
+
+    call(PrometheusMiddleware(app, registry=registry), environ())
+    assert value(collected(registry), "http_response_body_bytes_total") == 5
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_a_body_with_a_length_keeps_it(kind: Any) -> None:
+    """Servers make a Content-Length of a single piece."""
+
+    def app(env: dict[str, Any], start: Start) -> Any:
+        start("200 OK", [*PLAIN])
+        return kind([b"hello"])
+
+    body = PrometheusMiddleware(app, registry=CollectorRegistry())(environ(), lambda *_: None)
+    assert len(body) == 1  # type: ignore[arg-type]
+    assert list(body) == [b"hello"]
+
+
+def test_a_body_without_a_length_gets_none() -> None:
+    def app(env: dict[str, Any], start: Start) -> Iterator[bytes]:
+        start("200 OK", [*PLAIN])
+        yield b"hello"
+
+    body = PrometheusMiddleware(app, registry=CollectorRegistry())(environ(), lambda *_: None)
+    assert not hasattr(body, "__len__")
+
+
+class Remaining:
+    """An iterator whose length is what is left, 0 at its end."""
+
+    def __init__(self) -> None:
+        self.left = [b"a", b"b"]
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if not self.left:
+            raise StopIteration
+        return self.left.pop(0)
+
+
+def test_an_iterator_that_is_false_at_its_end() -> None:
+    registry = CollectorRegistry()
+
+    def app(env: dict[str, Any], start: Start) -> Any:
+        start("200 OK", [*PLAIN])
+        return Remaining()
+
+    exchange = call(PrometheusMiddleware(app, registry=registry), environ())
+    assert exchange.error is None
+    assert exchange.body == b"ab"
+    assert records(registry) == [("GET", "<unmatched>", 200, "", "complete")]
+
+
+def test_the_duration_is_that_of_the_last_byte() -> None:
+    registry = CollectorRegistry()
+
+    def app(env: dict[str, Any], start: Start) -> Iterator[bytes]:
+        start("200 OK", [*PLAIN])
+        yield b"soon"
+        time.sleep(0.05)
+        yield b"late"
+
+    call(PrometheusMiddleware(app, registry=registry), environ())
+    assert value(collected(registry), "http_request_duration_seconds_sum") >= 0.05
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["text/event-stream", "text/event-stream; charset=utf-8", "text/event-stream;charset=utf-8"],
+)
+def test_an_event_stream_is_not_a_latency(header: str) -> None:
+    registry = CollectorRegistry()
+
+    def app(env: dict[str, Any], start: Start) -> Iterator[bytes]:
+        start("200 OK", [("content-type", header)])
+        yield b"data: 1\n\n"
+
+    call(PrometheusMiddleware(app, registry=registry), environ())
+    samples = collected(registry)
+    assert value(samples, "http_requests_total", {"status": "200"}) == 1
+    assert value(samples, "http_stream_duration_seconds_count", {"route": "<unmatched>"}) == 1
+    assert value(samples, "http_request_duration_seconds_count") == 0
+
+
+@pytest.mark.parametrize("header", ["HTTP_X_REQUEST_START", "HTTP_X_QUEUE_START"])
+def test_the_proxy_s_header_tells_the_queue(header: str) -> None:
+    registry = CollectorRegistry()
+    app = PrometheusMiddleware(hello, registry=registry)
+    call(app, environ(**{header: f"t={time.time() - 3:.3f}"}))
+    samples = collected(registry)
+    assert value(samples, "http_request_queue_seconds_count") == 1
+    assert 2 <= value(samples, "http_request_queue_seconds_sum") < 3600
+
+
+def test_a_nonsense_queue_header_is_harmless() -> None:
+    registry = CollectorRegistry()
+    app = PrometheusMiddleware(hello, registry=registry)
+    call(app, environ(HTTP_X_REQUEST_START="yesterday"))
+    assert value(collected(registry), "http_request_queue_seconds_count") == 0
+    assert records(registry) == [("GET", "<unmatched>", 200, "", "complete")]
+
+
+@pytest.mark.parametrize("exclude", ["/health", re.compile("^/hea"), lambda path: "alt" in path])
+def test_excluded_paths_pass_without_a_record(exclude: Any) -> None:
+    registry = CollectorRegistry()
+    app = PrometheusMiddleware(hello, registry=registry, exclude=[exclude])
+    assert call(app, environ(path="/health")).body == b"hello"
+    assert records(registry) == []
+    call(app, environ(path="/other"))
+    assert len(records(registry)) == 1
+    assert in_progress(registry) == 0
+
+
+def test_labels_are_constants_or_made_of_the_facts() -> None:
+    registry = CollectorRegistry()
+    facts: list[Any] = []
+
+    def tenant(fact: Any) -> str:
+        facts.append(fact)
+        return fact.headers["x-tenant"]  # type: ignore[no-any-return]
+
+    labels = {"zone": "north", "tenant": tenant}
+    app = PrometheusMiddleware(hello, registry=registry, labels=labels)
+    call(app, environ(path="/caf\xc3\xa9", HTTP_X_TENANT="acme"))
+    wanted = {"zone": "north", "tenant": "acme", "status": "200"}
+    assert value(collected(registry), "http_requests_total", wanted) == 1
+    [fact] = facts
+    assert (fact.method, fact.path, fact.route, fact.status) == (
+        "GET",
+        "/café",
+        "<unmatched>",
+        "200",
+    )
+    assert fact.request["REQUEST_METHOD"] == "GET"
+
+
+def scraped(app: Any, method: str = "GET", path: str = "/metrics", **more: str) -> Exchange:
+    exchange = call(app, environ(method, path, **more))
+    assert exchange.error is None
+    return exchange
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/metrics/"])
+def test_metrics_path(path: str) -> None:
+    app = PrometheusMiddleware(hello, registry=CollectorRegistry())
+    call(app, environ())
+    exchange = scraped(app, path=path)
+    assert exchange.status == 200
+    assert exchange.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert int(exchange.headers["content-length"]) == len(exchange.body)
+    assert value(series(exchange.body.decode()), "http_requests_total") == 1
+
+
+def test_metrics_path_head_and_405() -> None:
+    app = PrometheusMiddleware(hello, registry=CollectorRegistry())
+    head = scraped(app, "HEAD")
+    assert (head.status, head.body) == (200, b"")
+    assert int(head.headers["content-length"]) > 0
+    for method in ("POST", "OPTIONS", "get"):
+        refused = scraped(app, method)
+        assert refused.status == 405
+        assert refused.headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/metrics/", "/"])
+def test_c5_a_scrape_is_not_recorded(path: str) -> None:
+    registry = CollectorRegistry()
+    mounted = make_wsgi_app(registry) if path == "/" else hello
+    app = PrometheusMiddleware(mounted, registry=registry)
+    for _ in range(2):
+        text = scraped(app, path=path).body.decode()
+        assert value(series(text), "http_requests_total") == 0
+        assert value(series(text), "http_requests_in_progress") == 0
+    assert records(registry) == []
+
+
+def test_metrics_path_none_leaves_the_path_to_the_application() -> None:
+    registry = CollectorRegistry()
+    app = PrometheusMiddleware(hello, registry=registry, metrics_path=None)
+    assert scraped(app).body == b"hello"
+    assert records(registry) == [("GET", "<unmatched>", 200, "", "complete")]
+
+
+def test_metrics_path_of_one_s_own_is_below_script_name() -> None:
+    registry = CollectorRegistry()
+    app = PrometheusMiddleware(hello, registry=registry, metrics_path="/internal/prom")
+    own = scraped(app, path="/internal/prom", SCRIPT_NAME="/x")
+    assert b"prom_middleware_workers" in own.body
+    assert scraped(app, path="/metrics").body == b"hello"
+    assert scraped(app, path="/internal/promo").body == b"hello"
+
+
+def test_access_decides_who_scrapes() -> None:
+    app = PrometheusMiddleware(
+        hello, registry=CollectorRegistry(), access=lambda request: request.client == "10.0.0.1"
+    )
+    assert scraped(app, REMOTE_ADDR="10.0.0.1").status == 200
+    assert scraped(app, REMOTE_ADDR="10.0.0.2").status == 403
+
+
+def strictly(app: Any, request: dict[str, Any], **drive: Any) -> Exchange:
+    """Check the door from both sides: as a server for `app`, and as an application."""
+    door = PrometheusMiddleware(validator(app), registry=CollectorRegistry())
+    return call(validator(door), request, **drive)
+
+
+def streams(env: dict[str, Any], start: Start) -> Iterator[bytes]:
+    start("200 OK", [*PLAIN])
+    yield b"hel"
+    yield b"lo"
+
+
+def writes(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+    start("200 OK", [*PLAIN])(b"hello")
+    return []
+
+
+def echoes(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+    start("200 OK", [*PLAIN])
+    stream = env["wsgi.input"]
+    return [stream.read(1), stream.readline(100), *stream.readlines(100), *list(stream)]
+
+
+@pytest.mark.parametrize("app", [hello, streams, writes])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_validate_finds_nothing(app: Any, method: str) -> None:
+    exchange = strictly(app, environ(method))
+    assert exchange.error is None
+    assert exchange.body == b"hello"
+
+
+def test_validate_finds_nothing_in_the_input() -> None:
+    exchange = strictly(echoes, environ("POST", body=BODY))
+    assert exchange.error is None
+    assert exchange.body == BODY
+
+
+def test_validate_finds_nothing_in_a_scrape_and_in_an_abort() -> None:
+    assert strictly(hello, environ(path="/metrics")).error is None
+    assert strictly(streams, environ(), leave_after=1).error is None
