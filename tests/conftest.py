@@ -30,5 +30,6 @@ def real_program() -> Callable[[str, str], str]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let Twisted warn of itself while it is imported: it uses what it deprecated."""
-    config.addinivalue_line("filterwarnings", "ignore::DeprecationWarning:twisted.web.static")
+    """Let Twisted warn of itself: it uses what it deprecated, when imported and for every 404."""
+    # A regular expression that a module's name begins with.
+    config.addinivalue_line("filterwarnings", "ignore::DeprecationWarning:twisted")

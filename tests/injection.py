@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
 import prom_middleware
 
@@ -137,9 +137,12 @@ def _functions_in(owner: ModuleType | type) -> Iterator[FunctionType]:
         plain = getattr(plain, "fget", None) or getattr(plain, "__func__", None) or plain
         if isinstance(plain, FunctionType):
             yield plain
-        elif isinstance(value, type) and value.__module__.startswith("prom_middleware"):
-            if value is not owner:
-                yield from _functions_in(value)
+        elif value is not owner and _is_our_class(value):
+            yield from _functions_in(value)
+
+
+def _is_our_class(value: object) -> TypeGuard[type]:
+    return isinstance(value, type) and value.__module__.startswith("prom_middleware")
 
 
 def _raiser(code: CodeType) -> CodeType:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from failsafe_doors import INSTALLED, REQUESTS, Client, Outcome, Request
+from failsafe_apps import REQUESTS, Outcome, Request
+from failsafe_doors import INSTALLED, Client
 from injection import PACKAGE, Stack, functions_of, raising_always, raising_once
 from metrics import collected, value
 from prom_middleware import failures

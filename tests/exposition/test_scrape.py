@@ -24,9 +24,8 @@ from prom_middleware.exposition import (
 )
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-METHODS = [("GET", 200), ("HEAD", 200)] + [
-    (method, 405) for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "get", "BREW"]
-]
+OTHERS = ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "get", "BREW"]
+METHODS = [("GET", 200), ("HEAD", 200), *((method, 405) for method in OTHERS)]
 
 
 @pytest.fixture

@@ -299,7 +299,7 @@ def test_increasing_bounds_are_taken_as_they_are(bounds: list[float]) -> None:
 def test_bounds_are_increasing_finite_or_refused(bounds: list[float]) -> None:
     finite = bounds[:-1] if bounds and bounds[-1] == math.inf else bounds
     good = bool(finite) and all(map(math.isfinite, finite))
-    good = good and all(low < high for low, high in zip(finite, finite[1:], strict=False))
+    good = good and finite == sorted(set(finite))
     if good:
         assert Configuration.from_options({"buckets": bounds}).buckets == tuple(finite)
     else:

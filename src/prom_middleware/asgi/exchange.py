@@ -9,8 +9,15 @@ from __future__ import annotations
 import os
 
 from prom_middleware import failures
-from prom_middleware.exposition.asgi import Message, Receive, Scope, Send
-from prom_middleware.instrumentation import STATUSES, Instrumentation, Observation, status_label
+from prom_middleware.exposition.asgi import Message, Receive, Send
+from prom_middleware.instrumentation import (
+    COMPLETE,
+    DISCONNECT,
+    STATUSES,
+    Observation,
+    is_event_stream,
+    status_label,
+)
 
 
 class Exchange(Observation):
@@ -50,7 +57,7 @@ class Exchange(Observation):
                 if "body" in message:
                     self.sent += len(message["body"])
                 if "more_body" not in message or not message["more_body"]:
-                    self.finish()
+                    self._last()
             else:
                 self._sent_otherwise(kind, message)
         except Exception as error:
@@ -65,8 +72,8 @@ class Exchange(Observation):
             return
         for name, value in message["headers"]:
             if name == b"content-type":
-                if value.startswith(b"text/event-stream"):
-                    self.event_stream = True
+                if value[5:6] in b"eE":  # of text/event-stream: all but spares the call
+                    self.event_stream = is_event_stream(value.decode("latin-1"))
                 return
 
     def _sent_otherwise(self, kind: str, message: Message) -> None:
@@ -75,14 +82,18 @@ class Exchange(Observation):
             self.sent += len(message.get("body", b""))
         elif kind == "http.response.trailers":
             if not message.get("more_trailers", False):
-                self.finish()
+                self._last()
         elif kind == "http.response.pathsend":
             self.sent += os.stat(message["path"]).st_size
-            self.finish()
+            self._last()
         elif kind == "http.response.zerocopysend":
             self.sent += _zero_copied(message)
             if not (message.get("more_body", False) or self.trailers):
-                self.finish()
+                self._last()
+
+    def _last(self) -> None:
+        # Servers before ASGI 2.4 drop what is sent to a client that is gone.
+        self.finish(DISCONNECT if self.disconnected else COMPLETE)
 
 
 def _zero_copied(message: Message) -> int:

@@ -44,9 +44,9 @@ class PrometheusMiddleware:
         app, exchange = self.app, None  # what goes wrong below must leave these as they are
         try:
             if scope["type"] == "http":
-                if scope["path"] in self._metrics_paths:
-                    app = self._metrics
-                elif "root_path" in scope and scope["root_path"] and self._is_scrape(scope):
+                root = scope.get("root_path")
+                path = path_below(root, scope) if root else scope["path"]
+                if path in self._metrics_paths:
                     app = self._metrics
                 else:
                     exchange = self._start(scope, receive, send)
@@ -66,9 +66,6 @@ class PrometheusMiddleware:
         if not exchange.done:
             _end(exchange.returned)
 
-    def _is_scrape(self, scope: Scope) -> bool:
-        return path_below(scope["root_path"], scope) in self._metrics_paths
-
     def _start(self, scope: Scope, receive: Receive, send: Send) -> Exchange | None:
         core = self._core
         if core.key in scope and not scope[core.key].done:
@@ -84,8 +81,10 @@ class PrometheusMiddleware:
         scope[core.key] = exchange = Exchange(core, scope, scope["method"])
         exchange.server_receive, exchange.server_send = receive, send
         if nesting.inner_doors:
-            found = nesting.Announced(exchange, core.key, scope["method"], scope["path"])
-            nesting.announce(found)
+            root = scope.get("root_path") or ""
+            nesting.announce(
+                nesting.Announced(exchange, core.key, scope["method"], root, scope["path"])
+            )
         return exchange
 
     def _connect(self, scope: Scope) -> ASGIApp:

@@ -27,7 +27,8 @@ class Entry:
     """One place in the tree of routes.
 
     `regex` matches the whole path below the root, `route` is the framework's own object. `prefix`
-    is set in the entry of a mount with routes of its own: it stands for what misses all of them.
+    is set in the entry of a mount with routes of its own: it stands for what misses all of them,
+    the `inner` entries before it.
     """
 
     template: str
@@ -38,6 +39,11 @@ class Entry:
     scope_type: str | None = None
     methods: frozenset[str] | None = None
     prefix: str | None = None
+    inner: int = 0
+
+    def takes(self, scope: Scope) -> bool:
+        """Tell whether the method of `scope` is one of this place's."""
+        return self.methods is None or scope["method"] in self.methods
 
     def matches(self, scope: Scope, path: str) -> bool:
         """Tell whether this place is where `scope` leads to, whatever its method."""
@@ -63,10 +69,12 @@ class Routes:
 
     def __init__(self, routes: Sequence[Any]) -> None:
         self._routes = routes  # kept, so that its identity stays its own
-        self._read()
+        self.read()
 
-    def _read(self) -> None:
+    def read(self) -> None:
+        """Read the tree of routes, again where it has changed."""
         self._seen = _fingerprint(self._routes)
+        self.size = len(self._seen)
         self._entries = list(_walk(self._routes, Branch()))
         self._by_endpoint: dict[int, list[Entry]] = {}
         self._by_route: dict[tuple[int, int], list[Entry]] = {}
@@ -87,7 +95,7 @@ class Routes:
         if endpoint is None:
             return _frontend(scope)
         if id(endpoint) not in self._by_endpoint and self._seen != _fingerprint(self._routes):
-            self._read()
+            self.read()
         return self.single.get(id(endpoint)) or self._among(scope, endpoint)
 
     def _among(self, scope: Scope, endpoint: object) -> str | None:
@@ -100,7 +108,9 @@ class Routes:
         if entries[0].prefix is not None:
             return self.search(scope)
         path = path_below_root(scope)
-        return next((entry.template for entry in entries if entry.matches(scope, path)), None)
+        found = [entry for entry in entries if entry.matches(scope, path)]
+        taking = [entry for entry in found if entry.takes(scope)]
+        return next((entry.template for entry in taking or found), None)
 
     def search(self, scope: Scope) -> str | None:
         """Return the template that the routers would choose; for a request that never got there.
@@ -109,17 +119,17 @@ class Routes:
         mount is tried once its prefix has matched.
         """
         if len(self._routes) != len(self._seen):
-            self._read()
-        path, partial = path_below_root(scope), ""
-        for entry in self._entries:
+            self.read()
+        path, partial, at = path_below_root(scope), "", -1
+        for index, entry in enumerate(self._entries):
             if not entry.matches(scope, path):
                 continue
             if entry.prefix is not None:
-                inside = partial.startswith(f"{entry.prefix}/")
-                return partial if inside else entry.template
-            if entry.methods is None or scope["method"] in entry.methods:
+                return partial if at >= index - entry.inner else entry.template
+            if entry.takes(scope):
                 return entry.template
-            partial = partial or entry.template
+            if not partial:
+                partial, at = entry.template, index
         return partial or None
 
 
@@ -195,16 +205,26 @@ def _mount_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
         _compile(branch, route),
         branch.host,
         prefix=prefix if inner else None,
+        inner=len(inner),
     )
 
 
 def _host_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
     below = replace(branch, host=route.host_regex, depth=branch.depth + 1)
-    yield from _walk(routes_of(route.app), below)
+    inner = list(_walk(routes_of(route.app), below))
+    yield from inner
     # A host has no path to be named by: what misses its routes is a miss of the branch.
     template = branch.template + _MOUNT_TAIL if branch.template else ""
     anything = re.compile(f"{branch.regex}/")
-    yield Entry(template, route.app, key, anything, route.host_regex, prefix=branch.template)
+    yield Entry(
+        template,
+        route.app,
+        key,
+        anything,
+        route.host_regex,
+        prefix=branch.template,
+        inner=len(inner),
+    )
 
 
 def _compile(branch: Branch, route: Any) -> re.Pattern[str]:
@@ -258,6 +278,8 @@ class Router:
             return self._unrouted(scope)
         routes = scope["router"].routes
         table = self._tables.get(id(routes)) or self._table(routes)
+        if len(routes) != table.size:  # routes were added
+            table.read()
         if "endpoint" in scope:
             template = table.single.get(id(scope["endpoint"]))
             if template is not None:

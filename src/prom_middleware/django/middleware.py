@@ -24,7 +24,7 @@ from prom_middleware.django.requests import (
 from prom_middleware.django.responses import observe_response
 from prom_middleware.instrumentation import Instrumentation, Observation, nesting
 from prom_middleware.wsgi.input import CountedInput
-from prom_middleware.wsgi.middleware import refine
+from prom_middleware.wsgi.middleware import outer_observation, refine
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -50,6 +50,7 @@ class PrometheusMiddleware:
         self._core = core = Instrumentation(chosen, self._dialect)
         path = core.config.metrics_path
         self._metrics_paths = () if path is None else (path, f"{path}/")
+        nesting.expect_inner_doors()
         self._async = iscoroutinefunction(get_response)
         if self._async:
             markcoroutinefunction(self)
@@ -91,7 +92,8 @@ class PrometheusMiddleware:
 
     def _start(self, request: HttpRequest) -> Observation | None:
         core, below = self._core, server_request(request)
-        outer = below.get(core.key)
+        wsgi = "REQUEST_METHOD" in below
+        outer = outer_observation(below, core.key) if wsgi else below.get(core.key)
         if outer is not None and not outer.done:
             observations(request)[core.key] = outer
             return None

@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 from django.http.response import HttpResponseBase
 
 from prom_middleware import failures
-from prom_middleware.instrumentation import COMPLETE, DISCONNECT, Observation, status_label
+from prom_middleware.instrumentation import (
+    COMPLETE,
+    DISCONNECT,
+    Observation,
+    is_event_stream,
+    status_label,
+)
 
 
 def observe_response(
@@ -23,7 +29,7 @@ def observe_response(
     """Have `response` tell `observation` of its bytes and its end."""
     observation.status = status_label(response.status_code)
     kind = response.get("Content-Type", "")
-    observation.event_stream = kind.startswith("text/event-stream")
+    observation.event_stream = is_event_stream(kind)
     end = partial(_end, observation)
     if not response.streaming:
         observation.sent = len(response.content)  # type: ignore[attr-defined]
@@ -31,21 +37,43 @@ def observe_response(
         # To look at the content would take it from the server's sendfile.
         observation.sent = _file_size(response)
     else:
-        stream = Stream(observation, "REQUEST_METHOD" in below)
         content = response.streaming_content  # type: ignore[attr-defined]
-        asynchronous = response.is_async  # type: ignore[attr-defined]
+        asynchronous: bool = response.is_async  # type: ignore[attr-defined]
+        stream = Stream(observation, "REQUEST_METHOD" in below, asynchronous)
         wrapped = stream.pass_async(content) if asynchronous else stream.pass_sync(content)
         response.streaming_content = wrapped  # type: ignore[attr-defined]
         end = partial(stream.end, response)
-    response._resource_closers.append(end)  # type: ignore[attr-defined]
+    response._resource_closers.append(Closer(observation, end))  # type: ignore[attr-defined]
+
+
+class Closer:
+    """What is called at the response's close.
+
+    Django never closes a response whose sending raised (ASGI servers do that when the client is
+    gone): then this goes with the response.
+    """
+
+    def __init__(self, observation: Observation, end: Callable[[], None]) -> None:
+        self._observation = observation
+        self._end = end
+
+    def __call__(self) -> None:
+        """Record the end."""
+        self._end()
+
+    def __del__(self) -> None:
+        if not self._observation.done:
+            _end(self._observation, DISCONNECT)
 
 
 class Stream:
     """The pieces of a streaming response on their way to the server."""
 
-    def __init__(self, observation: Observation, wsgi: bool) -> None:
+    def __init__(self, observation: Observation, wsgi: bool, asynchronous: bool) -> None:
         self._observation = observation
         self._wsgi = wsgi
+        # A WSGI handler reads an asynchronous stream whole before it sends anything.
+        self._read_ahead = wsgi and asynchronous
         self._begun = self._exhausted = False
 
     def pass_sync(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -78,6 +106,8 @@ class Stream:
         try:
             observation = self._observation
             observation.disconnected = isinstance(error, asyncio.CancelledError)
+            if self._read_ahead:
+                observation.sent = 0
             if self._wsgi and not observation.sent:
                 observation.status = None  # PEP 3333: no header was sent, the server answers 500
             observation.failed(error)

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from prom_middleware.exposition.access import AccessRule, ScrapeRequest
 from prom_middleware.exposition.scrape import answer
-from prom_middleware.instrumentation import discard_observations
+from prom_middleware.instrumentation import discard_observations, nesting
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -28,6 +28,7 @@ def make_wsgi_app(
 
     Nothing is compressed yet; `disable_compression` is there as in `prometheus_client`.
     """
+    nesting.expect_inner_doors()
 
     def metrics_app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         response = answer(registry, partial(scrape_request, environ), access)
@@ -45,6 +46,8 @@ def status_line(status: int) -> str:
 def scrape_request(environ: Mapping[str, Any]) -> ScrapeRequest:
     """Translate a WSGI environ (PEP 3333)."""
     discard_observations(environ)
+    path = environ.get("PATH_INFO", "")
+    nesting.discard(environ["REQUEST_METHOD"], (path, environ.get("SCRIPT_NAME", "") + path))
     return ScrapeRequest(
         method=environ["REQUEST_METHOD"],
         path=environ.get("PATH_INFO", ""),

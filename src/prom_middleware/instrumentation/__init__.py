@@ -22,6 +22,7 @@ from prom_middleware.instrumentation.observation import (
     STATUSES,
     UNMATCHED,
     Observation,
+    is_event_stream,
     status_label,
 )
 from prom_middleware.instrumentation.queueing import queue_seconds
@@ -46,6 +47,7 @@ __all__ = [
     "Options",
     "Recorder",
     "discard_observations",
+    "is_event_stream",
     "registered",
     "status_label",
 ]

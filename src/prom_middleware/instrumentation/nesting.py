@@ -6,7 +6,7 @@ what called them. Doors that find the outer request itself at hand do not come h
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from contextvars import ContextVar
 from typing import NamedTuple
 
@@ -14,17 +14,21 @@ from prom_middleware.instrumentation.observation import Observation
 
 
 class Announced(NamedTuple):
-    """An outer door's request: its observation, and what tells it from others."""
+    """An outer door's request: its observation, and what tells it from others.
+
+    `path` is whole, the server's `root` included.
+    """
 
     observation: Observation
     key: str
     method: str
+    root: str
     path: str
 
 
-_current: ContextVar[Announced | None] = ContextVar("prom_middleware", default=None)
+_current: ContextVar[tuple[Announced, ...]] = ContextVar("prom_middleware", default=())
 # Where to look; Twisted has contexts of its own, and its door adds them here.
-sources: list[Callable[[], Announced | None]] = [_current.get]
+sources: list[Callable[[], tuple[Announced, ...]]] = [_current.get]
 inner_doors = False
 
 
@@ -36,25 +40,34 @@ def expect_inner_doors() -> None:
 
 def announce(announced: Announced) -> None:
     """Make a request known to what this task calls; worth it where `inner_doors` is set."""
-    _current.set(announced)
+    around = (other for other in _current.get() if not other.observation.done)
+    _current.set((announced, *around))
 
 
-def outer(key: str, method: str, path: str) -> Observation | None:
-    """Return the open observation that `method` and `path` belong to, if one was announced.
+def outer(key: str, method: str, paths: Collection[str]) -> Announced | None:
+    """Return the open request of the registry with `key` that came with one of `paths`, if any.
 
     An application may call another one while it serves a request, so the context alone says
-    nothing: the method and the end of the path must be the same.
+    nothing: method and path must be the same.
     """
-    for source in sources:
-        found = source()
-        if found is None or found.observation.done or found.key != key:
-            continue
-        if found.method == method and found.path.endswith(path):
-            return found.observation
-    return None
+    return next((found for found in _open(method, paths) if found.key == key), None)
+
+
+def discard(method: str, paths: Collection[str]) -> None:
+    """Forget the announced requests of all registries: it is a scrape."""
+    for found in _open(method, paths):
+        found.observation.discard()
 
 
 def place(observation: Observation) -> str:
     """Return the template of the mount that an outer door's router chose, less its `/{path}`."""
     template = observation.resolver()(observation.request) or ""
     return template.removesuffix("/{path}") if template.endswith("/{path}") else ""
+
+
+def _open(method: str, paths: Collection[str]) -> Iterator[Announced]:
+    for source in sources:
+        for found in source():
+            same = found.method == method and found.path in paths
+            if same and not found.observation.done:
+                yield found

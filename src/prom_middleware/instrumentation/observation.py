@@ -47,6 +47,11 @@ def status_label(status: int) -> str:
     return STATUSES.get(status) or (str(int(status)) if 100 <= status <= 999 else OTHER)
 
 
+def is_event_stream(content_type: str) -> bool:
+    """Tell whether a response is open for as long as there are events: its time is no latency."""
+    return content_type.partition(";")[0].strip().lower() == "text/event-stream"
+
+
 class Observation:
     """One request, from its first byte to its last.
 

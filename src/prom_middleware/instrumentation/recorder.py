@@ -1,8 +1,9 @@
 """The hot path's other half: exact updates from any number of threads, without ever waiting.
 
-The rules of `observation.py` hold here as well. Whoever takes the one token may write; `list.pop` and `list.append` are atomic, and cost a third of `Lock.acquire` and `release`.
-Whoever finds the token taken, by another thread or by the code that a signal interrupted, leaves
-the write in `pending`; whoever gives the token back then looks there.
+The rules of `observation.py` hold here as well. Whoever takes the one token may write: `list.pop`
+and `list.append` are atomic, and cost a third of `Lock.acquire` and `release`. Whoever finds the
+token taken, by another thread or by the code that a signal interrupted, leaves the write in
+`pending`; whoever gives the token back then looks there.
 """
 
 from __future__ import annotations

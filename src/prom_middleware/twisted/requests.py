@@ -15,6 +15,7 @@ from prom_middleware.instrumentation import (
     DISCONNECT,
     Instrumentation,
     Observation,
+    is_event_stream,
     nesting,
     status_label,
 )
@@ -24,7 +25,7 @@ QUEUE_HEADERS = ("x-request-start", "x-queue-start")
 # WSGI applications run in a pool of threads, with the context (of Twisted's kind) of the request.
 _CONTEXT = "prom_middleware"
 _KEYS = "_prom_middleware_keys"
-nesting.sources.append(lambda: context.get(_CONTEXT))
+nesting.sources.append(lambda: context.get(_CONTEXT) or ())
 
 
 def observed_request(request_class: Any, core: Instrumentation) -> Any:
@@ -52,8 +53,9 @@ def _derived(request_class: Any, core: Instrumentation) -> Any:
                 super().process()
                 return
             method, path = self.method.decode("latin-1"), self.path.decode("utf-8", "replace")
-            announced = nesting.Announced(observation, core.key, method, path)
-            context.call({_CONTEXT: announced}, super().process)
+            announced = nesting.Announced(observation, core.key, method, "", path)
+            around = context.get(_CONTEXT) or ()
+            context.call({_CONTEXT: (announced, *around)}, super().process)
 
         def write(self, data: bytes) -> None:
             started = self.startedWriting
@@ -111,7 +113,7 @@ def _begun(request: Any, core: Instrumentation) -> None:
     if observation is not None:
         observation.status = status_label(request.code)
         kind = request.responseHeaders.getRawHeaders("content-type", [""])[0]
-        observation.event_stream = kind.startswith("text/event-stream")
+        observation.event_stream = is_event_stream(kind)
 
 
 def _end(request: Any, core: Instrumentation, outcome: str) -> None:

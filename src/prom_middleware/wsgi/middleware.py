@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prom_middleware import failures
 from prom_middleware.errors import NotAnApplicationError
@@ -67,19 +67,15 @@ class PrometheusMiddleware:
                 core.queued(environ[key])
                 break
         observation = Observation(core, environ, environ["REQUEST_METHOD"])
-        remember(environ, core.key, observation)
+        entrance = Entrance(script_name(environ), path_of(environ))
+        remember(environ, core.key, observation, entrance)
         if environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ:
             observe_input(environ, observation)
         return Response(observation, start_response)
 
     def _is_inner(self, environ: WSGIEnvironment) -> bool:
-        key = self.core.key
-        observation = environ.get(key)
-        if observation is None:
-            observation = nesting.outer(key, environ["REQUEST_METHOD"], path_of(environ))
-            if observation is not None:
-                remember(environ, key, observation, nesting.place(observation))
-        return observation is not None and not observation.done
+        outer = outer_observation(environ, self.core.key)
+        return outer is not None and not outer.done
 
 
 class Dialect:
@@ -99,23 +95,64 @@ class Dialect:
 
 
 def path_of(environ: Mapping[str, Any]) -> str:
-    """Return the path below the application's root, decoded as PEP 3333 has it."""
-    path: str = environ.get("PATH_INFO", "")
-    return path if path.isascii() else path.encode("latin-1").decode("utf-8", "replace")
+    """Return the path below the application's root."""
+    return _decoded(environ.get("PATH_INFO", ""))
+
+
+def script_name(environ: Mapping[str, Any]) -> str:
+    """Return the application's root."""
+    return _decoded(environ.get("SCRIPT_NAME", ""))
+
+
+def _decoded(native: str) -> str:
+    # PEP 3333: the bytes of the path, each as one character.
+    return native if native.isascii() else native.encode("latin-1").decode("utf-8", "replace")
+
+
+class Entrance(NamedTuple):
+    """Where the outermost door stands, so that mounts further in can be told from its own root.
+
+    `root` and `path` are what SCRIPT_NAME and PATH_INFO were, `prefix` the template of the place.
+    """
+
+    root: str
+    path: str
+    prefix: str = ""
 
 
 def remember(
-    environ: WSGIEnvironment, key: str, observation: Observation, prefix: str = ""
+    environ: MutableMapping[str, Any], key: str, observation: Observation, entrance: Entrance
 ) -> None:
-    """Leave `observation` for doors further in; `prefix` is the template of where we stand."""
+    """Leave `observation` for doors further in."""
     environ[key] = observation
-    environ[f"{key}.root"] = environ.get("SCRIPT_NAME", ""), prefix
+    environ[f"{key}.entrance"] = entrance
+
+
+def outer_observation(environ: MutableMapping[str, Any], key: str) -> Observation | None:
+    """Return the observation of a door further out, be it WSGI, or ASGI or Twisted's."""
+    if key in environ:
+        observation: Observation = environ[key]
+        return observation
+    root, path = script_name(environ), path_of(environ)
+    outer = nesting.outer(key, environ["REQUEST_METHOD"], (path, root + path))
+    if outer is None:
+        return None
+    prefix = nesting.place(outer.observation)
+    entrance = Entrance(outer.root, outer.path.removeprefix(outer.root))
+    if prefix:  # the outer door's router has named all that is above us
+        entrance = Entrance(root, path, prefix)
+    remember(environ, key, outer.observation, entrance)
+    return outer.observation
 
 
 def refine(environ: Mapping[str, Any], key: str, template: str) -> None:
     """Name the request of `environ` by an inner door's `template`, mounts in between included."""
     observation = environ.get(key)
-    if observation is not None and not observation.done:
-        root, prefix = environ.get(f"{key}.root", ("", ""))
-        mounts: str = environ.get("SCRIPT_NAME", "").removeprefix(root).rstrip("/")
-        observation.route = prefix + mounts + template
+    if observation is None or observation.done:
+        return
+    entrance = environ.get(f"{key}.entrance") or Entrance(script_name(environ), path_of(environ))
+    mounts = script_name(environ).removeprefix(entrance.root).rstrip("/")
+    # A proxy's prefix (ProxyFix) is no mount: it was not taken from the path.
+    if mounts + path_of(environ) != entrance.path:
+        mounts = ""
+    observation.route = entrance.prefix + mounts + template

@@ -17,6 +17,7 @@ from prom_middleware.instrumentation import (
     OTHER,
     STATUSES,
     Observation,
+    is_event_stream,
     status_label,
 )
 
@@ -40,9 +41,10 @@ class Response:
         self._write: Write | None = None
         self._headers: Headers = []
 
-    def start_response(self, status: str, headers: Headers, *exc_info: Any) -> Write:
+    def start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Write:
         """Call the server's, and note what it accepted."""
-        self._write = self._start_response(status, headers, *exc_info)
+        more = () if exc_info is None else (exc_info,)
+        self._write = self._start_response(status, headers, *more)
         try:
             self._begun(status, headers)
         except Exception as error:
@@ -55,13 +57,18 @@ class Response:
         self._headers = headers
         for name, value in headers:
             if len(name) == 12 and name.lower() == "content-type":
-                self.observation.event_stream = value.startswith("text/event-stream")
+                self.observation.event_stream = is_event_stream(value)
                 return
 
     def write(self, data: bytes) -> None:
         """Call the server's `write`, and count."""
-        if self._write is not None:
+        if self._write is None:
+            return
+        try:
             self._write(data)
+        except OSError:  # the client is gone
+            self.observation.disconnected = True
+            raise
         self.sent(data)
 
     def sent(self, data: bytes) -> None:
@@ -129,7 +136,9 @@ class Body:
 
     def __next__(self) -> bytes:
         try:
-            piece = next(self._pieces or iter(self))
+            if self._pieces is None:
+                iter(self)
+            piece = next(self._pieces)  # type: ignore[arg-type]
         except StopIteration:
             self._response.finish(COMPLETE)
             raise
@@ -192,8 +201,11 @@ def _watch_file(response: Response, body: Any) -> None:
 
 def _bytes_left(file: Any) -> int:
     try:
-        return int(os.fstat(file.fileno()).st_size - file.tell())
-    except (AttributeError, OSError, ValueError):  # not a file of the operating system
+        position = file.tell()
+        end = file.seek(0, os.SEEK_END)
+        file.seek(position)
+        return int(end - position)
+    except (AttributeError, OSError, TypeError, ValueError):  # a pipe: nobody knows
         return 0
 
 
