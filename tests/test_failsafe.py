@@ -45,6 +45,8 @@ EXEMPT = {
     "wsgi.input.CountedInput.__getattr__": ENTRY,
     "django.middleware.PrometheusMiddleware.__call__": ENTRY,
     "django.middleware.PrometheusMiddleware._answer_async": ENTRY,
+    "django.responses.Closer.__call__": ENTRY,
+    "django.responses.Closer.__del__": ENTRY,
     "django.responses.Stream.pass_sync": ENTRY,
     "django.responses.Stream.pass_async": ENTRY,
     "twisted.requests._derived.ObservedRequest.process": ENTRY,

@@ -57,7 +57,7 @@ class Exchange(Observation):
                 if "body" in message:
                     self.sent += len(message["body"])
                 if "more_body" not in message or not message["more_body"]:
-                    self._last()
+                    self.finish(DISCONNECT if self.disconnected else COMPLETE)
             else:
                 self._sent_otherwise(kind, message)
         except Exception as error:

@@ -44,8 +44,9 @@ class PrometheusMiddleware:
         app, exchange = self.app, None  # what goes wrong below must leave these as they are
         try:
             if scope["type"] == "http":
-                root = scope.get("root_path")
-                path = path_below(root, scope) if root else scope["path"]
+                path = scope["path"]
+                if "root_path" in scope and scope["root_path"]:
+                    path = path_below(scope["root_path"], scope)
                 if path in self._metrics_paths:
                     app = self._metrics
                 else:

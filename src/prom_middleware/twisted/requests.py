@@ -13,6 +13,7 @@ from prom_middleware import failures
 from prom_middleware.instrumentation import (
     COMPLETE,
     DISCONNECT,
+    ERROR,
     Instrumentation,
     Observation,
     is_event_stream,
@@ -73,8 +74,13 @@ def _derived(request_class: Any, core: Instrumentation) -> Any:
 
         def processingFailed(self, reason: Failure) -> Any:  # noqa: N802
             _guarded(_raised, self, core, reason)
+            if self.startedWriting:  # what was begun is cut off, and an error page comes after it
+                _guarded(_end, self, core, ERROR)
             return super().processingFailed(reason)
 
+    # Twisted shows a request's class in an error page, and that must look as it does without us.
+    for name in ("__name__", "__qualname__", "__module__"):
+        setattr(ObservedRequest, name, getattr(request_class, name))
     setattr(ObservedRequest, _KEYS, (*keys, core.key))
     return ObservedRequest
 

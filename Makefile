@@ -1,0 +1,88 @@
+# Everything runs in .venv, which the first target makes: Python 3.10 or newer and make are enough.
+#
+#   make demo       a FastAPI application under traffic, and what /metrics says of it
+#   make test       the tests                        (ARGS="-k flask" goes to pytest)
+#   make test-all   every Python here, with the oldest and the newest frameworks
+#   make bench      what a request costs, beside other packages
+#   make lint       format, lint, types, import contracts
+#   make lock       write requirements/*.txt anew    (ARGS=--upgrade for newer versions)
+
+PYTHON ?= python3
+ARGS ?=
+UV_VERSION := 0.13.9
+
+VENV := .venv
+BENCH := .venv-bench
+UV := $(VENV)/bin/python -m uv
+READY := $(VENV)/.ready
+HAS_UV := $(VENV)/.uv-$(UV_VERSION)
+READY_BENCH := $(BENCH)/.ready
+
+# Another project's environment, active or configured, has no say here.
+unexport VIRTUAL_ENV UV_PYTHON UV_PROJECT_ENVIRONMENT
+export UV_PYTHON_DOWNLOADS := never
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all bench lint format lock clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: $(READY)
+	@$(VENV)/bin/python examples/demo.py
+
+test: $(READY)
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+# nox looks for interpreters on the PATH; those of pyenv are added to it.
+test-all: $(READY)
+	PATH="$$(.ci/pythons | cut -d' ' -f2 | tr '\n' ':')$$PATH" $(VENV)/bin/python -m nox $(ARGS)
+
+bench: $(READY_BENCH)
+	$(BENCH)/bin/python -m benchmarks $(ARGS)
+
+lint: $(READY)
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-logo
+
+format: $(READY)
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes \
+	--no-emit-package prom-middleware --custom-compile-command "make lock" $(ARGS)
+
+lock: $(HAS_UV)
+	$(COMPILE) --all-extras --group dev -o requirements/dev.txt pyproject.toml
+	$(COMPILE) --all-extras --group test -c requirements/oldest.in -o requirements/oldest.txt pyproject.toml
+	$(COMPILE) --all-extras --group bench -o requirements/bench.txt pyproject.toml
+
+clean:
+	rm -rf $(VENV) $(BENCH) .nox build dist .coverage .coverage.* .hypothesis .mypy_cache \
+		.pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): $(HAS_UV) requirements/dev.txt pyproject.toml
+	@echo "Installing the locked development dependencies into $(VENV) ..."
+	@$(UV) pip install --quiet --python $(VENV)/bin/python -r requirements/dev.txt
+	@$(UV) pip install --quiet --python $(VENV)/bin/python --no-deps -e .
+	@touch $@
+
+$(READY_BENCH): $(HAS_UV) requirements/bench.txt pyproject.toml
+	@echo "Installing the packages to compare with into $(BENCH) ..."
+	@$(UV) venv --quiet --clear --python $(VENV)/bin/python $(BENCH)
+	@$(UV) pip install --quiet --python $(BENCH)/bin/python -r requirements/bench.txt
+	@$(UV) pip install --quiet --python $(BENCH)/bin/python --no-deps -e .
+	@touch $@
+
+$(HAS_UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+		echo "prom_middleware needs Python 3.10 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)." \
+			"Name another: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) --version) ..."
+	@$(PYTHON) -m venv --clear $(VENV) || { \
+		echo "On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@touch $@

@@ -1,0 +1,72 @@
+"""Measure one door in this process: `python -m benchmarks.door NAME`, figures as JSON.
+
+Each has a process of its own: an application has one framework, and one door's settings must not
+change what another one costs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from dataclasses import asdict
+from importlib import import_module
+from typing import Any
+
+from benchmarks.figures import Figure
+from benchmarks.rounds import QUICK, Case, Contender, Plan, measure, verify
+
+DOORS = {
+    "ASGI": "asgi:raw",
+    "Starlette": "asgi:starlette",
+    "FastAPI": "asgi:fastapi",
+    "Starlette, matching left out": "asgi:starlette_routed",
+    "FastAPI, matching left out": "asgi:fastapi_routed",
+    "WSGI": "wsgi:raw",
+    "Flask": "wsgi:flask_cases",
+    "Django, WSGI": "django:wsgi",
+    "Django, ASGI": "django:asgi",
+    "Twisted": "twisted:cases",
+}
+ROUTES, QUICK_ROUTES = (1, 500), (1, 20)
+
+
+def main() -> None:
+    """Measure, check the counts, and print the figures."""
+    parser = argparse.ArgumentParser(prog="benchmarks.door")
+    parser.add_argument("door", choices=DOORS)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--seconds", type=float, default=Plan.seconds)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")  # those of the peers are not our concern
+    module, function = DOORS[options.door].split(":")
+    build = getattr(import_module(f"benchmarks.doors.{module}"), function)
+    cases: list[Case] = build(QUICK_ROUTES if options.quick else ROUTES)
+    measure(cases, QUICK if options.quick else Plan(seconds=options.seconds))
+    verify(cases)
+    json.dump([_case(case) for case in cases], sys.stdout)
+
+
+def _case(case: Case) -> dict[str, Any]:
+    return {
+        "routes": case.routes,
+        "rounds": case.rounds,
+        "batch": case.batch,
+        "bare": asdict(Figure.of(case.baseline)),
+        "contenders": [_contender(contender) for contender in case.contenders],
+    }
+
+
+def _contender(contender: Contender) -> dict[str, Any]:
+    return {
+        "name": contender.name,
+        "role": contender.role,
+        "note": contender.note,
+        "latency": contender.latency,
+        "added": asdict(Figure.of(contender.added)),
+    }
+
+
+if __name__ == "__main__":
+    main()

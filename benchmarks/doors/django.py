@@ -1,0 +1,174 @@
+"""Django: the WSGI handler with a view, and the ASGI handler with an asynchronous one."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from time import perf_counter
+from types import ModuleType
+from typing import Any
+
+import django
+from asgiref.sync import iscoroutinefunction
+from django.conf import settings
+from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.wsgi import WSGIHandler
+from django.http import JsonResponse
+from django.urls import path as django_path
+from django.utils.decorators import sync_and_async_middleware
+from prometheus_client import REGISTRY, CollectorRegistry
+
+from benchmarks import traffic
+from benchmarks.counting import Called, Count, otel, samples
+from benchmarks.limits import BOUNDS, Histogram
+from benchmarks.rounds import OURS, PASS, PEER, TIMER, Case, Contender
+
+PARAMETER = "<str:item_id>"
+LOOP = asyncio.new_event_loop()
+# Where `timed` puts its times; set before a handler builds its chain of middleware.
+HISTOGRAM = [Histogram()]
+COMPACT = {"separators": (",", ":")}
+
+
+def view(request: Any, item_id: str) -> JsonResponse:
+    """Answer."""
+    return JsonResponse({**traffic.DATA, "id": item_id}, json_dumps_params=COMPACT)
+
+
+async def async_view(request: Any, item_id: str) -> JsonResponse:
+    """Answer."""
+    return JsonResponse({**traffic.DATA, "id": item_id}, json_dumps_params=COMPACT)
+
+
+@sync_and_async_middleware
+def passed(get_response: Callable[..., Any]) -> Callable[..., Any]:
+    """Pass a request on."""
+    if iscoroutinefunction(get_response):
+
+        async def pass_async(request: Any) -> Any:
+            return await get_response(request)
+
+        return pass_async
+
+    def pass_sync(request: Any) -> Any:
+        return get_response(request)
+
+    return pass_sync
+
+
+@sync_and_async_middleware
+def timed(get_response: Callable[..., Any]) -> Callable[..., Any]:
+    """Take the time of a request, up to where the middleware gives its response back."""
+    histogram = HISTOGRAM[0]
+
+    def record(seconds: float) -> None:
+        histogram.counts[bisect_left(BOUNDS, seconds)] += 1
+        histogram.sum += seconds
+
+    if iscoroutinefunction(get_response):
+
+        async def time_async(request: Any) -> Any:
+            start = perf_counter()
+            response = await get_response(request)
+            record(perf_counter() - start)
+            return response
+
+        return time_async
+
+    def time_sync(request: Any) -> Any:
+        start = perf_counter()
+        response = get_response(request)
+        record(perf_counter() - start)
+        return response
+
+    return time_sync
+
+
+def wsgi(routes: tuple[int, ...]) -> list[Case]:
+    """Return the cases of the WSGI handler."""
+    return _cases(routes, WSGIHandler, view, traffic.wsgi)
+
+
+def asgi(routes: tuple[int, ...]) -> list[Case]:
+    """Return the cases of the ASGI handler."""
+    return _cases(routes, ASGIHandler, async_view, lambda app, path: traffic.asgi(app, path, LOOP))
+
+
+def _cases(
+    routes: tuple[int, ...], handler: Any, view: Callable[..., Any], driver: Callable[..., Any]
+) -> list[Case]:
+    settings.configure(ALLOWED_HOSTS=["*"], MIDDLEWARE=[], SECRET_KEY="-", USE_TZ=True)
+    django.setup()
+    return [_case(number, handler, _urls(number, view), driver) for number in routes]
+
+
+def _urls(routes: int, view: Callable[..., Any]) -> str:
+    module = ModuleType(f"benchmarks_urls_{routes}")
+    module.urlpatterns = [  # type: ignore[attr-defined]
+        django_path(traffic.template(n, PARAMETER)[1:], view, name=f"item{n}")
+        for n in range(routes)
+    ]
+    sys.modules[module.__name__] = module
+    return module.__name__
+
+
+def _case(routes: int, handler: Any, urls: str, driver: Callable[..., Any]) -> Case:
+    def contender(
+        name: str, role: str, middleware: Sequence[str], count: Count | None = None
+    ) -> Contender:
+        settings.MIDDLEWARE = list(middleware)
+        drive = driver(handler(), traffic.path(routes))
+
+        def drive_here(number: int) -> float:
+            settings.ROOT_URLCONF = urls
+            return drive(number)  # type: ignore[no-any-return]
+
+        return Contender(name, role, drive_here, count)
+
+    bare = contender("bare", "bare", [])
+    return Case(routes, bare, list(_contenders(routes, contender)))
+
+
+def _contenders(routes: int, contender: Callable[..., Contender]) -> Iterator[Contender]:
+    route = traffic.template(routes - 1, PARAMETER)
+    HISTOGRAM[0] = Histogram()
+    yield contender(PASS, PASS, [f"{__name__}.passed"])
+    yield contender(TIMER, TIMER, [f"{__name__}.timed"], Called(HISTOGRAM[0].count))
+
+    registry = CollectorRegistry()
+    settings.PROM_MIDDLEWARE = {"registry": registry}
+    count = samples(registry, "http_requests_total", method="GET", route=route, status="200")
+    ours = ["prom_middleware.django.PrometheusMiddleware"]
+    yield contender("prom_middleware", OURS, ours, count)
+
+    # Its metrics are in the default registry, and named by the view.
+    count = samples(
+        REGISTRY,
+        "django_http_responses_total_by_status_view_method_total",
+        status="200",
+        view=f"item{routes - 1}",
+        method="GET",
+    )
+    peer = [f"django_prometheus.middleware.Prometheus{where}Middleware" for where in PLACES]
+    yield contender("django-prometheus", PEER, peer, count)
+
+    middleware, points = _otel()
+    yield contender("opentelemetry-instrumentation-django", PEER, middleware, points(route[1:]))
+
+
+PLACES = ("Before", "After")
+_OTEL: list[Any] = []
+
+
+def _otel() -> tuple[list[str], Callable[..., Count]]:
+    """Return its middleware, and what counts; a process can instrument Django once."""
+    from opentelemetry.instrumentation.django import DjangoInstrumentor
+
+    if not _OTEL:
+        provider, points = otel()
+        settings.MIDDLEWARE = []
+        DjangoInstrumentor().instrument(meter_provider=provider)
+        _OTEL.extend((list(settings.MIDDLEWARE), points))
+    return _OTEL[0], _OTEL[1]

@@ -1,0 +1,78 @@
+"""What is said of a list of measured values: the median, the quartiles, and how sure it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median, quantiles
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A median with its quartiles; `error` is half the width of its 95 % interval."""
+
+    median: float
+    low: float
+    high: float
+    error: float
+    number: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Figure:
+        """Summarise `values`."""
+        low, _, high = quantiles(values, n=4) if len(values) > 1 else values * 3
+        return cls(median(values), low, high, _error(values), len(values))
+
+    def show(self, scale: float = 1e6, digits: int = 2) -> str:
+        """Return `median [low, high]`, in millionths unless told otherwise."""
+        low, high = self.low * scale, self.high * scale
+        return f"{self.median * scale:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def _error(values: Sequence[float]) -> float:
+    # The order statistics around the median that it lies between, 19 times of 20.
+    ordered, number = sorted(values), len(values)
+    reach = 0.98 * math.sqrt(number)
+    low = max(math.floor(number / 2 - reach), 0)
+    high = min(math.ceil(number / 2 + reach), number - 1)
+    return (ordered[high] - ordered[low]) / 2
+
+
+@dataclass(frozen=True)
+class Target:
+    """A figure that should stay below a limit."""
+
+    what: str
+    value: float
+    error: float
+    limit: float
+    unit: str = ""
+
+    @classmethod
+    def ratio(cls, what: str, over: Figure, under: Figure, limit: float) -> Target:
+        """Return the target for a quotient of two medians."""
+        if under.median <= 0 or over.median <= 0:
+            return cls(what, math.nan, math.nan, limit)
+        value = over.median / under.median
+        return cls(what, value, value * _relative(over, under), limit)
+
+    @property
+    def verdict(self) -> str:
+        """Say whether the limit is kept; not where the noise is too large to tell."""
+        unsure = abs(self.value - self.limit) < self.error
+        if math.isnan(self.value) or (unsure and self.error > self.limit / 3):
+            return "not resolved"
+        verdict = "met" if self.value <= self.limit else "**missed**"
+        return f"{verdict}, within the noise" if unsure else verdict
+
+    def show(self) -> str:
+        """Return the value, and how sure it is."""
+        if math.isnan(self.value):
+            return "below the noise"
+        error = f" ± {self.error:.2g}" if self.error else ""
+        return f"{self.value:.3g}{error}{self.unit}"
+
+
+def _relative(*figures: Figure) -> float:
+    return math.sqrt(sum((figure.error / figure.median) ** 2 for figure in figures))

@@ -1,0 +1,168 @@
+"""The figures as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks import environment
+from benchmarks.figures import Figure, Target
+from benchmarks.rounds import OURS, PEER, TIMER
+
+METHOD = """\
+Every application is called in its own process, as a server would call it: a GET with eight headers,
+57 bytes in the answer, the last of the routes. A figure is what a request takes *more* than with
+the bare application and the same routes, in microseconds of processor time, which other programs on
+the machine disturb less than they do a wall clock. All contenders of a door take turns in one
+process; each short batch of one stands between two batches of the bare application, whose mean is
+subtracted, and the order rotates. Shown is the median of these differences, with the quartiles in
+brackets. The garbage collector is on. Each contender has a registry of its own where it allows
+that, and all have counted exactly the requests that they were given, under the right route and
+status, or there would be no figures. Peers record a latency histogram and requests by method, route
+and status, and the requests in progress and body sizes where they have them; OpenTelemetry has the
+SDK's real MeterProvider with an in-memory reader, and tracing is off. The bare timer is the
+practical limit: two readings of the clock and one unlabelled histogram, without a lock.
+"""
+
+ASGI_DOORS = ("ASGI", "Starlette", "FastAPI")
+ROLES = {OURS: "**prom_middleware**", TIMER: "bare timer"}
+
+_LEFT_OUT = (
+    " The scope is filled in as the router leaves it, without its matching, whose noise hides what "
+    "the middleware itself does."
+)
+REMARKS = {
+    "Twisted": " No peer is known: what there is for Twisted shows metrics and records no requests.",
+    "Starlette, matching left out": _LEFT_OUT,
+    "FastAPI, matching left out": _LEFT_OUT,
+}
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that was measured."""
+
+    doors: dict[str, list[dict[str, Any]]]
+    memory: dict[int, dict[str, float]]
+    imports: dict[str, Figure]
+    date: str
+
+
+def markdown(results: Results) -> str:
+    """Return the whole report."""
+    where = f"{results.date}, {environment.machine()}, {environment.python()}"
+    parts = [
+        "# What it costs",
+        f"{where}, load average {environment.load()} at the end. Made by `make bench`.",
+        METHOD.strip(),
+        "## Targets",
+        _targets(results),
+        "## Added to a request (µs)",
+        *(_door(name, cases) for name, cases in results.doors.items()),
+        "## Memory for each label set (bytes)",
+        _memory(results.memory),
+        "## Import beyond `import prometheus_client` (ms)",
+        table(
+            ("statement", "added"),
+            [(f"`{name}`", figure.show(1e3, 1)) for name, figure in results.imports.items()],
+        ),
+        "## Versions",
+        table(("package", "version"), environment.versions().items()),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table, with columns aligned for those who read it as text."""
+    lines = [tuple(head), *(tuple(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    cells = [
+        [cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines
+    ]
+    cells.insert(1, ["-" * width for width in widths])
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def _door(name: str, cases: list[dict[str, Any]]) -> str:
+    columns = [{c["name"]: c for c in case["contenders"]} for case in cases]
+    head = ["", *(_routes(case["routes"]) for case in cases)]
+    rows = [["bare application", *(Figure(**case["bare"]).show() for case in cases)]]
+    for contender in cases[0]["contenders"]:
+        note = f" ({contender['note']})" if contender["note"] else ""
+        title = ROLES.get(contender["role"], contender["name"]) + note
+        rows.append([title, *(_added(column[contender["name"]]).show() for column in columns)])
+    rounds = ", ".join(
+        f"{case['rounds']} rounds of batches of {case['batch']}"
+        + (f" at {_routes(case['routes'])}" if len(cases) > 1 else "")
+        for case in cases
+    )
+    return f"### {name}\n\n{table(head, rows)}\n\n{rounds}.{REMARKS.get(name, '')}"
+
+
+def _routes(number: int) -> str:
+    return "1 route" if number == 1 else f"{number} routes"
+
+
+def _added(contender: dict[str, Any]) -> Figure:
+    return Figure(**contender["added"])
+
+
+def _role(case: dict[str, Any], role: str) -> list[dict[str, Any]]:
+    return [c for c in case["contenders"] if c["role"] == role]
+
+
+def _targets(results: Results) -> str:
+    rows = [(t.what, t.show(), f"≤ {t.limit:g}{t.unit}", t.verdict) for t in targets(results)]
+    note = "± is the 95 % interval of the medians."
+    return f"{table(('what', 'measured', 'target', ''), rows)}\n\n{note}"
+
+
+def targets(results: Results) -> Iterator[Target]:
+    """Yield every target with what was measured."""
+    for name, cases in results.doors.items():
+        if name.startswith(ASGI_DOORS):
+            yield from _against_timer(name, cases)
+    for name, cases in results.doors.items():
+        yield from _against_peers(name, cases)
+    for name, cases in results.doors.items():
+        if len(cases) > 1:
+            few, many = (_added(_role(case, OURS)[0]) for case in cases)
+            what = f"{name}: {cases[1]['routes']} routes / 1 route"
+            yield Target.ratio(what, many, few, 1.1)
+    for number, figures in results.memory.items():
+        for what, value in figures.items():
+            if what.startswith("prom_middleware"):
+                what = what.removeprefix("prom_middleware, ")
+                yield Target(f"memory, {number:,} label sets, {what}", value, 0.0, 600, " bytes")
+    for statement, figure in results.imports.items():
+        yield Target(f"`{statement}`", figure.median * 1e3, figure.error * 1e3, 10, " ms")
+
+
+def _against_timer(name: str, cases: Iterable[dict[str, Any]]) -> Iterator[Target]:
+    for case in cases:
+        what = f"{name}, {_routes(case['routes'])}: ours / bare timer"
+        yield Target.ratio(what, _added(_role(case, OURS)[0]), _added(_role(case, TIMER)[0]), 3)
+
+
+def _against_peers(name: str, cases: Iterable[dict[str, Any]]) -> Iterator[Target]:
+    for case in cases:
+        peers = [peer for peer in _role(case, PEER) if peer["latency"]]
+        if peers:
+            cheapest = min(peers, key=lambda peer: _added(peer).median)
+            what = f"{name}, {_routes(case['routes'])}: ours / {cheapest['name']}"
+            yield Target.ratio(what, _added(_role(case, OURS)[0]), _added(cheapest), 0.2)
+
+
+def _memory(memory: dict[int, dict[str, float]]) -> str:
+    numbers = list(memory)
+    rows = [
+        (what, *(f"{memory[number][what]:.0f}" for number in numbers))
+        for what in memory[numbers[0]]
+    ]
+    head = ("", *(f"{number:,} label sets" for number in numbers))
+    explained = (
+        "Measured by `tracemalloc` with the default 14 buckets: latencies in three buckets (usual) "
+        "or in every one. prometheus_client holds the same as a histogram and three counters."
+    )
+    return f"{table(head, rows)}\n\n{explained}"

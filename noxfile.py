@@ -1,0 +1,38 @@
+"""The matrix: each Python that is here, with the oldest and the newest frameworks.
+
+make test-all                            all of it
+make test-all ARGS="-s 'oldest-3.10'"    a corner
+make test-all ARGS="-- tests/asgi -x"    what follows -- goes to pytest
+"""
+
+from __future__ import annotations
+
+import nox
+
+PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"
+nox.options.error_on_external_run = True
+nox.options.reuse_venv = "yes"
+
+
+@nox.session(python=PYTHONS)
+def newest(session: nox.Session) -> None:
+    """Test with what requirements/dev.txt has locked."""
+    run_tests(session, "requirements/dev.txt")
+
+
+@nox.session(python=PYTHONS)
+def oldest(session: nox.Session) -> None:
+    """Test with the oldest supported frameworks: requirements/oldest.in has the list."""
+    # They were written before the Pythons that deprecate what they use: that is not ours to mend.
+    run_tests(session, "requirements/oldest.txt", "-W", "default")
+
+
+def run_tests(session: nox.Session, locked: str, *options: str) -> None:
+    session.install("-r", locked)
+    session.install("--no-deps", "-e", ".")
+    # Sessions may run side by side: they share no cache.
+    session.run("python", "-m", "pytest", "-p", "no:cacheprovider", *options, *session.posargs)
