@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from prom_middleware.instrumentation import Options
 
+__all__ = ["Prometheus"]
+
 EXTENSION = "prom_middleware"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prom_middleware import failures
 from prom_middleware.asgi.dialect import Dialect
@@ -45,7 +45,7 @@ class PrometheusMiddleware:
         try:
             if scope["type"] == "http":
                 path = scope["path"]
-                if "root_path" in scope and scope["root_path"]:
+                if scope.get("root_path"):
                     path = path_below(scope["root_path"], scope)
                 if path in self._metrics_paths:
                     app = self._metrics
@@ -62,10 +62,10 @@ class PrometheusMiddleware:
         try:
             await app(scope, exchange.receive, exchange.send)
         except BaseException as error:
-            _end(exchange.failed, error)
+            _end(exchange, partial(exchange.failed, error))
             raise
         if not exchange.done:
-            _end(exchange.returned)
+            _end(exchange, exchange.returned)
 
     def _start(self, scope: Scope, receive: Receive, send: Send) -> Exchange | None:
         core = self._core
@@ -82,10 +82,7 @@ class PrometheusMiddleware:
         scope[core.key] = exchange = Exchange(core, scope, scope["method"])
         exchange.server_receive, exchange.server_send = receive, send
         if nesting.inner_doors:
-            root = scope.get("root_path") or ""
-            nesting.announce(
-                nesting.Announced(exchange, core.key, scope["method"], root, scope["path"])
-            )
+            _announce(exchange, core.key, scope)
         return exchange
 
     def _connect(self, scope: Scope) -> ASGIApp:
@@ -100,8 +97,17 @@ class PrometheusMiddleware:
         return partial(observe_websocket, self.app, connection)
 
 
-def _end(record: Callable[..., None], *arguments: Any) -> None:
+def _announce(exchange: Exchange, key: str, scope: Scope) -> None:
     try:
-        record(*arguments)
+        method, root, path = scope["method"], scope.get("root_path") or "", scope["path"]
+        nesting.announce(nesting.Announced(exchange, key, method, root, path))
+    except Exception as error:
+        failures.report("announce", error)
+
+
+def _end(exchange: Exchange, record: Callable[[], None]) -> None:
+    try:
+        record()
     except Exception as error:
         failures.report("finish", error)
+        exchange.abandon()

@@ -104,9 +104,13 @@ class PrometheusMiddleware:
                 core.queued(request.META[key])
                 break
         observation = Observation(core, request, method(request))
-        below[core.key] = observations(request)[core.key] = observation
-        if request.META.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in request.META:
-            _observe_body(request, observation)
+        try:
+            below[core.key] = observations(request)[core.key] = observation
+            if request.META.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in request.META:
+                _observe_body(request, observation)
+        except Exception:
+            observation.abandon()
+            raise
         return observation
 
     def _leave(
@@ -119,6 +123,8 @@ class PrometheusMiddleware:
                 observe_response(observation, response, server_request(request))
         except Exception as error:
             failures.report("response", error)
+            if observation is not None:
+                observation.abandon()
         return response
 
     def _failed(
@@ -133,6 +139,8 @@ class PrometheusMiddleware:
             observation.failed(error)
         except Exception as failure:
             failures.report("finish", failure)
+            if observation is not None:
+                observation.abandon()
 
     def _refine(self, request: HttpRequest) -> None:
         key, below = self._core.key, server_request(request)

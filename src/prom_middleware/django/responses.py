@@ -58,12 +58,17 @@ class Closer:
         self._end = end
 
     def __call__(self) -> None:
-        """Record the end."""
-        self._end()
+        """Record the end; never raises."""
+        try:
+            self._end()
+        except Exception as error:
+            failures.report("finish", error)
+            self._observation.abandon()
 
     def __del__(self) -> None:
-        if not self._observation.done:
-            _end(self._observation, DISCONNECT)
+        observation = getattr(self, "_observation", None)
+        if observation is not None and not observation.done:
+            _end(observation, DISCONNECT)
 
 
 class Stream:
@@ -101,9 +106,9 @@ class Stream:
         self._exhausted = True
 
     def _failed(self, error: BaseException) -> None:
-        if isinstance(error, GeneratorExit):
-            return  # closed by the server: `end` says what that means
         try:
+            if isinstance(error, GeneratorExit):
+                return  # closed by the server: `end` says what that means
             observation = self._observation
             observation.disconnected = isinstance(error, asyncio.CancelledError)
             if self._read_ahead:
@@ -113,6 +118,7 @@ class Stream:
             observation.failed(error)
         except Exception as failure:
             failures.report("finish", failure)
+            self._observation.abandon()
 
     def end(self, response: HttpResponseBase) -> None:
         """Record the end, at the response's close."""
@@ -130,6 +136,7 @@ def _end(observation: Observation, outcome: str = COMPLETE) -> None:
         observation.finish(outcome)
     except Exception as error:
         failures.report("finish", error)
+        observation.abandon()
 
 
 def _file_size(response: Any) -> int:

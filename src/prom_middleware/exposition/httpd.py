@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import ssl
 from socketserver import ThreadingMixIn
@@ -12,11 +13,14 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
+from prom_middleware.errors import OptionError
 from prom_middleware.exposition.access import AccessRule
 from prom_middleware.exposition.wsgi import make_wsgi_app
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
+
+logger = logging.getLogger("prom_middleware")
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -29,9 +33,20 @@ class _Server(ThreadingMixIn, WSGIServer):
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
         self.setup_environ()
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Leave a traceback to the log: a peer that breaks off is no news for stderr."""
+        logger.debug("a scrape from %s failed", client_address, exc_info=True)
+
 
 class _Handler(WSGIRequestHandler):
     timeout = 30  # seconds for a peer to send its request: a slow one must not keep a thread
+
+    def setup(self) -> None:
+        super().setup()
+        # Here, in the peer's own thread, so that a silent one does not hold up the others.
+        handshake = getattr(self.connection, "do_handshake", None)
+        if handshake is not None:
+            handshake()
 
     def log_message(self, *args: Any) -> None:
         """Say nothing: a line per scrape helps nobody."""
@@ -50,15 +65,19 @@ def start_http_server(
     client_capath: str | None = None,
     protocol: int = ssl.PROTOCOL_TLS_SERVER,
     client_auth_required: bool = False,
+    tls_min_version: ssl.TLSVersion | None = None,
+    tls_max_version: ssl.TLSVersion | None = None,
     *,
     access: AccessRule | None = None,
 ) -> tuple[WSGIServer, Thread]:
     """Serve the metrics of `registry` from a daemon thread; return the server and the thread.
 
     The arguments are those of `prometheus_client.start_http_server`, and `access`. Raises OSError
-    when the port or a certificate cannot be used.
+    when the port or a certificate cannot be used, OptionError for half of a certificate's files.
     """
-    httpd = _make_server(addr, port, make_wsgi_app(registry, access=access))
+    if bool(certfile) != bool(keyfile):
+        raise OptionError(f"certfile={certfile!r}, keyfile={keyfile!r}: TLS needs both")
+    context = None
     if certfile and keyfile:
         context = ssl.SSLContext(protocol)
         context.load_cert_chain(certfile, keyfile)
@@ -66,7 +85,13 @@ def start_http_server(
             context.load_verify_locations(client_cafile, client_capath)
         if client_auth_required:
             context.verify_mode = ssl.CERT_REQUIRED
-        httpd.socket = context.wrap_socket(httpd.socket, server_side=True)
+        context.minimum_version = tls_min_version or context.minimum_version
+        context.maximum_version = tls_max_version or context.maximum_version
+    httpd = _make_server(addr, port, make_wsgi_app(registry, access=access))
+    if context is not None:
+        httpd.socket = context.wrap_socket(
+            httpd.socket, server_side=True, do_handshake_on_connect=False
+        )
     thread = Thread(target=httpd.serve_forever, name="prom_middleware metrics", daemon=True)
     thread.start()
     return httpd, thread

@@ -68,7 +68,8 @@ def _refusal(request: ScrapeRequest, access: AccessRule | None) -> ScrapeRespons
     if access is None or _allowed(request, access):
         return None
     challenge = getattr(access, "challenge", None)
-    if isinstance(challenge, str):
+    # A header of a rule that is not ours: nothing that could end the line.
+    if isinstance(challenge, str) and challenge.isascii() and challenge.isprintable():
         return _message(401, "Log in to see the metrics.", ("WWW-Authenticate", challenge))
     return _message(403, "You may not see the metrics.")
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+
+
 def make_wsgi_app(
     registry: Collector = REGISTRY,
     disable_compression: bool = False,
@@ -40,7 +43,7 @@ def make_wsgi_app(
 
 def status_line(status: int) -> str:
     """Return `status` with its reason phrase."""
-    return f"{status} {HTTPStatus(status).phrase}"
+    return f"{status} {_PHRASES.get(status, 'Status')}"
 
 
 def scrape_request(environ: Mapping[str, Any]) -> ScrapeRequest:

@@ -117,7 +117,7 @@ def _preset(value: object) -> tuple[str, ...]:
     if not isinstance(names, (list, tuple)) or not names:
         raise PresetError(f"preset={value!r}: give a preset's name, or a list of names")
     for name in names:
-        if name not in PRESETS:
+        if not isinstance(name, str) or name not in PRESETS:
             near = _nearest(str(name), PRESETS)
             raise PresetError(f"preset={value!r}: there is no preset {name!r}{near}")
     return tuple(dict.fromkeys(cast("Iterable[str]", names)))

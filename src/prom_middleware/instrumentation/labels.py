@@ -59,10 +59,10 @@ class ExtraLabels:
         """Return one string for each extra label; a callable that fails gives an empty one."""
         try:
             facts = self._facts(observation.request, labels)
+            return tuple([_value(one, facts) if callable(one) else one for one in self._labels])
         except Exception as error:
             failures.report("labels", error)
             return ("",) * len(self._labels)
-        return tuple(_value(label, facts) if callable(label) else label for label in self._labels)
 
     def _facts(self, request: Any, labels: Labels) -> Facts:
         method, route, status = labels

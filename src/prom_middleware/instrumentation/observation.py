@@ -91,7 +91,7 @@ class Observation:
         self.done = self.disconnected = self.event_stream = self.trailers = False
         recorder = instrumentation.recorder
         try:
-            token = recorder.take()
+            give = recorder.take()
         except IndexError:
             recorder.update(recorder.begin, method)
         else:
@@ -100,7 +100,7 @@ class Observation:
             except KeyError:
                 recorder.begin(method)
             finally:
-                recorder.give(token)
+                give(give)
             if recorder.pending:
                 recorder.drain()
         self._started = perf_counter()
@@ -115,19 +115,21 @@ class Observation:
             self.sent = 0
         if self.status is None:
             self.status = "499" if outcome is DISCONNECT else "500"
-        labels = self._labels
-        if labels is None:
-            labels = self.labels()
         recorder = self._instrumentation.recorder
         try:
-            token = recorder.take()
+            labels = self.labels()
+        except Exception:
+            recorder.forget(self.method)
+            raise
+        try:
+            give = recorder.take()
         except IndexError:
             recorder.update(recorder.finish, self, labels, seconds)
         else:
             try:
                 recorder.finish(self, labels, seconds)
             finally:
-                recorder.give(token)
+                give(give)
             if recorder.pending:
                 recorder.drain()
         self.request = None  # the request holds us: without the cycle, nothing waits for the GC
@@ -143,10 +145,12 @@ class Observation:
 
     def failed(self, error: BaseException) -> None:
         """Record that the application raised `error`, before or after the last byte."""
-        self.raised(error)
-        if not self.done:
-            self.finish(DISCONNECT if self.disconnected else ERROR)
-        self._error = None  # its traceback holds our frames, and they hold us
+        try:
+            self.raised(error)
+        finally:
+            if not self.done:
+                self.finish(DISCONNECT if self.disconnected else ERROR)
+            self._error = None  # its traceback holds our frames, and they hold us
 
     def raised(self, error: BaseException) -> None:
         """Count an exception that something inside the application saw; the same one once."""
@@ -162,7 +166,7 @@ class Observation:
         return self._error
 
     def discard(self) -> None:
-        """Forget the request: it turned out to be a scrape."""
+        """Forget the request: it turned out to be a scrape, or we failed to observe it."""
         if not self.done:
             self.done = True
             self._instrumentation.recorder.forget(self.method)
@@ -170,6 +174,13 @@ class Observation:
     def resolver(self) -> Callable[[Any], str | None]:
         """Return what finds the route: an inner door's function, or the outermost door's."""
         return self.resolve or self._instrumentation.resolve
+
+    def abandon(self) -> None:
+        """Discard the request after a failure of ours; never raises."""
+        try:
+            self.discard()
+        except Exception as error:
+            failures.report("discard", error)
 
     def labels(self) -> Labels:
         """Return method, route, status and the extra labels, made once."""

@@ -4,6 +4,10 @@ The rules of `observation.py` hold here as well. Whoever takes the one token may
 and `list.append` are atomic, and cost a third of `Lock.acquire` and `release`. Whoever finds the
 token taken, by another thread or by the code that a signal interrupted, leaves the write in
 `pending`; whoever gives the token back then looks there.
+
+The token is the `append` of the list that it came from: `give(give)` returns it. So a list can be
+replaced when its token is lost, which takes an exception from a signal handler at the very moment
+of taking it, and a holder that comes back late cannot put a second token into the new list.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
-from time import perf_counter, sleep
+from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prom_middleware import failures
@@ -28,14 +32,17 @@ class Recorder:
     """Write the requests of one registry to one store."""
 
     def __init__(self, store: Store, series: SeriesSet) -> None:
-        self._token = [self]
-        self.take = self._token.pop
-        self.give = self._token.append
+        self._renew()
         self.pending: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self.live: dict[str, int] = {}
         self._requests = series.requests
         self.store = store
         self.series = series
+
+    def _renew(self) -> None:
+        token: list[Any] = []
+        token.append(token.append)
+        self.take: Callable[[], Callable[[Any], None]] = token.pop
 
     def forget(self, method: str) -> None:
         """Count one less request in progress."""
@@ -65,38 +72,35 @@ class Recorder:
     def read(self, view: Callable[[], View], timeout: float = 1.0) -> View:
         """Return what `view` sees between two updates.
 
-        A reader may wait, up to `timeout` seconds; then it reads all the same, since a scrape that
-        is off by one request is better than none.
+        A reader may wait, a writer never does. A write takes microseconds: where nobody gave the
+        token back for `timeout` seconds, it is lost, and there is a new one.
         """
-        token = self._wait(perf_counter() + timeout)
-        try:
-            if token:
-                self._carry_out()
-            return view()
-        finally:
-            self._token.extend(token)
-            self.drain()
+        seen: list[View] = []
+        done = Event()
 
-    def _wait(self, deadline: float) -> list[Recorder]:
-        while True:
+        def look() -> None:
             try:
-                return [self.take()]
-            except IndexError:
-                if perf_counter() > deadline:
-                    return []
-                sleep(0.0001)
+                seen.append(view())
+            finally:
+                done.set()
+
+        self.update(look)
+        if not done.wait(timeout):
+            self._renew()
+            self.drain()
+        return seen[0] if seen else view()
 
     def drain(self) -> None:
         """Carry out what others left, unless whoever has the token will."""
         while self.pending:
             try:
-                token = self.take()
+                give = self.take()
             except IndexError:
                 return
             try:
                 self._carry_out()
             finally:
-                self.give(token)
+                give(give)
 
     def _carry_out(self) -> None:
         pending = self.pending

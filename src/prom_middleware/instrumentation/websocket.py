@@ -83,15 +83,15 @@ class Connection:
             return
         self.done = True
         recorder, series = self._instrumentation.recorder, self._instrumentation.recorder.series
+        if self._opened is not None:
+            recorder.add(series.websockets_open, (), -1.0)
         route = self._resolved()
         code = NO_CODE if self._code is None else str(self._code)
         labels = (route, str(self._status or 500), code)
         recorder.add(series.websockets, labels)
-        if self._opened is None:
-            return
-        seconds = perf_counter() - self._opened
-        recorder.add(series.websockets_open, (), -1.0)
-        recorder.observe(series.websocket_durations, (route,), seconds)
+        if self._opened is not None:
+            seconds = perf_counter() - self._opened
+            recorder.observe(series.websocket_durations, (route,), seconds)
 
     def resolver(self) -> Callable[[Any], str | None]:
         """Return what finds the route: an inner door's function, or the outermost door's."""

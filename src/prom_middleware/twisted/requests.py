@@ -101,11 +101,12 @@ def _start(request: Any, core: Instrumentation) -> Observation | None:
         if values:
             core.queued(values[0])
             break
-    observation = Observation(core, request, request.method.decode("latin-1"))
-    vars(request).setdefault(OBSERVATIONS, {})[core.key] = observation
     # The body is all there, in a file that stands at its beginning.
-    observation.received = request.content.seek(0, 2) or request.content.tell()
+    received = request.content.seek(0, 2) or request.content.tell()
     request.content.seek(0)
+    kept = vars(request).setdefault(OBSERVATIONS, {})
+    kept[core.key] = observation = Observation(core, request, request.method.decode("latin-1"))
+    observation.received = received
     return observation
 
 

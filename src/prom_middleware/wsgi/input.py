@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from prom_middleware import failures
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import InputStream, WSGIEnvironment
 
@@ -49,9 +51,12 @@ class CountedInput:
         return lambda *arguments: self._counted(attribute(*arguments))
 
     def _counted(self, data: Any) -> Any:
-        # What is neither bytes nor a number of them is the application's affair, not ours.
-        if isinstance(data, bytes):
-            self._observation.received += len(data)
-        elif isinstance(data, int):
-            self._observation.received += data
+        try:
+            # What is neither bytes nor a number of them is the application's affair, not ours.
+            if isinstance(data, bytes):
+                self._observation.received += len(data)
+            elif isinstance(data, int):
+                self._observation.received += data
+        except Exception as error:
+            failures.report("receive", error)
         return data

@@ -67,11 +67,15 @@ class PrometheusMiddleware:
                 core.queued(environ[key])
                 break
         observation = Observation(core, environ, environ["REQUEST_METHOD"])
-        entrance = Entrance(script_name(environ), path_of(environ))
-        remember(environ, core.key, observation, entrance)
-        if environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ:
-            observe_input(environ, observation)
-        return Response(observation, start_response)
+        try:
+            entrance = Entrance(script_name(environ), path_of(environ))
+            remember(environ, core.key, observation, entrance)
+            if environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ:
+                observe_input(environ, observation)
+            return Response(observation, start_response)
+        except Exception:
+            observation.abandon()
+            raise
 
     def _is_inner(self, environ: WSGIEnvironment) -> bool:
         outer = outer_observation(environ, self.core.key)

@@ -91,6 +91,7 @@ class Response:
             self.observation.finish(outcome)
         except Exception as error:
             failures.report("finish", error)
+            self.observation.abandon()
 
     def failed(self, error: BaseException) -> None:
         """Record that the application raised; never raises."""
@@ -100,6 +101,7 @@ class Response:
             self.observation.failed(error)
         except Exception as failure:
             failures.report("finish", failure)
+            self.observation.abandon()
 
     def pass_on(self, body: Iterable[bytes], environ: WSGIEnvironment) -> Iterable[bytes]:
         """Return what the server gets in the place of `body`."""
@@ -160,13 +162,18 @@ class Body:
         except BaseException as error:
             self._response.failed(error)
             raise
-        if not self._response.observation.done:
-            self._response.finish(self._outcome())
+        self._ended()
 
     def __del__(self) -> None:
         # A test client, or a server at fault, drops the body without closing it.
-        if not self._response.observation.done:
-            self._response.finish(self._outcome())
+        self._ended()
+
+    def _ended(self) -> None:
+        try:
+            if not self._response.observation.done:
+                self._response.finish(self._outcome())
+        except Exception as error:
+            failures.report("finish", error)
 
     def _outcome(self) -> str:
         # A server need not iterate what it does not send, nor look for an end that it knows.
