@@ -33,7 +33,7 @@ _LEFT_OUT = (
     "the middleware itself does."
 )
 REMARKS = {
-    "Twisted": " No peer is known: what there is for Twisted shows metrics and records no requests.",
+    "Twisted": " No peer is known.",
     "Starlette, matching left out": _LEFT_OUT,
     "FastAPI, matching left out": _LEFT_OUT,
 }
@@ -114,7 +114,10 @@ def _role(case: dict[str, Any], role: str) -> list[dict[str, Any]]:
 
 def _targets(results: Results) -> str:
     rows = [(t.what, t.show(), f"≤ {t.limit:g}{t.unit}", t.verdict) for t in targets(results)]
-    note = "± is the 95 % interval of the medians."
+    note = (
+        "± is the 95 % interval of the medians. Peers that record no latency (aioprometheus) stand "
+        "in the tables below, and are not counted as the cheapest."
+    )
     return f"{table(('what', 'measured', 'target', ''), rows)}\n\n{note}"
 
 

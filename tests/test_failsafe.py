@@ -71,6 +71,10 @@ EXEMPT = {
     "wsgi.response.Response.finish": GUARD,
     "wsgi.response.Response.pass_on": GUARD,
     "wsgi.response.Response.sent": GUARD,
+    "wsgi.response.Body._ended": GUARD,
+    "wsgi.input.CountedInput._counted": RETURNS,
+    "django.responses.Stream._failed": GUARD,
+    "asgi.middleware._announce": GUARD,
 }
 # What itself sets the number of requests in progress right cannot do so when it is what fails.
 KEEPS_IN_PROGRESS = (
@@ -81,6 +85,8 @@ KEEPS_IN_PROGRESS = (
     "instrumentation.series.",
     "instrumentation.websocket.Connection.finish",
     "instrumentation.websocket.Connection.failed",
+    "twisted.requests._end",
+    "twisted.requests._observation",
     "stores.",
 )
 FLOOR = "failures."  # what counts the failures; it stands on a dictionary and a lock

@@ -35,15 +35,10 @@ def make_wsgi_app(
 
     def metrics_app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         response = answer(registry, partial(scrape_request, environ), access)
-        start_response(status_line(response.status), response.headers)
+        start_response(f"{response.status} {_PHRASES[response.status]}", response.headers)
         return [response.body]
 
     return metrics_app
-
-
-def status_line(status: int) -> str:
-    """Return `status` with its reason phrase."""
-    return f"{status} {_PHRASES.get(status, 'Status')}"
 
 
 def scrape_request(environ: Mapping[str, Any]) -> ScrapeRequest:
