@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import re
 import subprocess
@@ -40,7 +39,6 @@ PUBLIC = {
         "bearer_token",
         "make_asgi_app",
         "make_wsgi_app",
-        "scrape",
         "start_http_server",
         "write_to_textfile",
     },
@@ -167,7 +165,7 @@ def test_the_options_and_their_defaults() -> None:
     config = Configuration()
     assert {name: getattr(config, name) for name in OPTIONS} == OPTIONS
     assert not config.labels
-    fields = {field.name for field in dataclasses.fields(Configuration)}
+    fields = set(Configuration._fields)
     assert fields == {*OPTIONS, "registry", "buckets", "labels"}
     assert set(Options.__annotations__) == fields
 

@@ -5,10 +5,7 @@ This is the floor that every door stands on, so it depends on nothing but a dict
 
 from __future__ import annotations
 
-import logging
 import threading
-
-logger = logging.getLogger("prom_middleware")
 
 # Re-entrant: a signal handler may fail while the same thread is counting a failure.
 _lock = threading.RLock()
@@ -22,7 +19,10 @@ def report(cause: str, error: BaseException) -> None:
             first = cause not in _counts
             _counts[cause] = _counts.get(cause, 0.0) + 1.0
         if first:
-            logger.error(
+            # Imported when it is needed: it is the greatest part of what this package would load.
+            import logging
+
+            logging.getLogger("prom_middleware").error(
                 "prom_middleware failed in %s; requests go on, later failures of this kind are "
                 "only counted in prom_middleware_errors_total",
                 cause,

@@ -20,8 +20,8 @@ from prom_middleware.exposition import (
     ScrapeResponse,
     make_asgi_app,
     make_wsgi_app,
-    scrape,
 )
+from prom_middleware.exposition.scrape import scrape
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OTHERS = ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "get", "BREW"]

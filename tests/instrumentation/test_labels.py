@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
@@ -118,7 +117,7 @@ def test_a_callable_is_told_the_facts() -> None:
     )
     assert facts.headers == headers
     assert facts.request["path"] == "/u/3"
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         facts.path = "/"  # type: ignore[misc]
 
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 Scope = Mapping[str, Any]
 
@@ -22,8 +21,7 @@ _DEEPEST = 16  # an application may be mounted in itself
 _MOST_TABLES = 64  # an application may make routers as it runs
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One place in the tree of routes.
 
     `regex` matches the whole path below the root, `route` is the framework's own object. `prefix`
@@ -54,8 +52,7 @@ class Entry:
         )
 
 
-@dataclass(frozen=True)
-class Branch:
+class Branch(NamedTuple):
     """What stands above some routes."""
 
     template: str = ""
@@ -210,7 +207,7 @@ def _mount_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
 
 
 def _host_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
-    below = replace(branch, host=route.host_regex, depth=branch.depth + 1)
+    below = branch._replace(host=route.host_regex, depth=branch.depth + 1)
     inner = list(_walk(routes_of(route.app), below))
     yield from inner
     # A host has no path to be named by: what misses its routes is a miss of the branch.

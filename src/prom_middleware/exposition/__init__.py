@@ -1,18 +1,24 @@
 """From registry to bytes: scrapes, who may make them, and where they are answered."""
 
-from prometheus_client import write_to_textfile
+from __future__ import annotations
 
-from prom_middleware.exposition.access import (
-    AccessRule,
-    ScrapeRequest,
-    allow_networks,
-    basic_auth,
-    bearer_token,
-)
-from prom_middleware.exposition.asgi import make_asgi_app
-from prom_middleware.exposition.httpd import start_http_server
-from prom_middleware.exposition.scrape import ScrapeResponse, scrape
-from prom_middleware.exposition.wsgi import make_wsgi_app
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prometheus_client import write_to_textfile
+
+    from prom_middleware.exposition.access import (
+        AccessRule,
+        ScrapeRequest,
+        allow_networks,
+        basic_auth,
+        bearer_token,
+    )
+    from prom_middleware.exposition.asgi import make_asgi_app
+    from prom_middleware.exposition.httpd import start_http_server
+    from prom_middleware.exposition.scrape import ScrapeResponse
+    from prom_middleware.exposition.wsgi import make_wsgi_app
 
 __all__ = [
     "AccessRule",
@@ -23,7 +29,30 @@ __all__ = [
     "bearer_token",
     "make_asgi_app",
     "make_wsgi_app",
-    "scrape",
     "start_http_server",
     "write_to_textfile",
 ]
+
+# A door needs the one that it answers with; a server's worth of modules is not loaded for it.
+_HOMES = {
+    "AccessRule": "prom_middleware.exposition.access",
+    "ScrapeRequest": "prom_middleware.exposition.access",
+    "ScrapeResponse": "prom_middleware.exposition.scrape",
+    "allow_networks": "prom_middleware.exposition.access",
+    "basic_auth": "prom_middleware.exposition.access",
+    "bearer_token": "prom_middleware.exposition.access",
+    "make_asgi_app": "prom_middleware.exposition.asgi",
+    "make_wsgi_app": "prom_middleware.exposition.wsgi",
+    "start_http_server": "prom_middleware.exposition.httpd",
+    "write_to_textfile": "prometheus_client",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

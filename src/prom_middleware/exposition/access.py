@@ -10,15 +10,14 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from hmac import compare_digest
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import NamedTuple
 
 from prom_middleware.errors import OptionError
 
 
-@dataclass(frozen=True)
-class ScrapeRequest:
+class ScrapeRequest(NamedTuple):
     """What a rule and the scrape itself are told of the request.
 
     `headers` maps lower-case names to values; `client` is the peer's address without its port, or

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
@@ -49,8 +47,7 @@ class Options(TypedDict, total=False):
     native_histograms: bool
 
 
-@dataclass(frozen=True)
-class Configuration:
+class Configuration(NamedTuple):
     """How one door behaves. `from_options` makes it; nothing changes it."""
 
     # Where the door answers scrapes, below the server's own root path; None: nowhere.
@@ -92,6 +89,8 @@ class Configuration:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
+    import difflib  # only who is about to see an error waits for it
+
     near = difflib.get_close_matches(name, list(known), n=1)
     if near:
         return f"; did you mean {near[0]!r}?"
@@ -216,4 +215,4 @@ CHECKS: dict[str, Callable[[object], Any]] = {
     "exemplars": _switch("exemplars"),
     "native_histograms": _switch("native_histograms"),
 }
-assert set(CHECKS) == {field.name for field in fields(Configuration)}  # noqa: S101
+assert set(CHECKS) == set(Configuration._fields)  # noqa: S101

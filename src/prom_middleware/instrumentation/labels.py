@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from prom_middleware import failures
 
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
 MAX_LENGTH = 128
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(NamedTuple):
     """What a label callable is told about a request that has ended.
 
     `headers` maps lower-case names to values; `request` is the framework's own object: the ASGI

@@ -7,8 +7,7 @@ picks the counter's value from such a block.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from prom_middleware.instrumentation.series import Requests
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
 Block = list[float]
 
 
-@dataclass(frozen=True)
-class Metric:
+class Metric(NamedTuple):
     """One metric family on /metrics; `name` is what its samples are called, `_total` included."""
 
     name: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from prom_middleware.stores import Family, Labels, Store
 
@@ -85,8 +85,7 @@ class Requests(Histogram):
         self.sent = self.sum + 3
 
 
-@dataclass(frozen=True)
-class Schema:
+class Schema(NamedTuple):
     """What all doors on one registry must agree on."""
 
     presets: tuple[str, ...]

@@ -8,14 +8,12 @@ histograms or exposition, so that memory and shared files can stand behind the s
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 Labels = tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Family:
+class Family(NamedTuple):
     """Describe blocks of one kind.
 
     `width` is the number of cells in a block. Cells only grow, except in a `live` family, whose
