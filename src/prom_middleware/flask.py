@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
 from prom_middleware.errors import MissingFrameworkError, NotAnApplicationError
-from prom_middleware.instrumentation import Configuration
-from prom_middleware.wsgi.middleware import PrometheusMiddleware, refine
+from prom_middleware.instrumentation import Configuration, Observation
+from prom_middleware.wsgi.middleware import Dialect, PrometheusMiddleware, place_of
 
 try:
     import flask
-    from flask.globals import request_ctx
-    from flask.signals import got_request_exception, request_started
-    from werkzeug.exceptions import MethodNotAllowed
+    from flask.signals import got_request_exception
+    from werkzeug.exceptions import HTTPException, MethodNotAllowed
 except ImportError as missing:
     raise MissingFrameworkError(
         f"prom_middleware.flask needs Flask 2.2 or newer ({missing}): "
@@ -21,6 +21,7 @@ except ImportError as missing:
     ) from missing
 
 if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
     from typing_extensions import Unpack
 
     from prom_middleware.instrumentation import Options
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["Prometheus"]
 
 EXTENSION = "prom_middleware"
+# In the environ: Flask was asked for the rule, while it had one.
+ASKED = "prom_middleware.flask"
 
 
 class Prometheus:
@@ -46,9 +49,9 @@ class Prometheus:
         """Put the door around `app`; a second extension on the same registry is harmless."""
         if not isinstance(app, flask.Flask):
             raise NotAnApplicationError(f"app={app!r} is not a Flask application")
-        door = PrometheusMiddleware(app.wsgi_app, **self._options)
+        door = Door(app, **self._options)
         try:
-            connect(app, door.core.key)
+            connect(app, door)
         except RuntimeError as error:  # Flask 2.2 without blinker has signals that cannot be used
             raise MissingFrameworkError(
                 'prom_middleware.flask needs blinker: pip install "prom_middleware[flask]"'
@@ -57,38 +60,93 @@ class Prometheus:
         app.extensions.setdefault(EXTENSION, []).append(door)
 
 
-def connect(app: flask.Flask, key: str) -> None:
-    """Have `app` tell the observation under `key` which rule matched and what was raised."""
+class Door(PrometheusMiddleware):
+    """The WSGI door around one Flask application."""
 
-    def started(*_: object, **__: object) -> None:
+    def __init__(self, app: flask.Flask, **options: Unpack[Options]) -> None:
+        self.rules = Rules(app)
+        super().__init__(app.wsgi_app, **options)
+        self.app = named_by_rules(app.wsgi_app, self.rules, self.core.key)
+
+    def dialect(self) -> Dialect:
+        """Return how the core reads this door's requests."""
+        return self.rules
+
+
+class Rules(Dialect):
+    """How the core reads a request of Flask, which leaves its own request in the environ."""
+
+    def __init__(self, app: flask.Flask) -> None:
+        self._app = app
+
+    def route(self, environ: Mapping[str, Any]) -> str | None:
+        """Return the rule that matched, also where only the method did not (405)."""
+        request = environ.get("werkzeug.request")
+        if request is not None:
+            rule = request.url_rule or self._rule_of_other_method(request)
+        elif ASKED in environ:
+            return None
+        else:  # it broke before it started a response, and Flask has taken its request away
+            rule = self._match(self._app.request_class(dict(environ), populate_request=False))
+        return None if rule is None else place_of(environ) + str(rule.rule)
+
+    def _rule_of_other_method(self, request: flask.Request) -> Any:
+        error = request.routing_exception
+        if not isinstance(error, MethodNotAllowed) or not error.valid_methods:
+            return None
+        return self._match(request, next(iter(error.valid_methods)))
+
+    def _match(self, request: flask.Request, method: str | None = None) -> Any:
+        adapter: Any = self._app.create_url_adapter(request)
         try:
-            template = _template()
-            if template:
-                refine(flask.request.environ, key, template)
-        except Exception as error:
-            failures.report("route", error)
+            return adapter.match(method=method, return_rule=True)[0]
+        except HTTPException:
+            return None
+
+
+def named_by_rules(app: WSGIApplication, rules: Rules, key: str) -> WSGIApplication:
+    """Return `app`, which names the observation under `key` when it starts its response.
+
+    That is when Flask has matched, and has not yet taken its request out of the environ. A signal
+    would tell as much, at several times the cost.
+    """
+
+    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        observation = environ.get(key)
+        if observation is None or observation.done:
+            return app(environ, start_response)
+
+        def named_start(status: str, headers: Any, *exc_info: Any) -> Any:
+            name(observation, environ, rules)
+            return start_response(status, headers, *exc_info)
+
+        return app(environ, named_start)
+
+    return application
+
+
+def name(observation: Observation, environ: WSGIEnvironment, rules: Rules) -> None:
+    """Set the route, unless an application further in has set it; never raises."""
+    try:
+        if observation.route is None:
+            environ[ASKED] = True
+            observation.route = rules.route(environ)
+    except Exception as error:
+        failures.report("route", error)
+
+
+def connect(app: flask.Flask, door: Door) -> None:
+    """Have `app` tell the door's observation what was raised, also where it is handled."""
 
     def raised(*_: object, exception: BaseException, **__: object) -> None:
         try:
-            observation = flask.request.environ.get(key)
+            environ = flask.request.environ
+            observation = environ.get(door.core.key)
             if observation is not None:
+                name(observation, environ, door.rules)
                 observation.raised(exception)
         except Exception as error:
             failures.report("exception", error)
 
     # Signals hold their receivers weakly unless told otherwise.
-    request_started.connect(started, app, weak=False)
     got_request_exception.connect(raised, app, weak=False)
-
-
-def _template() -> str | None:
-    """Return the rule of the current request, also where only the method did not match (405)."""
-    request: Any = flask.request
-    if request.url_rule is not None:
-        return str(request.url_rule.rule)
-    error = request.routing_exception
-    if not isinstance(error, MethodNotAllowed) or not error.valid_methods:
-        return None
-    adapter: Any = request_ctx.url_adapter
-    rule, _ = adapter.match(method=next(iter(error.valid_methods)), return_rule=True)
-    return str(rule.rule)

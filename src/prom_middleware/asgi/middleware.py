@@ -38,6 +38,7 @@ class PrometheusMiddleware:
         path = core.config.metrics_path
         self._metrics_paths = () if path is None else (path, f"{path}/")
         self._metrics = make_asgi_app(core.config.registry, access=core.config.access)
+        nesting.expect_outer_doors()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""

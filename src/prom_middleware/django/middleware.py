@@ -17,14 +17,13 @@ from prom_middleware import failures
 from prom_middleware.django.requests import (
     Dialect,
     answer_scrape,
-    method,
     observations,
     server_request,
 )
 from prom_middleware.django.responses import observe_response
 from prom_middleware.instrumentation import Instrumentation, Observation, nesting
 from prom_middleware.wsgi.input import CountedInput
-from prom_middleware.wsgi.middleware import outer_observation, refine
+from prom_middleware.wsgi.middleware import enter, outer_observation, place_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -103,7 +102,7 @@ class PrometheusMiddleware:
             if key in request.META:
                 core.queued(request.META[key])
                 break
-        observation = Observation(core, request, method(request))
+        observation = Observation(core, request, below["REQUEST_METHOD" if wsgi else "method"])
         try:
             below[core.key] = observations(request)[core.key] = observation
             if request.META.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in request.META:
@@ -143,13 +142,14 @@ class PrometheusMiddleware:
                 observation.abandon()
 
     def _refine(self, request: HttpRequest) -> None:
-        key, below = self._core.key, server_request(request)
-        outer = observations(request).get(key)
+        below = server_request(request)
+        outer = observations(request).get(self._core.key)
         route = self._dialect.route(request) if outer is not None else None
         if outer is None or route is None:
             return
         if "REQUEST_METHOD" in below:
-            refine(below, key, route)
+            enter(below)
+            outer.route = place_of(below) + route
         else:
             outer.route = nesting.place(outer) + route
 

@@ -29,13 +29,20 @@ class Announced(NamedTuple):
 _current: ContextVar[tuple[Announced, ...]] = ContextVar("prom_middleware", default=())
 # Where to look; Twisted has contexts of its own, and its door adds them here.
 sources: list[Callable[[], tuple[Announced, ...]]] = [_current.get]
-inner_doors = False
+# Whether there are doors in this process that may be inside, or outside: without, nobody looks.
+inner_doors = outer_doors = False
 
 
 def expect_inner_doors() -> None:
     """Have outer doors announce their requests from now on; a door that may be inside calls it."""
     global inner_doors
     inner_doors = True
+
+
+def expect_outer_doors() -> None:
+    """Have inner doors look for announced requests from now on; a door that announces calls it."""
+    global outer_doors
+    outer_doors = True
 
 
 def announce(announced: Announced) -> None:

@@ -39,6 +39,7 @@ def _derived(request_class: Any, core: Instrumentation) -> Any:
     keys: tuple[str, ...] = getattr(request_class, _KEYS, ())
     if core.key in keys:
         return request_class
+    nesting.expect_outer_doors()
     metrics = MetricsResource(core.config.registry, access=core.config.access)
     path = core.config.metrics_path
     metrics_paths = () if path is None else (path.encode(), path.encode() + b"/")

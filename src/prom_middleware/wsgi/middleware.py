@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
 from prom_middleware.errors import NotAnApplicationError
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from prom_middleware.instrumentation import Options
 
+# In the environ: SCRIPT_NAME and PATH_INFO at the outermost door, and the template of its place.
+ENTRANCE = "prom_middleware.entrance"
 QUEUE_KEYS = ("HTTP_X_REQUEST_START", "HTTP_X_QUEUE_START")
 
 
@@ -31,7 +33,7 @@ class PrometheusMiddleware:
         if not callable(app):
             raise NotAnApplicationError(f"app={app!r} is not callable: give a WSGI application")
         self.app = app
-        self.core = core = Instrumentation(options, Dialect())
+        self.core = core = Instrumentation(options, self.dialect())
         path = core.config.metrics_path
         self._metrics_paths = () if path is None else (path, f"{path}/")
         self._metrics = make_wsgi_app(core.config.registry, access=core.config.access)
@@ -56,9 +58,14 @@ class PrometheusMiddleware:
             raise
         return response.pass_on(body, environ)
 
+    def dialect(self) -> Dialect:
+        """Return how the core reads this door's requests."""
+        return Dialect()
+
     def _start(self, environ: WSGIEnvironment, start_response: StartResponse) -> Response | None:
         core = self.core
-        if self._is_inner(environ):
+        outer = outer_observation(environ, core.key)
+        if outer is not None and not outer.done:
             return None
         if core.excluded is not None and core.excluded(path_of(environ)):
             return None
@@ -68,8 +75,8 @@ class PrometheusMiddleware:
                 break
         observation = Observation(core, environ, environ["REQUEST_METHOD"])
         try:
-            entrance = Entrance(script_name(environ), path_of(environ))
-            remember(environ, core.key, observation, entrance)
+            environ[core.key] = observation
+            enter(environ)
             if environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ:
                 observe_input(environ, observation)
             return Response(observation, start_response)
@@ -77,16 +84,12 @@ class PrometheusMiddleware:
             observation.abandon()
             raise
 
-    def _is_inner(self, environ: WSGIEnvironment) -> bool:
-        outer = outer_observation(environ, self.core.key)
-        return outer is not None and not outer.done
-
 
 class Dialect:
     """How the core reads a WSGI environ: a server has no routes, frameworks bring them."""
 
     def route(self, environ: Mapping[str, Any]) -> str | None:
-        """Return None: doors further in set the route themselves."""
+        """Return None: a server has no routes."""
         return None
 
     def path(self, environ: Mapping[str, Any]) -> str:
@@ -113,23 +116,10 @@ def _decoded(native: str) -> str:
     return native if native.isascii() else native.encode("latin-1").decode("utf-8", "replace")
 
 
-class Entrance(NamedTuple):
-    """Where the outermost door stands, so that mounts further in can be told from its own root.
-
-    `root` and `path` are what SCRIPT_NAME and PATH_INFO were, `prefix` the template of the place.
-    """
-
-    root: str
-    path: str
-    prefix: str = ""
-
-
-def remember(
-    environ: MutableMapping[str, Any], key: str, observation: Observation, entrance: Entrance
-) -> None:
-    """Leave `observation` for doors further in."""
-    environ[key] = observation
-    environ[f"{key}.entrance"] = entrance
+def enter(environ: MutableMapping[str, Any]) -> None:
+    """Note where the outermost door stands, so that mounts further in can be told from its root."""
+    if ENTRANCE not in environ:
+        environ[ENTRANCE] = environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""), ""
 
 
 def outer_observation(environ: MutableMapping[str, Any], key: str) -> Observation | None:
@@ -137,26 +127,30 @@ def outer_observation(environ: MutableMapping[str, Any], key: str) -> Observatio
     if key in environ:
         observation: Observation = environ[key]
         return observation
+    if not nesting.outer_doors:
+        return None
     root, path = script_name(environ), path_of(environ)
     outer = nesting.outer(key, environ["REQUEST_METHOD"], (path, root + path))
     if outer is None:
         return None
     prefix = nesting.place(outer.observation)
-    entrance = Entrance(outer.root, outer.path.removeprefix(outer.root))
-    if prefix:  # the outer door's router has named all that is above us
-        entrance = Entrance(root, path, prefix)
-    remember(environ, key, outer.observation, entrance)
+    environ[key] = outer.observation
+    # Where the outer door's router named the place, that stands for all that is above us.
+    environ[ENTRANCE] = (
+        (environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""), prefix)
+        if prefix
+        else (outer.root, outer.path.removeprefix(outer.root), "")
+    )
     return outer.observation
 
 
-def refine(environ: Mapping[str, Any], key: str, template: str) -> None:
-    """Name the request of `environ` by an inner door's `template`, mounts in between included."""
-    observation = environ.get(key)
-    if observation is None or observation.done:
-        return
-    entrance = environ.get(f"{key}.entrance") or Entrance(script_name(environ), path_of(environ))
-    mounts = script_name(environ).removeprefix(entrance.root).rstrip("/")
+def place_of(environ: Mapping[str, Any]) -> str:
+    """Return the template of the mounts between the outermost door and this application."""
+    root, path, prefix = environ[ENTRANCE]
+    script: str = environ.get("SCRIPT_NAME", "")
+    if script == root:
+        return str(prefix)
+    mounts = script.removeprefix(root).rstrip("/")
     # A proxy's prefix (ProxyFix) is no mount: it was not taken from the path.
-    if mounts + path_of(environ) != entrance.path:
-        mounts = ""
-    observation.route = entrance.prefix + mounts + template
+    mounted = mounts + environ.get("PATH_INFO", "") == path
+    return prefix + _decoded(mounts) if mounted else str(prefix)
