@@ -64,15 +64,15 @@ class Exchange(Observation):
             failures.report("send", error)
 
     def _begun(self, message: Message) -> None:
-        status = message["status"]
-        self.status = STATUSES[status] if status in STATUSES else status_label(status)
+        self.status = STATUSES.get(message["status"]) or status_label(message["status"])
         if "trailers" in message:
             self.trailers = bool(message["trailers"])
         if "headers" not in message:
             return
         for name, value in message["headers"]:
             if name == b"content-type":
-                if value[5:6] in b"eE":  # of text/event-stream: all but spares the call
+                # Long enough, with an "e" in the right place: that spares nearly all the call.
+                if len(value) > 16 and value[5] in (69, 101):
                     self.event_stream = is_event_stream(value.decode("latin-1"))
                 return
 

@@ -26,10 +26,9 @@ if TYPE_CHECKING:
 
 # The methods of RFC 9110 section 9, PATCH (RFC 5789) and QUERY; case-sensitive. A client could
 # invent any number of others, so they share one label value.
-METHODS = {
-    method: method
-    for method in "GET HEAD POST PUT DELETE CONNECT OPTIONS TRACE PATCH QUERY".split()  # noqa: SIM905
-}
+METHODS = frozenset(
+    ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY")
+)
 OTHER = "_OTHER"
 UNMATCHED = "<unmatched>"
 
@@ -81,7 +80,7 @@ class Observation:
     def __init__(self, instrumentation: Instrumentation, request: Any, method: str) -> None:
         self._instrumentation = instrumentation
         self.request = request
-        self.method = method = METHODS.get(method, OTHER)
+        self.method = method = method if method in METHODS else OTHER
         self.status: str | None = None
         self.route: str | None = None
         self.resolve: Callable[[Any], str | None] | None = None
@@ -184,17 +183,17 @@ class Observation:
 
     def labels(self) -> Labels:
         """Return method, route, status and the extra labels, made once."""
-        if self._labels is None:
-            route = self.route
-            if route is None:
-                try:
-                    resolve = self.resolve or self._instrumentation.resolve
-                    route = resolve(self.request) or UNMATCHED
-                except Exception as error:
-                    failures.report("route", error)
-                    route = UNMATCHED
-            self._labels = labels = (self.method, route, self.status or "500")
-            extra = self._instrumentation.extra
-            if extra is not None:
-                self._labels = labels + extra(self, labels)
-        return self._labels
+        if self._labels is not None:
+            return self._labels
+        instrumentation, route = self._instrumentation, self.route
+        if route is None:
+            try:
+                route = (self.resolve or instrumentation.resolve)(self.request) or UNMATCHED
+            except Exception as error:
+                failures.report("route", error)
+                route = UNMATCHED
+        labels: Labels = (self.method, route, self.status or "500")
+        if instrumentation.extra is not None:
+            labels += instrumentation.extra(self, labels)
+        self._labels = labels
+        return labels
