@@ -21,8 +21,8 @@ from prom_middleware.exposition import (
     bearer_token,
     make_asgi_app,
     make_wsgi_app,
-    scrape,
 )
+from prom_middleware.exposition.scrape import scrape
 
 
 def asked(authorization: str | None = None, client: str | None = "127.0.0.1") -> ScrapeRequest:

@@ -77,7 +77,7 @@ class Instrumentation:
         self.key = f"{KEY_PREFIX}{id(self.recorder):x}"
         self.resolve = dialect.route
         self.excluded = excluder(config.exclude)
-        self.extra = ExtraLabels(config.labels, dialect) if config.labels else None
+        self.extra_labels = ExtraLabels(config.labels, dialect) if config.labels else None
 
     def start(self, request: Any, method: str) -> Observation:
         """Begin to observe a request."""

@@ -193,7 +193,7 @@ class Observation:
                 failures.report("route", error)
                 route = UNMATCHED
         labels: Labels = (self.method, route, self.status or "500")
-        if instrumentation.extra is not None:
-            labels += instrumentation.extra(self, labels)
+        if instrumentation.extra_labels is not None:
+            labels += instrumentation.extra_labels(self, labels)
         self._labels = labels
         return labels

@@ -1,0 +1,211 @@
+"""`instrument` given callables of every shape, and what is no application."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from asgi import driver as asgi_driver
+from metrics import records
+from prom_middleware import asgi, instrument, wsgi
+from prom_middleware.errors import NotAnApplicationError
+from wsgi_door import driver as wsgi_driver
+
+NO_ROUTE = ("GET", "<unmatched>", 200, "", "complete")
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+# --- ASGI callables of every shape
+
+
+async def asgi_function(scope: Any, receive: Any, send: Any) -> None:
+    await asgi_driver.ok(scope, receive, send)
+
+
+def asgi_plain_function(scope: Any, receive: Any, send: Any) -> Any:
+    """Return the coroutine instead of being one."""
+    return asgi_driver.ok(scope, receive, send)
+
+
+class ASGIInstance:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await asgi_driver.ok(scope, receive, send)
+
+    async def method(self, scope: Any, receive: Any, send: Any) -> None:
+        await asgi_driver.ok(scope, receive, send)
+
+    @staticmethod
+    async def static(scope: Any, receive: Any, send: Any) -> None:
+        await asgi_driver.ok(scope, receive, send)
+
+
+class ASGISlots(ASGIInstance):
+    """An instance of a class that inherits its `__call__`, and has no dictionary."""
+
+    __slots__ = ()
+
+
+class ASGIPlainInstance:
+    def __call__(self, scope: Any, receive: Any, send: Any) -> Any:
+        return asgi_driver.ok(scope, receive, send)
+
+
+def wrapped(app: Any) -> Any:
+    @functools.wraps(app)
+    async def decorated(*arguments: Any) -> None:
+        await app(*arguments)
+
+    return decorated
+
+
+def wrapped_plainly(app: Any) -> Any:
+    @functools.wraps(app)
+    def decorated(*arguments: Any, **keywords: Any) -> Any:
+        return app(*arguments, **keywords)
+
+    return decorated
+
+
+async def asgi_with_settings(settings: Any, scope: Any, receive: Any, send: Any) -> None:
+    await asgi_driver.ok(scope, receive, send)
+
+
+ASGI = {
+    "function": asgi_function,
+    "plain function": asgi_plain_function,
+    "instance": ASGIInstance(),
+    "instance of a subclass": ASGISlots(),
+    "plain instance": ASGIPlainInstance(),
+    "bound method": ASGIInstance().method,
+    "static method": ASGIInstance.static,
+    "partial": functools.partial(asgi_with_settings, {}),
+    "partial of a partial": functools.partial(functools.partial(asgi_with_settings), {}),
+    "partial of an instance": functools.partial(ASGIInstance()),
+    "partial of a plain function": functools.partial(asgi_plain_function),
+    "decorated": wrapped(asgi_function),
+    "decorated plainly": wrapped_plainly(asgi_function),
+    "decorated instance": wrapped(ASGIInstance()),
+    "lambda": lambda scope, receive, send: asgi_driver.ok(scope, receive, send),
+    "the door": asgi.PrometheusMiddleware(asgi_function, registry=CollectorRegistry()),
+}
+
+
+@pytest.mark.parametrize("kind", ASGI)
+def test_asgi(kind: str, registry: CollectorRegistry) -> None:
+    app = instrument(ASGI[kind], registry=registry)
+    assert isinstance(app, asgi.PrometheusMiddleware)
+    assert asgi_driver.request(app).body == b"ok"
+    assert records(registry) == [NO_ROUTE]
+
+
+# --- WSGI callables of every shape
+
+
+def wsgi_function(environ: Any, start_response: Any) -> Iterable[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"ok"]
+
+
+def wsgi_generator(environ: Any, start_response: Any) -> Iterable[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield b"ok"
+
+
+class WSGIInstance:
+    def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+        return wsgi_function(environ, start_response)
+
+    def method(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+        return wsgi_function(environ, start_response)
+
+
+class WSGIGenerator:
+    def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+        yield from wsgi_function(environ, start_response)
+
+
+def wsgi_with_settings(settings: Any, environ: Any, start_response: Any) -> Iterable[bytes]:
+    return wsgi_function(environ, start_response)
+
+
+def wsgi_with_default(environ: Any, start_response: Any, more: Any = None) -> Iterable[bytes]:
+    return wsgi_function(environ, start_response)
+
+
+WSGI = {
+    "function": wsgi_function,
+    "generator": wsgi_generator,
+    "instance": WSGIInstance(),
+    "generator instance": WSGIGenerator(),
+    "bound method": WSGIInstance().method,
+    "partial": functools.partial(wsgi_with_settings, {}),
+    "partial with a keyword": functools.partial(wsgi_with_default, more=3),
+    "partial of an instance": functools.partial(WSGIInstance()),
+    "optional third argument": wsgi_with_default,
+    "decorated": wrapped_plainly(wsgi_function),
+    "any arguments": lambda *arguments: wsgi_function(*arguments),
+    "the door": wsgi.PrometheusMiddleware(wsgi_function, registry=CollectorRegistry()),
+}
+
+
+@pytest.mark.parametrize("kind", WSGI)
+def test_wsgi(kind: str, registry: CollectorRegistry) -> None:
+    app = instrument(WSGI[kind], registry=registry)
+    assert isinstance(app, wsgi.PrometheusMiddleware)
+    assert wsgi_driver.call(app, wsgi_driver.environ()).body == b"ok"
+    assert records(registry) == [NO_ROUTE]
+
+
+# --- what is no application
+
+
+class NotCallable:
+    pass
+
+
+class Module:
+    app = asgi_function
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [None, 3, 1.5, "main:app", b"app", (), {}, NotCallable(), Module, ASGIInstance, WSGIInstance],
+    ids=repr,
+)
+def test_no_application(thing: object, registry: CollectorRegistry) -> None:
+    with pytest.raises(NotAnApplicationError) as caught:
+        instrument(thing, registry=registry)
+    assert repr(thing) in str(caught.value)
+    assert "application" in str(caught.value)
+    assert not registry._collector_to_names  # nothing was set up before it was refused
+
+
+def test_a_class_of_a_framework_is_no_application(registry: CollectorRegistry) -> None:
+    starlette = pytest.importorskip("starlette.applications", reason="Starlette is not installed")
+    with pytest.raises(NotAnApplicationError, match="Starlette"):
+        instrument(starlette.Starlette, registry=registry)
+
+
+# --- twice
+
+
+@pytest.mark.parametrize("kind", ["function", "instance", "partial", "decorated"])
+def test_asgi_twice_is_counted_once(kind: str, registry: CollectorRegistry) -> None:
+    app = instrument(instrument(ASGI[kind], registry=registry), registry=registry)
+    asgi_driver.request(app)
+    assert records(registry) == [NO_ROUTE]
+
+
+@pytest.mark.parametrize("kind", ["function", "instance", "partial", "generator"])
+def test_wsgi_twice_is_counted_once(kind: str, registry: CollectorRegistry) -> None:
+    app = instrument(instrument(WSGI[kind], registry=registry), registry=registry)
+    wsgi_driver.call(app, wsgi_driver.environ())
+    assert records(registry) == [NO_ROUTE]

@@ -1,0 +1,325 @@
+"""`instrument` given the frameworks' own applications: what comes back, and that it counts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from asgi import driver as asgi_driver
+from metrics import in_progress, records
+from prom_middleware import asgi, instrument, wsgi
+from wsgi_door import driver as wsgi_driver
+
+HIT = ("GET", "/users/{id}", 200, "", "complete")
+FLASK_HIT = ("GET", "/users/<int:id>", 200, "", "complete")
+DJANGO_HIT = ("GET", "/u/<int:id>/", 200, "", "complete")
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+# --- Starlette and FastAPI, at every moment of an application's life
+
+
+async def user(request: Any) -> Any:
+    from starlette.responses import PlainTextResponse
+
+    return PlainTextResponse("user")
+
+
+def with_route(app: Any) -> None:
+    app.router.add_route("/users/{id}", user)
+
+
+def with_middleware(app: Any) -> None:
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["testserver"])
+
+
+def with_request(app: Any) -> None:
+    """The first request builds the stack of middleware."""
+    asgi_driver.request(app, "/first")
+
+
+Step = Callable[[Any], object]
+MOMENTS: dict[str, tuple[tuple[Step, ...], tuple[Step, ...]]] = {
+    "before everything": ((), (with_route, with_middleware)),
+    "after the routes": ((with_route,), (with_middleware,)),
+    "after the middleware": ((with_middleware,), (with_route,)),
+    "after everything": ((with_route, with_middleware), ()),
+    "after the first request": ((with_route, with_middleware, with_request), ()),
+    "between request and route": ((with_middleware, with_request), (with_route,)),
+}
+
+
+def framework_of(kind: str) -> Any:
+    if kind == "FastAPI":
+        return pytest.importorskip("fastapi", reason="FastAPI is not installed").FastAPI()
+    module = pytest.importorskip("starlette.applications", reason="Starlette is not installed")
+    return module.Starlette()
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("kind", ["Starlette", "FastAPI"])
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_starlette(kind: str, moment: str, times: int, registry: CollectorRegistry) -> None:
+    before, after = MOMENTS[moment]
+    app = framework_of(kind)
+    for step in before:
+        step(app)
+    for _ in range(times):
+        assert instrument(app, registry=registry) is app
+    for step in after:
+        step(app)
+    assert asgi_driver.request(app, "/users/3").body == b"user"
+    assert asgi_driver.request(app, "/metrics").status == 200
+    assert records(registry) == [HIT]
+    assert in_progress(registry) == 0
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("kind", ["Starlette", "FastAPI"])
+def test_starlette_is_instrumented_around_its_middleware(
+    kind: str, moment: str, registry: CollectorRegistry
+) -> None:
+    before, after = MOMENTS[moment]
+    app = framework_of(kind)
+    for step in before:
+        step(app)
+    instrument(app, registry=registry)
+    for step in after:
+        step(app)
+    foreign = {"headers": {"host": "foreign"}}
+    assert asgi_driver.request(app, "/users/3", **foreign).status == 400
+    assert asgi_driver.request(app, "/metrics", **foreign).status == 200
+    assert records(registry) == [("GET", "/users/{id}", 400, "", "complete")]
+
+
+def test_a_subclass_of_starlette(registry: CollectorRegistry) -> None:
+    applications = pytest.importorskip(
+        "starlette.applications", reason="Starlette is not installed"
+    )
+    derived = type("Application", (applications.Starlette,), {})()
+    with_route(derived)
+    assert instrument(derived, registry=registry) is derived
+    asgi_driver.request(derived, "/users/3")
+    assert records(registry) == [HIT]
+
+
+# --- Flask
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+@pytest.mark.parametrize("derived", [False, True])
+@pytest.mark.parametrize("late", [False, True], ids=["routes-before", "routes-after"])
+def test_flask(times: int, derived: bool, late: bool, registry: CollectorRegistry) -> None:
+    flask = pytest.importorskip("flask", reason="Flask is not installed")
+    kind = type("Application", (flask.Flask,), {}) if derived else flask.Flask
+    app = kind("instrumented", static_folder=None)
+    for step in range(2):
+        if step == late:
+            app.add_url_rule("/users/<int:id>", "user", lambda id: str(id))  # noqa: A006
+        else:
+            assert all(instrument(app, registry=registry) is app for _ in range(times))
+    assert wsgi_driver.call(app, wsgi_driver.environ(path="/users/3")).body == b"3"
+    assert wsgi_driver.call(app, wsgi_driver.environ(path="/metrics")).status == 200
+    assert records(registry) == [FLASK_HIT]
+    assert in_progress(registry) == 0
+
+
+def test_flask_s_wsgi_application_alone(registry: CollectorRegistry) -> None:
+    flask = pytest.importorskip("flask", reason="Flask is not installed")
+    app = flask.Flask("instrumented", static_folder=None)
+    served = instrument(app.wsgi_app, registry=registry)
+    assert isinstance(served, wsgi.PrometheusMiddleware)
+
+
+# --- Django
+
+DJANGO = pytest.mark.skipif(find_spec("django") is None, reason="Django is not installed")
+
+
+@pytest.fixture
+def project(request: pytest.FixtureRequest) -> Any:
+    """Return a project without a door of its own, under the server that the test names."""
+    import django
+    from django.conf import settings
+
+    from django_door.settings import CHAIN, PROCESS, PROJECT
+
+    if not settings.configured:
+        settings.configure(**PROCESS, **PROJECT)
+    django.setup()
+    from django_door.project import Project
+
+    with Project(request.param, MIDDLEWARE=CHAIN[1:]) as made:
+        yield made
+
+
+@DJANGO
+@pytest.mark.parametrize("project", ["wsgi", "asgi"], indirect=True)
+@pytest.mark.parametrize("times", [1, 2])
+def test_django(project: Any, times: int, registry: CollectorRegistry) -> None:
+    for _ in range(times):
+        project.handler = instrument(project.handler, registry=registry)
+    door = {"wsgi": wsgi, "asgi": asgi}[project.server].PrometheusMiddleware
+    assert isinstance(project.handler, door)
+    assert project.fetch("GET", "/u/3/").body == b"3 0"
+    assert project.fetch("GET", "/metrics").status == 200
+    assert records(registry) == [DJANGO_HIT]
+    assert in_progress(registry) == 0
+
+
+@DJANGO
+@pytest.mark.parametrize("project", ["wsgi", "asgi"], indirect=True)
+def test_django_s_handler_given_twice(project: Any, registry: CollectorRegistry) -> None:
+    """The handler itself, not what came back the first time."""
+    handler = project.handler
+    instrument(handler, registry=registry)
+    project.handler = instrument(handler, registry=registry)
+    assert project.fetch("GET", "/u/3/").body == b"3 0"
+    assert records(registry) == [DJANGO_HIT]
+
+
+@DJANGO
+@pytest.mark.parametrize("project", ["wsgi"], indirect=True)
+def test_django_s_exceptions_are_seen(project: Any, registry: CollectorRegistry) -> None:
+    project.handler = instrument(project.handler, registry=registry)
+    project.fetch("GET", "/boom/")
+    assert records(registry) == [("GET", "/boom/", 500, "ValueError", "complete")]
+
+
+# --- Twisted
+
+
+def twisted_leaf() -> Any:
+    from twisted.web.resource import Resource
+
+    class Leaf(Resource):
+        isLeaf = True  # noqa: N815 - the name is Twisted's
+
+        def render_GET(self, request: Any) -> bytes:
+            return b"leaf"
+
+    root = Resource()
+    root.putChild(b"leaf", Leaf())
+    return root
+
+
+def twisted_interface() -> Any:
+    """Return what implements IResource without being derived from Resource."""
+    from twisted.web.resource import IResource
+    from zope.interface import implementer
+
+    @implementer(IResource)
+    class Standing:
+        isLeaf = False  # noqa: N815
+
+        def __init__(self) -> None:
+            self.root = twisted_leaf()
+            self.children = self.root.children
+
+        def getChildWithDefault(self, name: bytes, request: Any) -> Any:
+            return self.root.getChildWithDefault(name, request)
+
+        def render(self, request: Any) -> bytes:
+            return b""
+
+        def putChild(self, path: bytes, child: Any) -> None:
+            self.root.putChild(path, child)
+
+    return Standing()
+
+
+def twisted_site() -> Any:
+    from twisted.web.server import Site
+
+    return Site(twisted_leaf())
+
+
+TWISTED = {
+    "resource": twisted_leaf,
+    "interface": twisted_interface,
+    "site": twisted_site,
+}
+
+
+def fetch_from(site: Any, path: str) -> bytes:
+    """Speak HTTP with a site, without sockets."""
+    from twisted.internet.address import IPv4Address
+    from twisted.internet.error import ConnectionDone
+    from twisted.internet.task import Clock
+    from twisted.internet.testing import StringTransport
+    from twisted.python.failure import Failure
+
+    site._reactor = site.reactor = Clock()
+    transport = StringTransport()
+    protocol = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
+    protocol.makeConnection(transport)
+    protocol.dataReceived(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    protocol.connectionLost(Failure(ConnectionDone()))
+    answer: bytes = transport.value()
+    return answer
+
+
+@pytest.mark.parametrize("kind", TWISTED)
+@pytest.mark.parametrize("times", [1, 2])
+def test_twisted(kind: str, times: int, registry: CollectorRegistry) -> None:
+    server = pytest.importorskip("twisted.web.server", reason="Twisted is not installed")
+    given = TWISTED[kind]()
+    site = instrument(given, registry=registry)
+    for _ in range(times - 1):
+        assert instrument(site, registry=registry) is site
+    assert isinstance(site, server.Site)
+    assert (site is given) == (kind == "site")
+    assert fetch_from(site, "/leaf").endswith(b"leaf")
+    assert b"http_requests_total" in fetch_from(site, "/metrics")
+    assert records(registry) == [("GET", "/leaf", 200, "", "complete")]
+    assert in_progress(registry) == 0
+
+
+# --- Starlette, more than once, and while it serves
+
+
+def test_two_registries_count_once_each(registry: CollectorRegistry) -> None:
+    other = CollectorRegistry()
+    app = framework_of("Starlette")
+    with_route(app)
+    for one in (registry, other):
+        instrument(app, registry=one)
+    asgi_driver.request(app, "/users/3")
+    assert [records(one) for one in (registry, other)] == [[HIT]] * 2
+
+
+def test_a_served_application_may_be_instrumented_meanwhile(registry: CollectorRegistry) -> None:
+    """Requests that are on their way when the door comes end as they would have."""
+    app = framework_of("Starlette")
+    with_route(app)
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def waits(request: Any) -> Any:
+        arrived.set()
+        await go_on.wait()
+        return await user(request)
+
+    app.router.add_route("/waits", waits)
+
+    async def main() -> asgi_driver.Answer:
+        scope, server = asgi_driver.http_scope("/waits"), asgi_driver.http_server()
+        task = asyncio.ensure_future(asgi_driver.exchange(app, scope, server))
+        await arrived.wait()
+        instrument(app, registry=registry)
+        go_on.set()
+        return await task
+
+    assert asyncio.run(main()).body == b"user"
+    asgi_driver.request(app, "/users/3")
+    assert records(registry) == [HIT]

@@ -1,0 +1,238 @@
+"""The README says what is so: its blocks run, its tables are true, its links lead somewhere."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from prometheus_client import REGISTRY, CollectorRegistry, Histogram
+
+from metrics import series
+from prom_middleware.instrumentation import Configuration, Options
+from prom_middleware.wsgi import PrometheusMiddleware
+from readme_block import KINDS
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+TEXT = README.read_text(encoding="utf-8")
+# `make bench` writes it.
+WRITTEN_LATER = {"benchmarks/RESULTS.md"}
+
+
+class Block(NamedTuple):
+    """One fenced block; `info` is what stands behind the opening fence."""
+
+    name: str
+    info: str
+    code: str
+
+
+def blocks(text: str) -> list[Block]:
+    found: list[Block] = []
+    heading, info, code = "", None, []
+    for number, line in enumerate(text.splitlines(), 1):
+        if info is None and line.startswith("```"):
+            info, code, opened = line.removeprefix("```"), [], number
+        elif info is not None and line == "```":
+            found.append(Block(f"{heading}:{opened}", info, "\n".join(code) + "\n"))
+            info = None
+        elif info is not None:
+            code.append(line)
+        elif line.startswith("#"):
+            heading = line.lstrip("# ")
+    assert info is None, "a fence is not closed"
+    return found
+
+
+BLOCKS = blocks(TEXT)
+NEEDED = {"django": "django", "twisted": "twisted"}
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.name)
+def test_block(block: Block) -> None:
+    language, _, kind = block.info.partition(" ")
+    assert language in ("python", "sh"), f"nobody runs {language!r} blocks"
+    if language == "sh":
+        check_commands(block.code)
+        return
+    assert kind in KINDS, f"nobody runs python blocks of the kind {kind!r}"
+    skip_without(NEEDED.get(kind), *re.findall(r"^(?:from|import) (\w+)", block.code, re.M))
+    told = run_block(kind, block.code)
+    if kind != "run":
+        check_answers(told)
+
+
+def skip_without(*modules: str | None) -> None:
+    pytest.importorskip("httpx", reason="httpx is not installed")
+    for module in modules:
+        if module is not None and find_spec(module) is None:
+            pytest.skip(f"{module} is not installed")
+
+
+def run_block(kind: str, code: str) -> dict[str, Any]:
+    """Run a block in a process of its own: they all use the default registry."""
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("readme_block.py")), kind],
+        input=code,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+def check_answers(told: dict[str, Any]) -> None:
+    """The page was answered and recorded; the scrape is one, open or behind its password."""
+    assert told["scrape"] == 200
+    assert told["without password"] == (401 if told["protected"] else 200)
+    assert not {"set-cookie", "vary"} & set(told["headers"])
+    doors = [told.get("before"), told]
+    requests = [
+        (dict(labels), value)
+        for (name, labels), value in series(told["text"]).items()
+        if name == "http_requests_total"
+    ]
+    assert [value for _, value in requests] == [len([door for door in doors if door])]
+    [(labels, _)] = requests
+    assert (labels["method"], labels["status"]) == ("GET", str(told["status"]))
+    if told["template"] == "/":
+        assert labels["route"] in ("/", "<unmatched>")
+    else:
+        assert (told["status"], labels["route"]) == (200, plain(told["template"]))
+
+
+def plain(template: str) -> str:
+    """Return a template as Starlette and FastAPI tell it: without the convertor."""
+    return re.sub(r"\{(\w+):\w+\}", r"{\1}", template)
+
+
+def check_commands(code: str) -> None:
+    make = shutil.which("make")
+    for line in code.splitlines():
+        words = line.split()
+        assert words[0] == "make", f"nobody runs {line!r}"
+        if make is None:
+            pytest.skip("make is missing: apt-get install make")
+        done = subprocess.run(
+            [make, "-n", *words[1:]],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_there_is_a_block_of_every_kind() -> None:
+    assert {block.info.partition(" ")[2] for block in BLOCKS} == {*KINDS, ""}
+
+
+def test_make_commands_in_the_text_are_targets() -> None:
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    assert set(re.findall(r"`(?:\w+=\w+ )*make ([\w-]+)", TEXT)) <= targets
+
+
+def table(heading: str) -> list[list[str]]:
+    """Return the rows of the first table below `heading`, without its head."""
+    section = TEXT.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+Families = dict[str, tuple[str, frozenset[str]]]
+
+
+def documented() -> Families:
+    """Read the table of metrics; a row may have several names, each with a type and labels."""
+    found: Families = {}
+    for names, types, labels in table("Metrics"):
+        kinds = types.split(", ")
+        sets = re.sub(r"\([^)]*\)", "", labels).split("; ")
+        for index, name in enumerate(re.findall(r"`(\w+)`", names)):
+            own = index if len(kinds) > 1 else 0
+            found[name] = (kinds[own], frozenset(re.findall(r"\w+", sets[own])) - {"none"})
+    return found
+
+
+def described() -> Families:
+    registry = CollectorRegistry()
+    door = PrometheusMiddleware(lambda *_: [], registry=registry)
+    [collector] = {id(one): one for one in registry._collector_to_names}.values()
+    assert door.core.recorder is collector.recorder  # type: ignore[attr-defined]
+    families: Families = {}
+    for family in collector.describe():
+        name = family.name + "_total" * (family.type == "counter")
+        families[name] = (family.type, frozenset(family._labelnames))  # type: ignore[attr-defined]
+    return families
+
+
+def test_the_metrics() -> None:
+    assert documented() == described()
+
+
+def test_the_reasons_of_an_abort() -> None:
+    from prom_middleware.instrumentation import DISCONNECT, ERROR, INCOMPLETE
+
+    [labels] = [row[2] for row in table("Metrics") if "aborted" in row[0]]
+    assert set(re.findall(r"`(\w+)`", labels)) == {DISCONNECT, ERROR, INCOMPLETE}
+
+
+def test_the_options() -> None:
+    names = [name.strip("`") for name, _, _ in table("Options")]
+    assert names == list(Options.__annotations__)
+
+
+@pytest.mark.parametrize(
+    ("name", "default"), [(name.strip("`"), default) for name, default, _ in table("Options")]
+)
+def test_the_default_of(name: str, default: str) -> None:
+    if default == "the 14 of `prometheus_client`":
+        value: Any = Histogram.DEFAULT_BUCKETS[:-1]
+        assert len(value) == 14
+    elif default == "`REGISTRY`":
+        value = REGISTRY
+    else:
+        value = ast.literal_eval(default.strip("`"))
+    # What is empty may be kept as None.
+    given = getattr(Configuration.from_options({name: value}), name)
+    kept = getattr(Configuration(), name)
+    assert given == kept or (given == {} and kept is None)
+
+
+LINKS = re.findall(r"\]\(([^)\s]+)\)", TEXT)
+
+
+@pytest.mark.parametrize("link", sorted({link for link in LINKS if "://" not in link}))
+def test_link(link: str) -> None:
+    path, _, anchor = link.partition("#")
+    assert not path or (ROOT / path).exists() or path in WRITTEN_LATER
+    if not path:
+        headings = re.findall(r"^#+ (.*)$", TEXT, re.M)
+        assert anchor in {re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings}
+
+
+@pytest.mark.parametrize("directory", re.findall(r"`(examples/[\w/]*)`", TEXT))
+def test_directory(directory: str) -> None:
+    assert (ROOT / directory).is_dir()
+
+
+@pytest.mark.parametrize(
+    "name", ["make_asgi_app", "make_wsgi_app", "start_http_server", "write_to_textfile"]
+)
+def test_what_exposition_has(name: str) -> None:
+    import prom_middleware.exposition
+
+    assert f"`{name}`" in TEXT
+    assert hasattr(prom_middleware.exposition, name)
