@@ -77,8 +77,11 @@ def _flask(app: Any, **options: Any) -> Any:
 
 
 def _django(door: Callable[..., Any], handler: Any, **options: Any) -> Any:
+    from django.conf import settings
+
     from prom_middleware.django.middleware import PrometheusMiddleware
 
+    options = options or getattr(settings, "PROM_MIDDLEWARE", {})  # as the middleware itself does
     # The inner one names the route for the outer one, which sees the request from its first byte.
     handler._middleware_chain = PrometheusMiddleware(handler._middleware_chain, **options)
     return door(handler, **options)
@@ -108,9 +111,10 @@ def _provides_resource(app: object) -> bool:
 
 
 def _is_asgi(app: Callable[..., Any]) -> bool:
-    while isinstance(app, partial):
-        app = app.func
-    call = app if inspect.isroutine(app) else type(app).__call__
+    inner = app
+    while isinstance(inner, partial):
+        inner = inner.func
+    call = inner if inspect.isroutine(inner) else type(inner).__call__
     if inspect.iscoroutinefunction(inspect.unwrap(call)):
         return True
     if inspect.isgeneratorfunction(call):

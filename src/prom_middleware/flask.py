@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from prom_middleware import failures
 from prom_middleware.errors import MissingFrameworkError, NotAnApplicationError
@@ -51,7 +52,7 @@ class Prometheus:
             raise NotAnApplicationError(f"app={app!r} is not a Flask application")
         door = Door(app, **self._options)
         try:
-            connect(app, door)
+            connect(app, door.core.key, door.rules)
         except RuntimeError as error:  # Flask 2.2 without blinker has signals that cannot be used
             raise MissingFrameworkError(
                 'prom_middleware.flask needs blinker: pip install "prom_middleware[flask]"'
@@ -77,17 +78,17 @@ class Rules(Dialect):
     """How the core reads a request of Flask, which leaves its own request in the environ."""
 
     def __init__(self, app: flask.Flask) -> None:
-        self._app = app
+        self._app = ref(app)  # signals hold us, and a factory's application must be free to go
 
     def route(self, environ: Mapping[str, Any]) -> str | None:
         """Return the rule that matched, also where only the method did not (405)."""
         request = environ.get("werkzeug.request")
-        if request is not None:
+        if isinstance(request, flask.Request):
             rule = request.url_rule or self._rule_of_other_method(request)
-        elif ASKED in environ:
+        elif request is None and "werkzeug.request" in environ and ASKED in environ:
             return None
         else:  # it broke before it started a response, and Flask has taken its request away
-            rule = self._match(self._app.request_class(dict(environ), populate_request=False))
+            rule = self._match(flask.Request(dict(environ), populate_request=False))
         return None if rule is None else place_of(environ) + str(rule.rule)
 
     def _rule_of_other_method(self, request: flask.Request) -> Any:
@@ -97,7 +98,10 @@ class Rules(Dialect):
         return self._match(request, next(iter(error.valid_methods)))
 
     def _match(self, request: flask.Request, method: str | None = None) -> Any:
-        adapter: Any = self._app.create_url_adapter(request)
+        app = self._app()
+        if app is None:
+            return None
+        adapter: Any = app.create_url_adapter(request)
         try:
             return adapter.match(method=method, return_rule=True)[0]
         except HTTPException:
@@ -129,21 +133,21 @@ def name(observation: Observation, environ: WSGIEnvironment, rules: Rules) -> No
     """Set the route, unless an application further in has set it; never raises."""
     try:
         if observation.route is None:
-            environ[ASKED] = True
             observation.route = rules.route(environ)
+            environ[ASKED] = True
     except Exception as error:
         failures.report("route", error)
 
 
-def connect(app: flask.Flask, door: Door) -> None:
+def connect(app: flask.Flask, key: str, rules: Rules) -> None:
     """Have `app` tell the door's observation what was raised, also where it is handled."""
 
     def raised(*_: object, exception: BaseException, **__: object) -> None:
         try:
             environ = flask.request.environ
-            observation = environ.get(door.core.key)
+            observation = environ.get(key)
             if observation is not None:
-                name(observation, environ, door.rules)
+                name(observation, environ, rules)
                 observation.raised(exception)
         except Exception as error:
             failures.report("exception", error)

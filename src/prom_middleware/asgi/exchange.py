@@ -84,12 +84,16 @@ class Exchange(Observation):
             if not message.get("more_trailers", False):
                 self._last()
         elif kind == "http.response.pathsend":
-            self.sent += os.stat(message["path"]).st_size
-            self._last()
-        elif kind == "http.response.zerocopysend":
-            self.sent += _zero_copied(message)
-            if not (message.get("more_body", False) or self.trailers):
+            try:  # the file may be gone by now
+                self.sent += os.stat(message["path"]).st_size
+            finally:
                 self._last()
+        elif kind == "http.response.zerocopysend":
+            try:
+                self.sent += _zero_copied(message)
+            finally:
+                if not (message.get("more_body", False) or self.trailers):
+                    self._last()
 
     def _last(self) -> None:
         # Servers before ASGI 2.4 drop what is sent to a client that is gone.

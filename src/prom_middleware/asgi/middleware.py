@@ -35,8 +35,7 @@ class PrometheusMiddleware:
         self.app = app
         self._dialect = Dialect(app)
         self._core = core = Instrumentation(options, self._dialect)
-        path = core.config.metrics_path
-        self._metrics_paths = () if path is None else (path, f"{path}/")
+        self._metrics_paths = core.config.metrics_paths
         self._metrics = make_asgi_app(core.config.registry, access=core.config.access)
         nesting.expect_outer_doors()
 
@@ -65,8 +64,13 @@ class PrometheusMiddleware:
         except BaseException as error:
             _end(exchange, partial(exchange.failed, error))
             raise
-        if not exchange.done:
-            _end(exchange, exchange.returned)
+        else:
+            if not exchange.done:
+                _end(exchange, exchange.returned)
+        finally:
+            # A server's `send` holds the scope: left there, each request would wait for the GC.
+            scope.pop(self._core.key, None)
+            exchange.resolve = None
 
     def _start(self, scope: Scope, receive: Receive, send: Send) -> Exchange | None:
         core = self._core
@@ -80,8 +84,13 @@ class PrometheusMiddleware:
                 if name in QUEUE_HEADERS:
                     core.queued(value.decode("latin-1"))
                     break
-        scope[core.key] = exchange = Exchange(core, scope, scope["method"])
+        exchange = Exchange(core, scope, scope["method"])
         exchange.server_receive, exchange.server_send = receive, send
+        try:
+            scope[core.key] = exchange
+        except Exception:
+            exchange.abandon()
+            raise
         if nesting.inner_doors:
             _announce(exchange, core.key, scope)
         return exchange

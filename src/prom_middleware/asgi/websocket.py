@@ -46,7 +46,7 @@ def received(connection: Connection, message: Message) -> None:
     if message["type"] == "websocket.receive":
         connection.message("received")
     elif message["type"] == "websocket.disconnect":
-        connection.closed(_code(message, NO_STATUS))
+        connection.lost(_code(message, NO_STATUS))
 
 
 def sent(connection: Connection, message: Message) -> None:

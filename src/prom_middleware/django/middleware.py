@@ -7,10 +7,10 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.conf import settings
 from django.core.signals import got_request_exception
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from prom_middleware import failures
@@ -47,8 +47,7 @@ class PrometheusMiddleware:
         self._dialect = Dialect()
         chosen = options or getattr(settings, "PROM_MIDDLEWARE", {})
         self._core = core = Instrumentation(chosen, self._dialect)
-        path = core.config.metrics_path
-        self._metrics_paths = () if path is None else (path, f"{path}/")
+        self._metrics_paths = core.config.metrics_paths
         nesting.expect_inner_doors()
         self._async = iscoroutinefunction(get_response)
         if self._async:
@@ -56,11 +55,11 @@ class PrometheusMiddleware:
 
     def __call__(self, request: HttpRequest) -> Any:
         """Answer one request: a response, or a coroutine of one where the handler is async."""
-        scrape, observation = self._enter(request)
         if self._async:
-            return self._answer_async(request, scrape, observation)
-        if scrape is not None:
-            return scrape
+            return self._answer_async(request)
+        if request.path_info in self._metrics_paths:
+            return answer_scrape(request, self._core.config)
+        observation = self._enter(request)
         try:
             response = self._get_response(request)
         except BaseException as error:
@@ -68,11 +67,12 @@ class PrometheusMiddleware:
             raise
         return self._leave(request, observation, response)
 
-    async def _answer_async(
-        self, request: HttpRequest, scrape: HttpResponse | None, observation: Observation | None
-    ) -> HttpResponseBase:
-        if scrape is not None:
-            return scrape
+    async def _answer_async(self, request: HttpRequest) -> HttpResponseBase:
+        if request.path_info in self._metrics_paths:
+            scrape = sync_to_async(answer_scrape, thread_sensitive=False)
+            answered: HttpResponseBase = await scrape(request, self._core.config)
+            return answered
+        observation = self._enter(request)
         try:
             response = await self._get_response(request)
         except BaseException as error:
@@ -80,14 +80,12 @@ class PrometheusMiddleware:
             raise
         return self._leave(request, observation, response)
 
-    def _enter(self, request: HttpRequest) -> tuple[HttpResponse | None, Observation | None]:
+    def _enter(self, request: HttpRequest) -> Observation | None:
         try:
-            if request.path_info in self._metrics_paths:
-                return answer_scrape(request, self._core.config), None
-            return None, self._start(request)
+            return self._start(request)
         except Exception as error:
             failures.report("start", error)
-            return None, None
+            return None
 
     def _start(self, request: HttpRequest) -> Observation | None:
         core, below = self._core, server_request(request)
@@ -102,7 +100,7 @@ class PrometheusMiddleware:
             if key in request.META:
                 core.queued(request.META[key])
                 break
-        observation = Observation(core, request, below["REQUEST_METHOD" if wsgi else "method"])
+        observation = core.start(request, below["REQUEST_METHOD" if wsgi else "method"])
         try:
             below[core.key] = observations(request)[core.key] = observation
             if request.META.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in request.META:

@@ -10,6 +10,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 
+from prom_middleware import failures
 from prom_middleware.exposition import ScrapeRequest
 from prom_middleware.exposition.scrape import answer
 from prom_middleware.instrumentation import Configuration, Observation, discard_observations
@@ -81,9 +82,13 @@ def discard(request: HttpRequest) -> None:
 
 
 def answer_scrape(request: HttpRequest, config: Configuration) -> HttpResponse:
-    """Answer a scrape of the configured registry."""
-    response = answer(config.registry, partial(_scrape_request, request), config.access)
-    return HttpResponse(response.body, status=response.status, headers=dict(response.headers))
+    """Answer a scrape of the configured registry; never raises."""
+    try:
+        response = answer(config.registry, partial(_scrape_request, request), config.access)
+        return HttpResponse(response.body, status=response.status, headers=dict(response.headers))
+    except Exception as error:
+        failures.report("scrape", error)
+        return HttpResponse(status=500)
 
 
 def _scrape_request(request: HttpRequest) -> ScrapeRequest:

@@ -43,19 +43,22 @@ def observe_response(
         wrapped = stream.pass_async(content) if asynchronous else stream.pass_sync(content)
         response.streaming_content = wrapped  # type: ignore[attr-defined]
         end = partial(stream.end, response)
-    response._resource_closers.append(Closer(observation, end))  # type: ignore[attr-defined]
+    dropped = COMPLETE if "REQUEST_METHOD" in below else DISCONNECT
+    response._resource_closers.append(Closer(observation, end, dropped))  # type: ignore[attr-defined]
 
 
 class Closer:
     """What is called at the response's close.
 
     Django never closes a response whose sending raised (ASGI servers do that when the client is
-    gone): then this goes with the response.
+    gone), nor one that middleware further out replaced: then this goes with the response, and
+    `dropped` says how that ended.
     """
 
-    def __init__(self, observation: Observation, end: Callable[[], None]) -> None:
+    def __init__(self, observation: Observation, end: Callable[[], None], dropped: str) -> None:
         self._observation = observation
         self._end = end
+        self._dropped = dropped
 
     def __call__(self) -> None:
         """Record the end; never raises."""
@@ -65,10 +68,14 @@ class Closer:
             failures.report("finish", error)
             self._observation.abandon()
 
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        # Middleware further out may keep the response in a cache: nothing of ours goes with it.
+        return (_Nothing, ())
+
     def __del__(self) -> None:
         observation = getattr(self, "_observation", None)
         if observation is not None and not observation.done:
-            _end(observation, DISCONNECT)
+            _end(observation, self._dropped)
 
 
 class Stream:
@@ -145,3 +152,8 @@ def _file_size(response: Any) -> int:
         return int(os.fstat(file.fileno()).st_size - file.tell())
     except (AttributeError, OSError, ValueError):  # not a file of the operating system
         return int(response.get("Content-Length") or 0)
+
+
+class _Nothing:
+    def __call__(self) -> None:
+        """Do nothing: what a `Closer` is after it was pickled."""

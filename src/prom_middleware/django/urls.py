@@ -5,11 +5,13 @@ from __future__ import annotations
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
 
 from prom_middleware.django.requests import answer_scrape, discard
 from prom_middleware.instrumentation import Configuration
 
 
+@csrf_exempt  # POST is answered by 405, as everywhere
 def metrics(request: HttpRequest) -> HttpResponse:
     """Answer a scrape, behind whatever middleware the project has."""
     config = Configuration.from_options(getattr(settings, "PROM_MIDDLEWARE", {}))
@@ -17,4 +19,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     return answer_scrape(request, config)
 
 
-urlpatterns = [path("metrics", metrics, name="prom_middleware_metrics")]
+urlpatterns = [
+    path("metrics", metrics, name="prom_middleware_metrics"),
+    path("metrics/", metrics),
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 from typing import Any
@@ -30,16 +31,35 @@ def make_asgi_app(
 
     Nothing is compressed yet; `disable_compression` is there as in `prometheus_client`.
     """
+    return MetricsApp(registry, access)
 
-    async def metrics_app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await _send(answer(registry, partial(scrape_request, scope), access), send)
-        elif scope["type"] == "lifespan":
+
+class MetricsApp:
+    """What `make_asgi_app` returns: no function, since Starlette takes those for views."""
+
+    def __init__(self, registry: Collector, access: AccessRule | None) -> None:
+        self._registry = registry
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a scrape, in a thread: a large registry must not hold up the event loop."""
+        if scope["type"] == "lifespan":
             await _lifespan(receive, send)
-        else:
+        elif scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1000})
+        else:
+            scraping = partial(answer, self._registry, partial(scrape_request, scope), self._access)
+            loop = _running_loop()
+            response = scraping() if loop is None else await loop.run_in_executor(None, scraping)
+            await _send(response, send)
 
-    return metrics_app
+
+def _running_loop() -> Any:
+    # Imported by whoever runs a loop; elsewhere (trio) there is no thread to be had this way.
+    try:
+        return sys.modules["asyncio"].get_running_loop()
+    except Exception:
+        return None
 
 
 def scrape_request(scope: Scope) -> ScrapeRequest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from time import perf_counter
 from typing import NamedTuple
@@ -76,7 +77,12 @@ def _refusal(request: ScrapeRequest, access: AccessRule | None) -> ScrapeRespons
 
 def _allowed(request: ScrapeRequest, access: AccessRule) -> bool:
     try:
-        return bool(access(request))
+        allowed = access(request)
+        if inspect.isawaitable(allowed):  # true whatever it would say
+            if inspect.iscoroutine(allowed):
+                allowed.close()
+            raise TypeError("access: the rule is asynchronous; give a function that returns a bool")
+        return bool(allowed)
     except Exception as error:
         failures.report("access", error)
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -83,6 +84,11 @@ class Configuration(NamedTuple):
         return cls(**{name: CHECKS[name](value) for name, value in options.items()})
 
     @property
+    def metrics_paths(self) -> tuple[str, ...]:
+        """Return what a door answers scrapes at: the path, with a slash at the end or without."""
+        return () if self.metrics_path is None else (self.metrics_path, f"{self.metrics_path}/")
+
+    @property
     def schema(self) -> Schema:
         """Return what doors on the same registry must have in common."""
         return Schema(self.preset, self.buckets, tuple(self.labels or ()))
@@ -100,7 +106,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 def _metrics_path(value: object) -> str | None:
     if value is None:
         return None
-    if isinstance(value, str) and value.startswith("/") and len(value) > 1:
+    if isinstance(value, str) and re.fullmatch(r"/[^?#]*[^?#/]/*", value):
         return value.rstrip("/")
     raise OptionError(f"metrics_path={value!r}: give a path that begins with '/', or None")
 
@@ -123,6 +129,8 @@ def _preset(value: object) -> tuple[str, ...]:
 
 
 def _buckets(value: object) -> tuple[float, ...]:
+    if isinstance(value, (str, bytes, Mapping)):
+        raise BucketsError(f"buckets={value!r}: give a list of numbers of seconds")
     try:
         bounds = [float(bound) for bound in cast("Iterable[float]", value)]
     except (TypeError, ValueError) as error:
@@ -141,8 +149,9 @@ def _buckets(value: object) -> tuple[float, ...]:
 def _exclude(value: object) -> tuple[Exclusion, ...]:
     single = isinstance(value, (str, re.Pattern)) or callable(value)
     exclusions = (value,) if single else value
-    if not isinstance(exclusions, (list, tuple, set, frozenset)):
+    if not isinstance(exclusions, Iterable):
         raise OptionError(f"exclude={value!r}: give a list of paths, patterns or callables")
+    exclusions = tuple(exclusions)
     for exclusion in exclusions:
         text = isinstance(exclusion, re.Pattern) and isinstance(exclusion.pattern, str)
         if not (isinstance(exclusion, str) or text or callable(exclusion)):
@@ -150,7 +159,7 @@ def _exclude(value: object) -> tuple[Exclusion, ...]:
                 f"exclude: {exclusion!r} is neither a path, nor a compiled pattern of str, "
                 "nor a callable"
             )
-    return tuple(exclusions)
+    return exclusions
 
 
 def _labels(value: object) -> Mapping[str, LabelValue]:
@@ -180,7 +189,9 @@ def _label_name(name: object) -> None:
 
 
 def _access(value: object) -> Callable[[Any], object] | None:
-    if value is None or callable(value):
+    if inspect.iscoroutinefunction(value):
+        raise OptionError(f"access={value!r}: give a plain function; it is not awaited")
+    if value is None or (callable(value) and not inspect.isclass(value)):
         return value
     raise OptionError(
         f"access={value!r}: give basic_auth(...), bearer_token(...), allow_networks(...), "

@@ -16,6 +16,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable
 from threading import Event
+from time import sleep
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from prom_middleware import failures
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from prom_middleware.stores import Labels, Store
 
 View = TypeVar("View")
+
+# How often a reader tries to take the token itself, a millisecond apart.
+PATIENCE = 20
 
 
 class Recorder:
@@ -75,6 +79,22 @@ class Recorder:
         A reader may wait, a writer never does. A write takes microseconds: where nobody gave the
         token back for `timeout` seconds, it is lost, and there is a new one.
         """
+        for _ in range(PATIENCE):
+            try:
+                give = self.take()
+            except IndexError:
+                sleep(0.001)
+                continue
+            try:
+                self._carry_out()
+                return view()
+            finally:
+                give(give)
+                self.drain()
+        return self._read_in_turn(view, timeout)
+
+    def _read_in_turn(self, view: Callable[[], View], timeout: float) -> View:
+        # Under so many writers that the token was never free: one of them looks for us.
         seen: list[View] = []
         done = Event()
 
@@ -120,11 +140,14 @@ class Recorder:
     def finish(self, observation: Observation, labels: Labels, seconds: float) -> None:
         """Record an answered request, and that it is no longer in progress."""
         series = self._requests
+        try:
+            self.store.cells[self.live[observation.method]] -= 1.0
+        except KeyError:  # the beginning of the first one still waits in `pending`
+            self._add_live(observation.method, -1.0)
         offset = series.offsets.get(labels)
         if offset is None:
             offset = series.offset(labels)
         cells = self.store.cells
-        cells[self.live[observation.method]] -= 1.0
         if observation.event_stream:
             cells[offset + series.streams] += 1.0
             self._observe(self.series.streams, (labels[1], *labels[3:]), seconds)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
 from weakref import WeakKeyDictionary
 
 from prometheus_client import CollectorRegistry
@@ -14,6 +13,7 @@ from prom_middleware.instrumentation.recorder import Recorder
 from prom_middleware.instrumentation.series import Schema, SeriesSet
 from prom_middleware.stores import MemoryStore
 
+ALWAYS_THERE = "prom_middleware_workers"
 _lock = threading.Lock()
 _collectors: WeakKeyDictionary[CollectorRegistry, RequestCollector] = WeakKeyDictionary()
 
@@ -29,9 +29,8 @@ def recorder_for(registry: CollectorRegistry, schema: Schema, max_series: int) -
         if collector is None:
             return _register(registry, schema, max_series)
         _check(collector.recorder.series.schema, schema)
-        # A test suite may have emptied the registry; if not, this one is there already.
-        with suppress(ValueError):
-            registry.register(collector)
+        if not _is_registered(registry):  # a test suite may have emptied it
+            _add(registry, collector)
         collector.recorder.series.limit(max_series)
         return collector.recorder
 
@@ -48,6 +47,17 @@ def _register(registry: CollectorRegistry, schema: Schema, max_series: int) -> R
     store = MemoryStore()
     recorder = Recorder(store, SeriesSet(store, schema, max_series))
     collector = RequestCollector(recorder)
+    _add(registry, collector)
+    _collectors[registry] = collector
+    return recorder
+
+
+def _is_registered(registry: CollectorRegistry) -> bool:
+    # A family that is always there, and that nobody else makes.
+    return any(True for _ in registry.restricted_registry([ALWAYS_THERE]).collect())
+
+
+def _add(registry: CollectorRegistry, collector: RequestCollector) -> None:
     try:
         registry.register(collector)
     except ValueError as error:
@@ -55,8 +65,6 @@ def _register(registry: CollectorRegistry, schema: Schema, max_series: int) -> R
             f"the registry already has metrics that prom_middleware makes ({error}); remove the "
             "other instrumentation, or give this door a registry of its own: registry=..."
         ) from error
-    _collectors[registry] = collector
-    return recorder
 
 
 def _check(existing: Schema, wanted: Schema) -> None:

@@ -6,7 +6,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
-from prom_middleware.instrumentation.observation import UNMATCHED
+from prom_middleware.instrumentation.observation import UNMATCHED, status_label
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ class Connection:
         self.route: str | None = None
         self.done = False
         self._route: str | None = None
-        self._status: int | None = None
+        self._status: str | None = None
         self._code: int | None = None
         self._opened: float | None = None
 
@@ -47,7 +47,7 @@ class Connection:
         """Record that the connection is open."""
         if self._status is not None:
             return
-        self._status = 101
+        self._status = "101"
         self._opened = perf_counter()
         recorder = self._instrumentation.recorder
         recorder.add(recorder.series.websockets_open, ())
@@ -55,7 +55,7 @@ class Connection:
     def refused(self, status: int) -> None:
         """Record the status of a handshake that was not accepted; the first one counts."""
         if self._status is None:
-            self._status = status
+            self._status = status_label(status)
 
     def closed(self, code: int) -> None:
         """Record the close of an open connection; the first code counts."""
@@ -64,6 +64,11 @@ class Connection:
         elif self._code is None:
             self._code = code
             self.finish()
+
+    def lost(self, code: int) -> None:
+        """Record that the client closed; before the handshake's end, nothing was answered."""
+        if self._opened is not None:
+            self.closed(code)
 
     def message(self, direction: str) -> None:
         """Count one message, `received` or `sent`."""
@@ -87,11 +92,12 @@ class Connection:
             recorder.add(series.websockets_open, (), -1.0)
         route = self._resolved()
         code = NO_CODE if self._code is None else str(self._code)
-        labels = (route, str(self._status or 500), code)
+        labels = (route, self._status or "500", code)
         recorder.add(series.websockets, labels)
         if self._opened is not None:
             seconds = perf_counter() - self._opened
             recorder.observe(series.websocket_durations, (route,), seconds)
+        self.request = self.resolve = None  # the request holds us, see Observation.finish
 
     def resolver(self) -> Callable[[Any], str | None]:
         """Return what finds the route: an inner door's function, or the outermost door's."""

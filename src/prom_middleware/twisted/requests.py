@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 from twisted.python import context
@@ -14,6 +13,7 @@ from prom_middleware.instrumentation import (
     COMPLETE,
     DISCONNECT,
     ERROR,
+    INCOMPLETE,
     Instrumentation,
     Observation,
     is_event_stream,
@@ -31,18 +31,12 @@ nesting.sources.append(lambda: context.get(_CONTEXT) or ())
 
 def observed_request(request_class: Any, core: Instrumentation) -> Any:
     """Return a class derived from `request_class` whose requests are recorded."""
-    return _derived(request_class, core)
-
-
-@lru_cache(maxsize=64)
-def _derived(request_class: Any, core: Instrumentation) -> Any:
     keys: tuple[str, ...] = getattr(request_class, _KEYS, ())
     if core.key in keys:
         return request_class
     nesting.expect_outer_doors()
     metrics = MetricsResource(core.config.registry, access=core.config.access)
-    path = core.config.metrics_path
-    metrics_paths = () if path is None else (path.encode(), path.encode() + b"/")
+    metrics_paths = tuple(path.encode() for path in core.config.metrics_paths)
 
     class ObservedRequest(request_class):  # type: ignore[misc]
         def process(self) -> None:
@@ -72,6 +66,10 @@ def _derived(request_class: Any, core: Instrumentation) -> Any:
         def connectionLost(self, reason: Failure) -> None:  # noqa: N802
             super().connectionLost(reason)
             _guarded(_end, self, core, DISCONNECT)
+
+        def loseConnection(self) -> None:  # noqa: N802
+            _guarded(_end, self, core, INCOMPLETE)  # we hang up, not the client
+            super().loseConnection()
 
         def processingFailed(self, reason: Failure) -> Any:  # noqa: N802
             _guarded(_raised, self, core, reason)
@@ -106,7 +104,7 @@ def _start(request: Any, core: Instrumentation) -> Observation | None:
     received = request.content.seek(0, 2) or request.content.tell()
     request.content.seek(0)
     kept = vars(request).setdefault(OBSERVATIONS, {})
-    kept[core.key] = observation = Observation(core, request, request.method.decode("latin-1"))
+    kept[core.key] = observation = core.start(request, request.method.decode("latin-1"))
     observation.received = received
     return observation
 

@@ -39,9 +39,14 @@ def _request_factory(factory: Any, core: Instrumentation) -> Any:
     if inspect.isclass(factory) and issubclass(factory, Request):
         return observed_request(factory, core)
 
+    derived: dict[type, Any] = {}
+
     def make_request(*arguments: Any, **keywords: Any) -> Request:
         request = factory(*arguments, **keywords)
-        request.__class__ = observed_request(type(request), core)
+        kind = type(request)
+        if kind not in derived:
+            derived[kind] = observed_request(kind, core)
+        request.__class__ = derived[kind]
         return request
 
     return make_request

@@ -29,9 +29,9 @@ class CountedInput:
         self._stream = stream
         self._observation = observation
 
-    def read(self, *size: int) -> bytes:
+    def read(self, *size: int, **named: int) -> bytes:
         """Read as the stream does."""
-        return self._counted(self._stream.read(*size))  # type: ignore[no-any-return]
+        return self._counted(self._stream.read(*size, **named))  # type: ignore[no-any-return]
 
     def readline(self, *size: int) -> bytes:
         """Read a line as the stream does."""
@@ -41,6 +41,10 @@ class CountedInput:
         """Read lines as the stream does."""
         return [self._counted(line) for line in self._stream.readlines(*hint)]
 
+    def __next__(self) -> bytes:
+        line: bytes = self._counted(next(self._stream))  # type: ignore[call-overload]
+        return line
+
     def __iter__(self) -> Iterator[bytes]:
         return map(self._counted, iter(self._stream))
 
@@ -48,7 +52,7 @@ class CountedInput:
         attribute = getattr(self._stream, name)
         if name not in ALSO_READ:
             return attribute
-        return lambda *arguments: self._counted(attribute(*arguments))
+        return lambda *size, **named: self._counted(attribute(*size, **named))
 
     def _counted(self, data: Any) -> Any:
         try:

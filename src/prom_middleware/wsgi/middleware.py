@@ -34,8 +34,7 @@ class PrometheusMiddleware:
             raise NotAnApplicationError(f"app={app!r} is not callable: give a WSGI application")
         self.app = app
         self.core = core = Instrumentation(options, self.dialect())
-        path = core.config.metrics_path
-        self._metrics_paths = () if path is None else (path, f"{path}/")
+        self._metrics_paths = core.config.metrics_paths
         self._metrics = make_wsgi_app(core.config.registry, access=core.config.access)
         nesting.expect_inner_doors()
 
@@ -73,7 +72,7 @@ class PrometheusMiddleware:
             if key in environ:
                 core.queued(environ[key])
                 break
-        observation = Observation(core, environ, environ["REQUEST_METHOD"])
+        observation = core.start(environ, environ["REQUEST_METHOD"])
         try:
             environ[core.key] = observation
             enter(environ)
