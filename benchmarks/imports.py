@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -39,7 +40,10 @@ def measure(rounds: int) -> dict[str, Figure]:
 
 def _seconds(statement: str) -> float:
     program = PROGRAM.format(statement=statement)
+    # An installed package has its byte code; a variable that forbids to write it would hide that.
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, "-c", program]
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+        command, capture_output=True, text=True, check=True, timeout=60, env=environment
     )
     return float(done.stdout)
