@@ -16,7 +16,7 @@ Scope = Mapping[str, Any]
 # How a Mount's regex and template end; https://www.starlette.io/routing/#submounting-routes
 _MOUNT_REGEX_TAIL = "/(?P<path>.*)$"
 _MOUNT_TAIL = "/{path}"
-_GROUP_NAME = re.compile(r"\(\?P<\w+>")
+_GROUP_NAME = r"\(\?P<\w+>"
 _DEEPEST = 16  # an application may be mounted in itself
 _MOST_TABLES = 64  # an application may make routers as it runs
 
@@ -226,7 +226,7 @@ def _host_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
 
 def _compile(branch: Branch, route: Any) -> re.Pattern[str]:
     # Names are dropped, since a mount and a route below it may use the same.
-    return re.compile(_GROUP_NAME.sub("(?:", branch.regex + route.path_regex.pattern[1:]))
+    return re.compile(re.sub(_GROUP_NAME, "(?:", branch.regex + route.path_regex.pattern[1:]))
 
 
 def _fingerprint(routes: Iterable[Any]) -> list[tuple[int, int]]:

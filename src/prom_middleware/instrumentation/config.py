@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Exclusion = str | re.Pattern[str] | Callable[[str], object]
 
 # The data model's label names; https://prometheus.io/docs/concepts/data_model/
-LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+LABEL_NAME = r"[a-zA-Z_][a-zA-Z0-9_]*"
 FORMAT_LABELS = frozenset({"le", "quantile"})
 OUR_LABELS = frozenset({"method", "route", "status", "exception", "reason"})
 
@@ -177,7 +177,7 @@ def _exposable(label: object) -> bool:
 
 
 def _label_name(name: object) -> None:
-    if not isinstance(name, str) or not LABEL_NAME.fullmatch(name):
+    if not isinstance(name, str) or not re.fullmatch(LABEL_NAME, name):
         raise LabelNameError(
             f"labels: {name!r} is not a label name; use ASCII letters, digits and '_', "
             "not beginning with a digit"

@@ -95,7 +95,7 @@ class Observation:
             recorder.update(recorder.begin, method)
         else:
             try:
-                recorder.store.cells[recorder.live[method]] += 1.0
+                recorder.store.cells[recorder.live[method]] += 1
             except KeyError:
                 recorder.begin(method)
             finally:

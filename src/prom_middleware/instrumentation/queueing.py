@@ -7,7 +7,7 @@ from time import time
 
 # nginx writes "t=1700000000.123" (seconds), Heroku's router whole milliseconds, Apache's
 # mod_headers "t=" and whole microseconds.
-_STAMP = re.compile(r"(?:t=)?(\d{1,17}(?:\.\d{1,9})?)\s*", re.ASCII)
+_STAMP = r"(?:t=)?(\d{1,17}(?:\.\d{1,9})?)\s*"
 _UNITS = (1.0, 1e3, 1e6)
 _LONGEST = 3600.0
 
@@ -17,7 +17,7 @@ def queue_seconds(header: str) -> float | None:
 
     A proxy's clock that is ahead of ours gives 0.
     """
-    stamp = _STAMP.fullmatch(header)
+    stamp = re.fullmatch(_STAMP, header, re.ASCII)
     if stamp is None:
         return None
     now = time()

@@ -50,7 +50,7 @@ class Recorder:
 
     def forget(self, method: str) -> None:
         """Count one less request in progress."""
-        self.update(self._add_live, method, -1.0)
+        self.update(self._add_live, method, -1)
 
     def abort(self, labels: Labels, reason: str) -> None:
         """Count a response that was not sent whole."""
@@ -60,7 +60,7 @@ class Recorder:
         """Count an exception by its class's name."""
         self.add(self.series.exceptions, (*labels[:2], type(error).__name__, *labels[3:]))
 
-    def add(self, series: Series, labels: Labels, amount: float = 1.0) -> None:
+    def add(self, series: Series, labels: Labels, amount: float = 1) -> None:
         """Add to a series that is one number."""
         self.update(self._add, series, labels, amount)
 
@@ -135,24 +135,24 @@ class Recorder:
 
     def begin(self, method: str) -> None:
         """Count one more request in progress."""
-        self._add_live(method, 1.0)
+        self._add_live(method, 1)
 
     def finish(self, observation: Observation, labels: Labels, seconds: float) -> None:
         """Record an answered request, and that it is no longer in progress."""
         series = self._requests
         try:
-            self.store.cells[self.live[observation.method]] -= 1.0
+            self.store.cells[self.live[observation.method]] -= 1
         except KeyError:  # the beginning of the first one still waits in `pending`
-            self._add_live(observation.method, -1.0)
+            self._add_live(observation.method, -1)
         offset = series.offsets.get(labels)
         if offset is None:
             offset = series.offset(labels)
         cells = self.store.cells
         if observation.event_stream:
-            cells[offset + series.streams] += 1.0
+            cells[offset + series.streams] += 1
             self._observe(self.series.streams, (labels[1], *labels[3:]), seconds)
         else:
-            cells[offset + bisect_left(series.bounds, seconds)] += 1.0
+            cells[offset + bisect_left(series.bounds, seconds)] += 1
             cells[offset + series.sum] += seconds
         if observation.sent:
             cells[offset + series.sent] += observation.sent
@@ -172,5 +172,5 @@ class Recorder:
     def _observe(self, series: Histogram, labels: Labels, value: float) -> None:
         offset = series.offset(labels)
         cells = self.store.cells
-        cells[offset + bisect_left(series.bounds, value)] += 1.0
+        cells[offset + bisect_left(series.bounds, value)] += 1
         cells[offset + series.sum] += value

@@ -41,7 +41,7 @@ class Series:
         if self._overflows is None or len(self.offsets) < self.max_series:
             return self._store.allocate(self.family, labels)
         counter = self._overflows.offset((self.family.name,))
-        self._store.cells[counter] += 1.0
+        self._store.cells[counter] += 1
         return self._store.allocate(self.family, (OVERFLOW,) * len(labels))
 
 

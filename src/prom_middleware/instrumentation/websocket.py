@@ -89,7 +89,7 @@ class Connection:
         self.done = True
         recorder, series = self._instrumentation.recorder, self._instrumentation.recorder.series
         if self._opened is not None:
-            recorder.add(series.websockets_open, (), -1.0)
+            recorder.add(series.websockets_open, (), -1)
         route = self._resolved()
         code = NO_CODE if self._code is None else str(self._code)
         labels = (route, self._status or "500", code)
