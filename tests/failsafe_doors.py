@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
+from time import time
 from types import ModuleType
 from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter
 
 from failsafe_apps import (
     ASGI_PLACES,
     BOOM,
     HTTP,
+    REQUESTS,
     ROUTED,
     WEBSOCKETS,
     Outcome,
@@ -260,3 +265,22 @@ DOORS: dict[str, tuple[str, Build, set[str]]] = {
     "twisted": ("twisted", twisted, ROUTED - {"late"}),
 }
 INSTALLED = {name: door for name, door in DOORS.items() if find_spec(door[0]) is not None}
+
+
+class Door:
+    """One door, freshly built around the application, and its registry."""
+
+    def __init__(self, door: str, scenario: str) -> None:
+        self.request = _now(REQUESTS[scenario])
+        self.registry = CollectorRegistry()
+        Counter("mine", "A metric of the user's own.", registry=self.registry).inc()
+        options = {"registry": self.registry, **self.request.options}
+        self.client: Client = INSTALLED[door][1](options, self.request.doors)
+
+    def ask(self) -> Outcome:
+        return self.client(self.request)
+
+
+def _now(request: Request) -> Request:
+    headers = tuple((n, v.replace(b"%d", b"%.3f" % time())) for n, v in request.headers)
+    return replace(request, headers=headers)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import replace
 from functools import cache
-from time import time
 from types import CodeType
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter
 
-from failsafe_apps import REQUESTS, Outcome, Request
-from failsafe_doors import INSTALLED, Client
+from failsafe_apps import REQUESTS, Outcome
+from failsafe_doors import INSTALLED, Door
 from injection import PACKAGE, Stack, functions_of, raising_always, raising_once
 from metrics import collected, value
 from prom_middleware import failures
@@ -97,28 +94,9 @@ FLOOR = "failures."  # what counts the failures; it stands on a dictionary and a
 MODES = {"once": raising_once, "always": raising_always}
 
 
-class Door:
-    """One door, freshly built around the application, and its registry."""
-
-    def __init__(self, door: str, scenario: str) -> None:
-        self.request = _now(REQUESTS[scenario])
-        self.registry = CollectorRegistry()
-        Counter("mine", "A metric of the user's own.", registry=self.registry).inc()
-        options = {"registry": self.registry, **self.request.options}
-        self.client: Client = INSTALLED[door][1](options, self.request.doors)
-
-    def ask(self) -> Outcome:
-        return self.client(self.request)
-
-
 @cache
 def _undisturbed(door: str, scenario: str) -> Outcome:
     return Door(door, scenario).ask()
-
-
-def _now(request: Request) -> Request:
-    headers = tuple((n, v.replace(b"%d", b"%.3f" % time())) for n, v in request.headers)
-    return replace(request, headers=headers)
 
 
 @cache

@@ -1,0 +1,91 @@
+"""One table of behaviour, run against every door: the same application, the same requests."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+
+from failsafe_doors import INSTALLED, Door
+from metrics import collected, in_progress, records, value
+
+UNMATCHED = "<unmatched>"
+# Without a framework there are no routes, and nobody turns an exception into a response.
+BARE = {"asgi", "wsgi"}
+# What each framework calls the place of an item; a server without one has no routes.
+ITEM = {
+    "starlette": "/items/{id}",
+    "flask": "/items/<int:number>",
+    "django-wsgi": "/items/<int:number>",
+    "django-asgi": "/items/<int:number>",
+    "twisted": "/items/{path}",
+}
+
+
+class Row(NamedTuple):
+    """A request by its name in `REQUESTS`, and what is recorded of it."""
+
+    request: str
+    method: str
+    route: str
+    status: int
+    exception: str = ""
+    received: int = 0
+
+
+ROWS = [
+    Row("plain", "GET", "item", 200),
+    Row("labels", "POST", "item", 200, received=4),
+    Row("head", "HEAD", "item", 200),
+    Row("method", "DELETE", "item", 405),
+    Row("missing", "GET", UNMATCHED, 404),
+    Row("error", "GET", "/boom", 500, "ValueError"),
+    Row("stream", "GET", "/stream", 200),
+    Row("nested", "GET", "item", 200),
+]
+
+
+def expected(door: str, row: Row) -> tuple[str, str, int, str, str]:
+    """Return the record of `row` behind `door`."""
+    if door in BARE:
+        outcome = "error" if row.exception else "complete"
+        return (row.method, UNMATCHED, row.status, row.exception, outcome)
+    route = ITEM[door] if row.route == "item" else row.route
+    # Twisted answers 405 to the methods that it knows only, and DELETE is none of them.
+    status = 501 if (door, row.request) == ("twisted", "method") else row.status
+    return (row.method, route, status, row.exception, "complete")
+
+
+CASES = [
+    pytest.param(door, row, id=f"{door}-{row.request}")
+    for door in INSTALLED
+    for row in ROWS
+    # The bare application looks at no method.
+    if not (door in BARE and row.request == "method")
+]
+
+
+@pytest.mark.parametrize(("door", "row"), CASES)
+def test_a_request_is_recorded_alike(door: str, row: Row) -> None:
+    asked = Door(door, row.request)
+    asked.ask()
+    assert records(asked.registry) == [expected(door, row)]
+    assert in_progress(asked.registry) == 0
+    samples = collected(asked.registry)
+    assert value(samples, "http_request_body_bytes_total") == row.received
+    streamed = row.request == "stream"
+    assert value(samples, "http_stream_duration_seconds_count") == streamed
+    assert value(samples, "http_request_duration_seconds_count") == (not streamed)
+
+
+@pytest.mark.parametrize("door", INSTALLED)
+@pytest.mark.parametrize(
+    ("scrape", "code"), [("scrape", "200"), ("scrape-refused", "401"), ("scrape-post", "405")]
+)
+def test_a_scrape_is_counted_and_not_recorded(door: str, scrape: str, code: str) -> None:
+    asked = Door(door, scrape)
+    asked.ask()
+    samples = collected(asked.registry)
+    assert value(samples, "http_requests_total") == 0
+    assert value(samples, "prom_middleware_scrapes_total", {"code": code}) == 1
+    assert in_progress(asked.registry) == 0
