@@ -60,7 +60,7 @@ EXEMPT = {
     "django.middleware.PrometheusMiddleware._leave": RETURNS,
     "django.middleware._note_exception": GUARD,
     "django.responses._end": GUARD,
-    "exposition.scrape.answer": GUARD,
+    "exposition.scraping.answer": GUARD,
     "flask.connect.raised": GUARD,
     "flask.name": GUARD,
     "exposition.asgi._running_loop": GUARD,

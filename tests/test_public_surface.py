@@ -39,6 +39,7 @@ PUBLIC = {
         "bearer_token",
         "make_asgi_app",
         "make_wsgi_app",
+        "scrape",
         "start_http_server",
         "write_to_textfile",
     },

@@ -22,7 +22,7 @@ from prom_middleware.exposition import (
     make_asgi_app,
     make_wsgi_app,
 )
-from prom_middleware.exposition.scrape import scrape
+from prom_middleware.exposition.scraping import scrape
 
 
 def asked(authorization: str | None = None, client: str | None = "127.0.0.1") -> ScrapeRequest:

@@ -21,7 +21,7 @@ from prom_middleware.exposition import (
     make_asgi_app,
     make_wsgi_app,
 )
-from prom_middleware.exposition.scrape import scrape
+from prom_middleware.exposition.scraping import scrape
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OTHERS = ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT", "get", "BREW"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sys
 import time
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from prom_middleware import failures
 from prom_middleware.asgi import PrometheusMiddleware
 
 PLAIN, EVENTS = b"text/plain", b"text/event-stream"
@@ -71,7 +71,7 @@ async def call(door: PrometheusMiddleware, scope: dict[str, Any]) -> None:
 
 
 async def main() -> None:
-    failures.logger.disabled = True
+    logging.getLogger("prom_middleware").disabled = True
     registry = CollectorRegistry()
     door = PrometheusMiddleware(app, registry=registry, max_series=2, labels={"extra": no_label})
     for path in ("/", "/events", "/boom", "/incomplete", "/metrics"):

@@ -12,7 +12,7 @@ from django.urls import Resolver404, resolve
 
 from prom_middleware import failures
 from prom_middleware.exposition import ScrapeRequest
-from prom_middleware.exposition.scrape import answer
+from prom_middleware.exposition.scraping import answer
 from prom_middleware.instrumentation import Configuration, Observation, discard_observations
 
 OBSERVATIONS = "_prom_middleware"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     )
     from prom_middleware.exposition.asgi import make_asgi_app
     from prom_middleware.exposition.httpd import start_http_server
-    from prom_middleware.exposition.scrape import ScrapeResponse
+    from prom_middleware.exposition.scraping import ScrapeResponse, scrape
     from prom_middleware.exposition.wsgi import make_wsgi_app
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "bearer_token",
     "make_asgi_app",
     "make_wsgi_app",
+    "scrape",
     "start_http_server",
     "write_to_textfile",
 ]
@@ -37,12 +38,13 @@ __all__ = [
 _HOMES = {
     "AccessRule": "prom_middleware.exposition.access",
     "ScrapeRequest": "prom_middleware.exposition.access",
-    "ScrapeResponse": "prom_middleware.exposition.scrape",
+    "ScrapeResponse": "prom_middleware.exposition.scraping",
     "allow_networks": "prom_middleware.exposition.access",
     "basic_auth": "prom_middleware.exposition.access",
     "bearer_token": "prom_middleware.exposition.access",
     "make_asgi_app": "prom_middleware.exposition.asgi",
     "make_wsgi_app": "prom_middleware.exposition.wsgi",
+    "scrape": "prom_middleware.exposition.scraping",
     "start_http_server": "prom_middleware.exposition.httpd",
     "write_to_textfile": "prometheus_client",
 }

@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
 from prom_middleware.exposition.access import AccessRule, ScrapeRequest
-from prom_middleware.exposition.scrape import ScrapeResponse, answer
+from prom_middleware.exposition.scraping import ScrapeResponse, answer
 from prom_middleware.instrumentation import discard_observations
 
 Scope = MutableMapping[str, Any]

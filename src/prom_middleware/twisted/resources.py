@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 from twisted.web.resource import Resource
 
 from prom_middleware.exposition import AccessRule, ScrapeRequest
-from prom_middleware.exposition.scrape import answer
+from prom_middleware.exposition.scraping import answer
 from prom_middleware.instrumentation import discard_observations
 from prom_middleware.twisted.routing import Dialect
 
