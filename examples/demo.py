@@ -256,7 +256,9 @@ class Progress:
                 say(self.text())
 
     def draw(self) -> None:
-        width = min(40, shutil.get_terminal_size().columns - len(self.text()) - 4)
+        # A terminal that does not tell its size has 0 columns, until Python 3.11.
+        columns = shutil.get_terminal_size().columns or 80
+        width = min(40, columns - len(self.text()) - 4)
         filled = self.done * max(width, 0) // self.total
         bar = f"[{'#' * filled}{'.' * (width - filled)}] " if width > 5 else ""
         print(f"\r{bar}{self.text()}", end="", flush=True)

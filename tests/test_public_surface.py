@@ -107,6 +107,8 @@ def test_public_things_say_what_they_are(name: str) -> None:
     assert module.__doc__
     for one in module.__all__:
         thing = getattr(module, one)
+        if hasattr(thing, "__origin__"):  # a type alias, which Python 3.10 takes for a class
+            continue
         if inspect.isclass(thing) or inspect.isfunction(thing):
             assert thing.__doc__, one
 
