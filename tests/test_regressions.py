@@ -47,12 +47,12 @@ def test_a_metrics_server_can_start_again_on_its_port() -> None:
 def test_an_end_may_overtake_the_first_beginning() -> None:
     registry = CollectorRegistry()
     core = Instrumentation({"registry": registry}, Dialect())
-    give = core.recorder.take()  # as if another thread were writing
+    give = core.turn.take()  # as if another thread were writing
     observation = core.start({}, "GET")
-    core.recorder.pending.rotate()
+    core.turn.pending.rotate()
     core.recorder.finish(observation, ("GET", "/", "200"), 0.1)
     give(give)
-    core.recorder.drain()
+    core.turn.drain()
     assert in_progress(registry) == 0
 
 

@@ -77,11 +77,10 @@ def _flask(app: Any, **options: Any) -> Any:
 
 
 def _django(door: Callable[..., Any], handler: Any, **options: Any) -> Any:
-    from django.conf import settings
-
     from prom_middleware.django.middleware import PrometheusMiddleware
+    from prom_middleware.django.requests import configured
 
-    options = options or getattr(settings, "PROM_MIDDLEWARE", {})  # as the middleware itself does
+    options = configured(**options)
     # The inner one names the route for the outer one, which sees the request from its first byte.
     handler._middleware_chain = PrometheusMiddleware(handler._middleware_chain, **options)
     return door(handler, **options)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
-from weakref import ref
+from weakref import finalize, ref
 
 from prom_middleware import failures
 from prom_middleware.errors import MissingFrameworkError, NotAnApplicationError
-from prom_middleware.instrumentation import Configuration, Observation
-from prom_middleware.wsgi.middleware import Dialect, PrometheusMiddleware, place_of
+from prom_middleware.instrumentation import Configuration
+from prom_middleware.wsgi.middleware import Dialect, PrometheusMiddleware
+from prom_middleware.wsgi.place import place_of
 
 try:
     import flask
@@ -22,7 +23,7 @@ except ImportError as missing:
     ) from missing
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
     from typing_extensions import Unpack
 
     from prom_middleware.instrumentation import Options
@@ -52,7 +53,7 @@ class Prometheus:
             raise NotAnApplicationError(f"app={app!r} is not a Flask application")
         door = Door(app, **self._options)
         try:
-            connect(app, door.core.key, door.rules)
+            connect(app, door.rules)
         except RuntimeError as error:  # Flask 2.2 without blinker has signals that cannot be used
             raise MissingFrameworkError(
                 'prom_middleware.flask needs blinker: pip install "prom_middleware[flask]"'
@@ -67,18 +68,51 @@ class Door(PrometheusMiddleware):
     def __init__(self, app: flask.Flask, **options: Unpack[Options]) -> None:
         self.rules = Rules(app)
         super().__init__(app.wsgi_app, **options)
-        self.app = named_by_rules(app.wsgi_app, self.rules, self.core.key)
+        self.rules.key = self.core.key
+        self.name = self.rules.name
 
     def dialect(self) -> Dialect:
         """Return how the core reads this door's requests."""
         return self.rules
 
+    def refining(self, environ: WSGIEnvironment, start_response: StartResponse) -> StartResponse:
+        """Return a `start_response` that names the observation of the door further out."""
+        observation = environ.get(self.core.key)
+        if observation is None or observation.done:
+            return start_response
+
+        def named_start(status: str, headers: Any, *exc_info: Any) -> Any:
+            self.rules.name(observation, environ)
+            return start_response(status, headers, *exc_info)
+
+        return named_start
+
 
 class Rules(Dialect):
     """How the core reads a request of Flask, which leaves its own request in the environ."""
 
+    key: str  # where the environ keeps the observation
+
     def __init__(self, app: flask.Flask) -> None:
         self._app = ref(app)  # signals hold us, and a factory's application must be free to go
+
+    def name(self, observation: Any, environ: WSGIEnvironment) -> None:
+        """Set the route, unless an application further in has set it.
+
+        Called while the response starts: then Flask has matched, and has not yet taken its request
+        out of the environ. A signal would tell as much, at several times the cost.
+        """
+        try:
+            if observation.route is not None:
+                return
+            rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
+            if rule is not None:
+                observation.route = place_of(environ, observation) + rule.rule
+                return
+            observation.route = self.route(environ)
+            environ[ASKED] = True
+        except Exception as error:
+            failures.report("route", error)
 
     def route(self, environ: Mapping[str, Any]) -> str | None:
         """Return the rule that matched, also where only the method did not (405)."""
@@ -89,7 +123,7 @@ class Rules(Dialect):
             return None
         else:  # it broke before it started a response, and Flask has taken its request away
             rule = self._match(flask.Request(dict(environ), populate_request=False))
-        return None if rule is None else place_of(environ) + str(rule.rule)
+        return None if rule is None else place_of(environ, environ[self.key]) + str(rule.rule)
 
     def _rule_of_other_method(self, request: flask.Request) -> Any:
         error = request.routing_exception
@@ -108,49 +142,20 @@ class Rules(Dialect):
             return None
 
 
-def named_by_rules(app: WSGIApplication, rules: Rules, key: str) -> WSGIApplication:
-    """Return `app`, which names the observation under `key` when it starts its response.
-
-    That is when Flask has matched, and has not yet taken its request out of the environ. A signal
-    would tell as much, at several times the cost.
-    """
-
-    def application(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        observation = environ.get(key)
-        if observation is None or observation.done:
-            return app(environ, start_response)
-
-        def named_start(status: str, headers: Any, *exc_info: Any) -> Any:
-            name(observation, environ, rules)
-            return start_response(status, headers, *exc_info)
-
-        return app(environ, named_start)
-
-    return application
-
-
-def name(observation: Observation, environ: WSGIEnvironment, rules: Rules) -> None:
-    """Set the route, unless an application further in has set it; never raises."""
-    try:
-        if observation.route is None:
-            observation.route = rules.route(environ)
-            environ[ASKED] = True
-    except Exception as error:
-        failures.report("route", error)
-
-
-def connect(app: flask.Flask, key: str, rules: Rules) -> None:
+def connect(app: flask.Flask, rules: Rules) -> None:
     """Have `app` tell the door's observation what was raised, also where it is handled."""
 
     def raised(*_: object, exception: BaseException, **__: object) -> None:
         try:
             environ = flask.request.environ
-            observation = environ.get(key)
+            observation = environ.get(rules.key)
             if observation is not None:
-                name(observation, environ, rules)
+                rules.name(observation, environ)
                 observation.raised(exception)
         except Exception as error:
             failures.report("exception", error)
 
-    # Signals hold their receivers weakly unless told otherwise.
+    # Signals hold their receivers weakly unless told otherwise, and then for ever: an application
+    # that is gone takes its own along.
     got_request_exception.connect(raised, app, weak=False)
+    finalize(app, got_request_exception.disconnect, raised).atexit = False

@@ -45,9 +45,13 @@ class Project:
 
     def __enter__(self) -> Project:
         self._override.enable()
-        self.handler = HANDLERS[self.server]()
-        if self._wrap is not None:
-            self.handler = self._wrap(self.handler, registry=self.registry)
+        try:
+            self.handler = HANDLERS[self.server]()
+            if self._wrap is not None:
+                self.handler = self._wrap(self.handler, registry=self.registry)
+        except BaseException:
+            self._override.disable()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

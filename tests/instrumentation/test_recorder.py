@@ -275,7 +275,7 @@ CALLS = {
     "finish": record,
     "error": _one_error,
     "queue": lambda core: core.queued(f"{time.time():.3f}"),
-    "read": lambda core: core.recorder.read(lambda: None),
+    "read": lambda core: core.turn.read(lambda: None),
 }
 
 
@@ -297,13 +297,13 @@ def test_an_exception_from_outside_does_not_stop_the_recording(name: str, warm: 
 
 
 def _records(instrumentation: Instrumentation, registry: CollectorRegistry) -> bool:
-    instrumentation.recorder.read(lambda: None, timeout=0.01)
+    instrumentation.turn.read(lambda: None, timeout=0.01)
     for _ in range(3):
         record(instrumentation, "/after")
     store, series = instrumentation.recorder.store, instrumentation.recorder.series.requests
-    blocks = dict(store.read(series.family))
+    blocks = dict(store.snapshot().read(series.family))
     block = blocks.get(("GET", "/after", "200"), [])
-    return sum(block[: series.sum]) == 3
+    return sum(block[series.first :]) == 3
 
 
 # --- against a plain model
@@ -412,7 +412,7 @@ def test_an_update_that_fails_is_counted_and_the_next_one_is_not_lost(
 
     recorder = core(registry).recorder
     before = failures.counts().get("record", 0)
-    recorder.update(broken)
+    recorder.turn.update(broken)
     recorder.add(recorder.series.scrapes, ("200",))
     assert failures.counts()["record"] == before + 1
     assert value(collected(registry), "prom_middleware_scrapes_total") == 1

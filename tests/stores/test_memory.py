@@ -21,32 +21,33 @@ def store() -> MemoryStore:
 
 def test_it_is_a_store(store: MemoryStore) -> None:
     taken: Store = store
-    assert taken.workers() == {"live": 1, "dead": 0}
+    (worker,) = taken.snapshot().workers
+    assert worker.live
 
 
 def test_a_new_block_is_zeros(store: MemoryStore) -> None:
     offset = store.allocate(REQUESTS, ("GET", "/"))
     assert store.cells[offset : offset + 3] == [0.0, 0.0, 0.0]
-    assert list(store.read(REQUESTS)) == [(("GET", "/"), [0.0, 0.0, 0.0])]
+    assert list(store.snapshot().read(REQUESTS)) == [(("GET", "/"), [0.0, 0.0, 0.0])]
 
 
 def test_the_same_labels_have_the_same_block(store: MemoryStore) -> None:
     first = store.allocate(REQUESTS, ("GET", "/"))
     store.cells[first + 1] += 2.5
     assert store.allocate(REQUESTS, ("GET", "/")) == first
-    assert list(store.read(REQUESTS)) == [(("GET", "/"), [0.0, 2.5, 0.0])]
+    assert list(store.snapshot().read(REQUESTS)) == [(("GET", "/"), [0.0, 2.5, 0.0])]
 
 
 def test_families_are_apart(store: MemoryStore) -> None:
     one, other = store.allocate(REQUESTS, ("GET", "/")), store.allocate(OPEN, ())
     store.cells[other] += 1
-    assert list(store.read(REQUESTS)) == [(("GET", "/"), [0.0] * 3)]
-    assert list(store.read(OPEN)) == [((), [1.0])]
+    assert list(store.snapshot().read(REQUESTS)) == [(("GET", "/"), [0.0] * 3)]
+    assert list(store.snapshot().read(OPEN)) == [((), [1.0])]
     assert not range(one, one + 3).count(other)
 
 
 def test_a_family_without_blocks_is_empty(store: MemoryStore) -> None:
-    assert list(store.read(REQUESTS)) == []
+    assert list(store.snapshot().read(REQUESTS)) == []
     assert dict(store.offsets(REQUESTS)) == {}
 
 
@@ -59,7 +60,7 @@ def test_offsets_are_a_living_map(store: MemoryStore) -> None:
 
 def test_what_was_read_does_not_change(store: MemoryStore) -> None:
     offset = store.allocate(OPEN, ())
-    ((_, block),) = store.read(OPEN)
+    ((_, block),) = store.snapshot().read(OPEN)
     store.cells[offset] += 1
     assert block == [0.0]
 
@@ -67,7 +68,7 @@ def test_what_was_read_does_not_change(store: MemoryStore) -> None:
 def test_blocks_may_be_made_while_others_are_read(store: MemoryStore) -> None:
     store.allocate(REQUESTS, ("GET", "/0"))
     seen = 0
-    for index, _ in enumerate(store.read(REQUESTS)):
+    for index, _ in enumerate(store.snapshot().read(REQUESTS)):
         store.allocate(REQUESTS, ("GET", f"/{index + 1}"))
         seen += 1
     assert seen == 1
@@ -77,7 +78,7 @@ def test_two_stores_share_nothing() -> None:
     one, other = MemoryStore(), MemoryStore()
     one.allocate(REQUESTS, ("GET", "/"))
     assert not other.cells
-    assert not list(other.read(REQUESTS))
+    assert not list(other.snapshot().read(REQUESTS))
 
 
 @given(
@@ -92,7 +93,9 @@ def test_any_updates_are_read_back(updates: list[tuple[Family, str, int]]) -> No
         cell = amount % family.width
         block[cell] += amount
         store.cells[store.allocate(family, labels) + cell] += amount
-    found = {(f, labels): block for f in (REQUESTS, OPEN) for labels, block in store.read(f)}
+    found = {
+        (f, labels): block for f in (REQUESTS, OPEN) for labels, block in store.snapshot().read(f)
+    }
     assert found == model
 
 

@@ -50,31 +50,25 @@ class Exchange(Observation):
             raise
         try:
             kind = message["type"]
-            if kind == "http.response.start":
-                if self.status is None:  # of two starts, a lenient server sends the first
-                    self._begun(message)
-            elif kind == "http.response.body" and not self.trailers:
+            if kind == "http.response.body" and not self.trailers:
                 if "body" in message:
                     self.sent += len(message["body"])
                 if "more_body" not in message or not message["more_body"]:
                     self.finish(DISCONNECT if self.disconnected else COMPLETE)
+            elif kind == "http.response.start":
+                if self.status is not None:  # of two starts, a lenient server sends the first
+                    return
+                self.status = STATUSES.get(message["status"]) or status_label(message["status"])
+                for name, value in message.get("headers", ()):
+                    # Long enough, with an "e" in the right place: that spares nearly all the calls.
+                    if name == b"content-type" and len(value) > 16 and value[5] in b"eE":
+                        self.event_stream = is_event_stream(value.decode("latin-1"))
+                if "trailers" in message:
+                    self.trailers = bool(message["trailers"])
             else:
                 self._sent_otherwise(kind, message)
         except Exception as error:
             failures.report("send", error)
-
-    def _begun(self, message: Message) -> None:
-        self.status = STATUSES.get(message["status"]) or status_label(message["status"])
-        if "trailers" in message:
-            self.trailers = bool(message["trailers"])
-        if "headers" not in message:
-            return
-        for name, value in message["headers"]:
-            if name == b"content-type":
-                # Long enough, with an "e" in the right place: that spares nearly all the call.
-                if len(value) > 16 and value[5] in (69, 101):
-                    self.event_stream = is_event_stream(value.decode("latin-1"))
-                return
 
     def _sent_otherwise(self, kind: str, message: Message) -> None:
         # https://asgi.readthedocs.io/en/latest/extensions.html
@@ -87,7 +81,8 @@ class Exchange(Observation):
             try:  # the file may be gone by now
                 self.sent += os.stat(message["path"]).st_size
             finally:
-                self._last()
+                if not self.trailers:
+                    self._last()
         elif kind == "http.response.zerocopysend":
             try:
                 self.sent += _zero_copied(message)
@@ -98,6 +93,23 @@ class Exchange(Observation):
     def _last(self) -> None:
         # Servers before ASGI 2.4 drop what is sent to a client that is gone.
         self.finish(DISCONNECT if self.disconnected else COMPLETE)
+
+
+class PromisingExchange(Exchange):
+    """An exchange that notes that a response begins, with its status, before it does."""
+
+    __slots__ = ()
+
+    async def send(self, message: Message) -> None:
+        """Send a message of the application, and note it before and after."""
+        try:
+            if message["type"] == "http.response.start" and self.status is None:
+                self.status = status_label(message["status"])
+                self.promise()
+                self.status = None
+        except Exception as error:
+            failures.report("promise", error)
+        await Exchange.send(self, message)
 
 
 def _zero_copied(message: Message) -> int:

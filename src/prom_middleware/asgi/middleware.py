@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
 from prom_middleware import failures
 from prom_middleware.asgi.dialect import Dialect
-from prom_middleware.asgi.exchange import Exchange
+from prom_middleware.asgi.exchange import Exchange, PromisingExchange
 from prom_middleware.asgi.routing import path_below, path_below_root
 from prom_middleware.asgi.websocket import observe_websocket
 from prom_middleware.errors import NotAnApplicationError
 from prom_middleware.exposition.asgi import ASGIApp, Receive, Scope, Send, make_asgi_app
 from prom_middleware.instrumentation import Instrumentation, nesting
+from prom_middleware.instrumentation.queueing import HEADERS, RAW_HEADERS
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from prom_middleware.instrumentation import Options
-
-QUEUE_HEADERS = frozenset({b"x-request-start", b"x-queue-start"})
 
 
 class PrometheusMiddleware:
@@ -35,6 +34,7 @@ class PrometheusMiddleware:
         self.app = app
         self._dialect = Dialect(app)
         self._core = core = Instrumentation(options, self._dialect)
+        self._exchange = PromisingExchange if core.promises else Exchange
         self._metrics_paths = core.config.metrics_paths
         self._metrics = make_asgi_app(core.config.registry, access=core.config.access)
         nesting.expect_outer_doors()
@@ -50,7 +50,7 @@ class PrometheusMiddleware:
                 if path in self._metrics_paths:
                     app = self._metrics
                 else:
-                    exchange = self._start(scope, receive, send)
+                    exchange = self._begin(scope, receive, send)
             elif scope["type"] == "websocket":
                 app = self._connect(scope)
         except Exception as error:
@@ -62,37 +62,31 @@ class PrometheusMiddleware:
         try:
             await app(scope, exchange.receive, exchange.send)
         except BaseException as error:
-            _end(exchange, partial(exchange.failed, error))
+            exchange.failed(error)
             raise
-        else:
-            if not exchange.done:
-                _end(exchange, exchange.returned)
         finally:
+            if not exchange.done:
+                exchange.returned()
             # A server's `send` holds the scope: left there, each request would wait for the GC.
             scope.pop(self._core.key, None)
-            exchange.resolve = None
 
-    def _start(self, scope: Scope, receive: Receive, send: Send) -> Exchange | None:
+    def _begin(self, scope: Scope, receive: Receive, send: Send) -> Exchange | None:
         core = self._core
-        if core.key in scope and not scope[core.key].done:
-            self._dialect.refine(scope[core.key], scope)
+        key = core.key
+        if key in scope and not scope[key].done:
+            self._dialect.refine(scope[key], scope)
             return None
         if core.excluded is not None and core.excluded(path_below_root(scope)):
             return None
-        if "headers" in scope:
-            for name, value in scope["headers"]:
-                if name in QUEUE_HEADERS:
-                    core.queued(value.decode("latin-1"))
-                    break
-        exchange = Exchange(core, scope, scope["method"])
+        for header in scope.get("headers", ()):
+            if header[0] in RAW_HEADERS:
+                core.queued(*_queue_headers(scope))
+                break
+        scope[key] = exchange = self._exchange()
         exchange.server_receive, exchange.server_send = receive, send
-        try:
-            scope[core.key] = exchange
-        except Exception:
-            exchange.abandon()
-            raise
+        exchange.begin(core, scope, scope["method"])
         if nesting.inner_doors:
-            _announce(exchange, core.key, scope)
+            _announce(exchange, key, scope)
         return exchange
 
     def _connect(self, scope: Scope) -> ASGIApp:
@@ -115,9 +109,6 @@ def _announce(exchange: Exchange, key: str, scope: Scope) -> None:
         failures.report("announce", error)
 
 
-def _end(exchange: Exchange, record: Callable[[], None]) -> None:
-    try:
-        record()
-    except Exception as error:
-        failures.report("finish", error)
-        exchange.abandon()
+def _queue_headers(scope: Scope) -> Iterator[str]:
+    found = {name: value.decode("latin-1") for name, value in reversed(scope["headers"])}
+    return (found[name.encode()] for name in HEADERS if name.encode() in found)

@@ -272,7 +272,8 @@ class Router:
     def template(self, scope: Scope) -> str | None:
         """Return the template of `scope`, or None where nothing matches."""
         if "router" not in scope:
-            return self._unrouted(scope)
+            # Answered before it was routed; or there is no router at all.
+            return None if self._routes == () and "app" not in scope else self._unrouted(scope)
         routes = scope["router"].routes
         table = self._tables.get(id(routes)) or self._table(routes)
         if len(routes) != table.size:  # routes were added

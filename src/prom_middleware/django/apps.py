@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.apps import AppConfig
 from django.conf import settings
 
+from prom_middleware.django.requests import configured
 from prom_middleware.instrumentation import Configuration
 
 MIDDLEWARE = "prom_middleware.django.PrometheusMiddleware"
@@ -19,7 +20,7 @@ class PromMiddlewareConfig(AppConfig):
 
     def ready(self) -> None:
         """Run before any handler reads `settings.MIDDLEWARE`."""
-        Configuration.from_options(getattr(settings, "PROM_MIDDLEWARE", {}))
+        Configuration.from_options(configured())
         middleware = list(settings.MIDDLEWARE)
         if not any(entry.startswith("prom_middleware.django.") for entry in middleware):
             settings.MIDDLEWARE = [MIDDLEWARE, *middleware]

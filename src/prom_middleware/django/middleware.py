@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
-from django.conf import settings
 from django.core.signals import got_request_exception
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
@@ -17,26 +16,26 @@ from prom_middleware import failures
 from prom_middleware.django.requests import (
     Dialect,
     answer_scrape,
+    configured,
     observations,
     server_request,
 )
 from prom_middleware.django.responses import observe_response
 from prom_middleware.instrumentation import Instrumentation, Observation, nesting
+from prom_middleware.instrumentation.queueing import QUEUE_START, REQUEST_START
 from prom_middleware.wsgi.input import CountedInput
-from prom_middleware.wsgi.middleware import enter, outer_observation, place_of
+from prom_middleware.wsgi.place import outer_observation, place_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from prom_middleware.instrumentation import Options
 
-QUEUE_KEYS = ("HTTP_X_REQUEST_START", "HTTP_X_QUEUE_START")
-
 
 class PrometheusMiddleware:
     """Record the requests of a Django project, and answer /metrics.
 
-    Options come from `settings.PROM_MIDDLEWARE` where none are given. Raises a ConfigurationError.
+    Options come from `settings.PROM_MIDDLEWARE`; those given here win. Raises a ConfigurationError.
     """
 
     sync_capable = True
@@ -45,8 +44,7 @@ class PrometheusMiddleware:
     def __init__(self, get_response: Callable[..., Any], **options: Unpack[Options]) -> None:
         self._get_response = get_response
         self._dialect = Dialect()
-        chosen = options or getattr(settings, "PROM_MIDDLEWARE", {})
-        self._core = core = Instrumentation(chosen, self._dialect)
+        self._core = core = Instrumentation(configured(**options), self._dialect)
         self._metrics_paths = core.config.metrics_paths
         nesting.expect_inner_doors()
         self._async = iscoroutinefunction(get_response)
@@ -96,17 +94,16 @@ class PrometheusMiddleware:
             return None
         if core.excluded is not None and core.excluded(request.path_info):
             return None
-        for key in QUEUE_KEYS:
-            if key in request.META:
-                core.queued(request.META[key])
-                break
+        meta = request.META
+        if REQUEST_START in meta or QUEUE_START in meta:
+            core.queued(meta.get(REQUEST_START), meta.get(QUEUE_START))
         observation = core.start(request, below["REQUEST_METHOD" if wsgi else "method"])
         try:
             below[core.key] = observations(request)[core.key] = observation
-            if request.META.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in request.META:
+            if meta.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in meta:
                 _observe_body(request, observation)
         except Exception:
-            observation.abandon()
+            observation.discard()
             raise
         return observation
 
@@ -121,7 +118,7 @@ class PrometheusMiddleware:
         except Exception as error:
             failures.report("response", error)
             if observation is not None:
-                observation.abandon()
+                observation.discard()
         return response
 
     def _failed(
@@ -137,7 +134,7 @@ class PrometheusMiddleware:
         except Exception as failure:
             failures.report("finish", failure)
             if observation is not None:
-                observation.abandon()
+                observation.discard()
 
     def _refine(self, request: HttpRequest) -> None:
         below = server_request(request)
@@ -146,8 +143,7 @@ class PrometheusMiddleware:
         if outer is None or route is None:
             return
         if "REQUEST_METHOD" in below:
-            enter(below)
-            outer.route = place_of(below) + route
+            outer.route = place_of(below, outer) + route
         else:
             outer.route = nesting.place(outer) + route
 

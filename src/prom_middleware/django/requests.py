@@ -7,6 +7,7 @@ from collections.abc import Mapping, MutableMapping
 from functools import lru_cache, partial
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 
@@ -18,6 +19,11 @@ from prom_middleware.instrumentation import Configuration, Observation, discard_
 OBSERVATIONS = "_prom_middleware"
 # Anchors of patterns that re_path() joins; not those in a class ([^/]) or escaped.
 _ANCHORS = re.compile(r"(?<![\[\\])\^|(?<!\\)\$|\\[AZ]")
+
+
+def configured(**options: Any) -> dict[str, Any]:
+    """Return what `settings.PROM_MIDDLEWARE` says, and `options`, which win."""
+    return {**getattr(settings, "PROM_MIDDLEWARE", {}), **options}
 
 
 class Dialect:

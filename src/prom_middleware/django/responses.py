@@ -30,7 +30,7 @@ def observe_response(
     observation.status = status_label(response.status_code)
     kind = response.get("Content-Type", "")
     observation.event_stream = is_event_stream(kind)
-    end = partial(_end, observation)
+    end: Callable[[], None] = observation.finish
     if not response.streaming:
         observation.sent = len(response.content)  # type: ignore[attr-defined]
     elif getattr(response, "file_to_stream", None) is not None and "wsgi.file_wrapper" in below:
@@ -66,7 +66,7 @@ class Closer:
             self._end()
         except Exception as error:
             failures.report("finish", error)
-            self._observation.abandon()
+            self._observation.discard()
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         # Middleware further out may keep the response in a cache: nothing of ours goes with it.
@@ -75,7 +75,7 @@ class Closer:
     def __del__(self) -> None:
         observation = getattr(self, "_observation", None)
         if observation is not None and not observation.done:
-            _end(observation, self._dropped)
+            observation.finish(self._dropped)
 
 
 class Stream:
@@ -125,25 +125,17 @@ class Stream:
             observation.failed(error)
         except Exception as failure:
             failures.report("finish", failure)
-            self._observation.abandon()
+            self._observation.discard()
 
     def end(self, response: HttpResponseBase) -> None:
         """Record the end, at the response's close."""
         unread = not self._begun or self._observation.method == "HEAD"
         whole = self._exhausted or unread or self._whole(response)
-        _end(self._observation, COMPLETE if whole else DISCONNECT)
+        self._observation.finish(COMPLETE if whole else DISCONNECT)
 
     def _whole(self, response: HttpResponseBase) -> bool:
         length = response.get("Content-Length", "")
         return length.isdecimal() and self._observation.sent >= int(length)
-
-
-def _end(observation: Observation, outcome: str = COMPLETE) -> None:
-    try:
-        observation.finish(outcome)
-    except Exception as error:
-        failures.report("finish", error)
-        observation.abandon()
 
 
 def _file_size(response: Any) -> int:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
-from prom_middleware.django.requests import answer_scrape, discard
+from prom_middleware.django.requests import answer_scrape, configured, discard
 from prom_middleware.instrumentation import Configuration
 
 
 @csrf_exempt  # POST is answered by 405, as everywhere
 def metrics(request: HttpRequest) -> HttpResponse:
     """Answer a scrape, behind whatever middleware the project has."""
-    config = Configuration.from_options(getattr(settings, "PROM_MIDDLEWARE", {}))
+    config = Configuration.from_options(configured())
     discard(request)
     return answer_scrape(request, config)
 

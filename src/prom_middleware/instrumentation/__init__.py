@@ -72,7 +72,12 @@ class Instrumentation:
 
     def __init__(self, options: Mapping[str, Any], dialect: Dialect) -> None:
         self.config = config = Configuration.from_options(options)
-        self.recorder: Recorder = recorder_for(config.registry, config.schema, config.max_series)
+        self.recorder = recorder = recorder_for(config.registry, config.schema, config.max_series)
+        # At hand for the hot path.
+        self.turn, self.store, self.live = recorder.turn, recorder.store, recorder.live
+        self.record = recorder.finish
+        # Whether a response is noted before it begins, see Observation.promise.
+        self.promises = False
         # Where a request keeps its observation, so that it is recorded once per registry.
         self.key = f"{KEY_PREFIX}{id(self.recorder):x}"
         self.resolve = dialect.route
@@ -81,16 +86,18 @@ class Instrumentation:
 
     def start(self, request: Any, method: str) -> Observation:
         """Begin to observe a request."""
-        return Observation(self, request, method)
+        observation = Observation()
+        observation.begin(self, request, method)
+        return observation
 
     def connect(self, request: Any) -> Connection:
         """Begin to observe a websocket."""
         return Connection(self, request)
 
-    def queued(self, header: str | None) -> None:
-        """Record the time that a proxy's header tells, if it tells one."""
+    def queued(self, *headers: str | None) -> None:
+        """Record the time that the first of a proxy's headers tells, if it tells one."""
         try:
-            seconds = queue_seconds(header or "")
+            seconds = queue_seconds(next(filter(None, headers), ""))
             if seconds is not None:
                 recorder = self.recorder
                 recorder.observe(recorder.series.queue, (), seconds)

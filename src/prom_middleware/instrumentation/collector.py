@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,7 @@ from prom_middleware.instrumentation.series import Histogram
 
 if TYPE_CHECKING:
     from prom_middleware.instrumentation.recorder import Recorder
-    from prom_middleware.stores import Labels
-
-Blocks = dict[str, list[tuple["Labels", list[float]]]]
+    from prom_middleware.stores import Labels, Snapshot, Worker
 
 ERRORS_HELP = "Failures inside prom_middleware; each cause is logged once, requests went on."
 OVERFLOW_HELP = "Updates that went into a metric's overflow series, being over max_series."
@@ -60,54 +58,54 @@ class RequestCollector:
         return [*families, *_errors()]
 
     def _collect(self) -> Iterator[MetricFamily]:
-        blocks = self.recorder.read(self._snapshot)
+        store = self.recorder.store
+        snapshot = store.turn.read(store.snapshot)
         for metric in self.metrics:
             family = self._family(metric)
-            for labels, block in blocks[metric.source]:
+            for labels, block in snapshot.read(self._series(metric).family):
                 self._add(family, metric, labels, block)
             if family.samples:
                 yield family
-        yield from self._overflow(blocks["overflows"])
-        yield from self._workers()
+        yield from self._overflow(snapshot)
+        yield from _workers(snapshot.workers)
 
-    def _snapshot(self) -> Blocks:
-        sources = {metric.source for metric in self.metrics} | {"overflows"}
-        store, series = self.recorder.store, self.recorder.series
-        return {source: list(store.read(getattr(series, source).family)) for source in sources}
+    def _series(self, metric: Metric) -> Any:
+        return getattr(self.recorder.series, metric.source)
 
     def _family(self, metric: Metric) -> MetricFamily:
-        labels = getattr(self.recorder.series, metric.source).family.label_names
+        labels = self._series(metric).family.label_names
         family: MetricFamily = FAMILIES[metric.type](metric.name, metric.help, labels=labels)
         return family
 
     def _add(
         self, family: MetricFamily, metric: Metric, labels: Labels, block: list[float]
     ) -> None:
-        series = getattr(self.recorder.series, metric.source)
+        series = self._series(metric)
         if not isinstance(family, HistogramMetricFamily):
             family.add_metric(labels, metric.cells(series, block))  # type: ignore[attr-defined]
             return
         buckets = _buckets(series, block)
         if buckets[-1][1]:
-            family.add_metric(labels, buckets, block[series.sum])
+            family.add_metric(labels, buckets, block[0])
 
-    def _overflow(self, blocks: list[tuple[Labels, list[float]]]) -> Iterator[MetricFamily]:
+    def _overflow(self, snapshot: Snapshot) -> Iterator[MetricFamily]:
         family = CounterMetricFamily(
             "prom_middleware_series_overflow_total", OVERFLOW_HELP, labels=["metric"]
         )
-        series = self.recorder.series
-        for (name,), (amount,) in blocks:
+        for (name,), (amount,) in snapshot.read(self.recorder.series.overflows.family):
             for metric in self.metrics:
-                if getattr(series, metric.source).family.name == name:
+                if self._series(metric).family.name == name:
                     family.add_metric([metric.name], amount)
         if family.samples:
             yield family
 
-    def _workers(self) -> Iterator[MetricFamily]:
-        family = GaugeMetricFamily("prom_middleware_workers", WORKERS_HELP, labels=["state"])
-        for state, number in self.recorder.store.workers().items():
-            family.add_metric([state], number)
-        yield family
+
+def _workers(workers: Sequence[Worker]) -> Iterator[MetricFamily]:
+    family = GaugeMetricFamily("prom_middleware_workers", WORKERS_HELP, labels=["state"])
+    live = sum(worker.live for worker in workers)
+    family.add_metric(["live"], live)
+    family.add_metric(["dead"], len(workers) - live)
+    yield family
 
 
 FAMILIES: dict[str, Any] = {
@@ -118,8 +116,8 @@ FAMILIES: dict[str, Any] = {
 
 
 def _buckets(series: Histogram, block: list[float]) -> list[tuple[str, float]]:
-    bounds = [*map(floatToGoString, series.bounds), "+Inf"]
-    return list(zip(bounds, accumulate(block[: series.sum]), strict=True))
+    bounds = [*map(floatToGoString, series.family.bounds), "+Inf"]
+    return list(zip(bounds, accumulate(block[series.first :]), strict=True))
 
 
 def _errors() -> Iterator[MetricFamily]:

@@ -6,9 +6,10 @@ Two rules say what may not enter this file:
    no string is built, no prometheus_client object is touched.
 2. Nothing that waits: no blocking lock, no input or output, no logging. An update that finds the
    store taken is left in a queue for whoever has it, so that recording inside a signal handler or
-   a finalizer cannot dead-lock, and no update is lost. See `recorder.py`.
+   a finalizer cannot dead-lock, and no update is lost. See `stores/turn.py`. (After a failure of
+   ours, `failures.report` does count under a lock, and logs once.)
 
-Calls are spared rather than lines: a call costs as much as a look-up here.
+Calls are spared rather than lines: a call costs as much as ten look-ups here.
 """
 
 from __future__ import annotations
@@ -54,16 +55,17 @@ def is_event_stream(content_type: str) -> bool:
 class Observation:
     """One request, from its first byte to its last.
 
-    The door that made it keeps `status`, `received`, `sent`, `event_stream`, `trailers` and
-    `disconnected` up to date, and says when the last byte was sent. A door further in only refines
-    the route, by setting `route` or `resolve`.
+    The door that made it calls `begin`, keeps `status`, `received`, `sent`, `event_stream`,
+    `trailers` and `disconnected` up to date, and says when the last byte was sent. A door further
+    in only refines the route, by setting `route` or `resolve`. Nothing that a door calls while the
+    request lasts ever raises.
     """
 
     __slots__ = (
         "_error",
-        "_instrumentation",
         "_labels",
         "_started",
+        "core",
         "disconnected",
         "done",
         "event_stream",
@@ -77,10 +79,12 @@ class Observation:
         "trailers",
     )
 
-    def __init__(self, instrumentation: Instrumentation, request: Any, method: str) -> None:
-        self._instrumentation = instrumentation
+    # No __init__: a class calls it by way of C, which takes longer than half of what it would do.
+    def begin(self, core: Instrumentation, request: Any, method: str) -> None:
+        """Count the request as in progress, and start the clock."""
+        self.core = core
         self.request = request
-        self.method = method = method if method in METHODS else OTHER
+        self.method = method
         self.status: str | None = None
         self.route: str | None = None
         self.resolve: Callable[[Any], str | None] | None = None
@@ -88,76 +92,97 @@ class Observation:
         self._error: BaseException | None = None
         self.sent = self.received = 0
         self.done = self.disconnected = self.event_stream = self.trailers = False
-        recorder = instrumentation.recorder
         try:
-            give = recorder.take()
+            give = core.turn.take()
         except IndexError:
-            recorder.update(recorder.begin, method)
+            self.method = method if method in METHODS else OTHER
+            core.turn.update(core.recorder.begin, self.method)
         else:
+            # What others leave meanwhile is carried out by the next who finishes, or who reads.
             try:
-                recorder.store.cells[recorder.live[method]] += 1
+                core.store.cells[core.live[method]] += 1
             except KeyError:
-                recorder.begin(method)
+                self.method = method if method in METHODS else OTHER
+                core.recorder.begin(self.method)
             finally:
                 give(give)
-            if recorder.pending:
-                recorder.drain()
         self._started = perf_counter()
+
+    def promise(self) -> None:
+        """Note that the response is about to begin, should this process not live to finish it.
+
+        Worth it where `core.promises`: a client may have received what a killed worker sent.
+        """
+        try:
+            if self._labels is None and not self.done:
+                self.core.recorder.promise(self.labels())
+        except Exception as error:
+            failures.report("promise", error)
 
     def finish(self, outcome: str = COMPLETE) -> None:
         """Record the request as ended now; only the first call counts."""
-        seconds = perf_counter() - self._started
-        if self.done:
-            return
-        self.done = True
-        if self.method == "HEAD":  # RFC 9110 section 9.3.2: what the application gave was not sent
-            self.sent = 0
-        if self.status is None:
-            self.status = "499" if outcome is DISCONNECT else "500"
-        recorder = self._instrumentation.recorder
         try:
-            labels = self.labels()
-        except Exception:
-            recorder.forget(self.method)
-            raise
-        try:
-            give = recorder.take()
-        except IndexError:
-            recorder.update(recorder.finish, self, labels, seconds)
-        else:
+            seconds = perf_counter() - self._started
+            if self.done:
+                return
+            self.done = True
+            if self.status is None:
+                self.status = "499" if outcome is DISCONNECT else "500"
+            core = self.core
+            turn = core.turn
             try:
-                recorder.finish(self, labels, seconds)
-            finally:
-                give(give)
-            if recorder.pending:
-                recorder.drain()
-        self.request = None  # the request holds us: without the cycle, nothing waits for the GC
-        if outcome is not COMPLETE:
-            recorder.abort(labels, outcome)
-        if self._error is not None:
-            recorder.raised(labels, self._error)
+                labels = self._labels or self.labels()
+            except Exception:
+                core.recorder.forget(self.method)
+                raise
+            try:
+                give = turn.take()
+            except IndexError:
+                turn.update(core.record, self, labels, seconds)
+            else:
+                try:
+                    core.record(self, labels, seconds)
+                finally:
+                    give(give)
+                if turn.pending:
+                    turn.drain()
+            # The request holds us: without the cycle, nothing waits for the garbage collector.
+            self.request = self.resolve = None
+            if outcome is not COMPLETE:
+                core.recorder.abort(labels, outcome)
+            if self._error is not None:
+                core.recorder.raised(labels, self._error)
+        except Exception as error:
+            failures.report("finish", error)
 
     def returned(self) -> None:
         """Record that the application is done; nothing is left to do after the last byte."""
-        if not self.done:
-            self.finish(DISCONNECT if self.disconnected else INCOMPLETE)
+        try:
+            if not self.done:
+                self.finish(DISCONNECT if self.disconnected else INCOMPLETE)
+        except Exception as error:
+            failures.report("finish", error)
 
     def failed(self, error: BaseException) -> None:
         """Record that the application raised `error`, before or after the last byte."""
         try:
             self.raised(error)
-        finally:
             if not self.done:
                 self.finish(DISCONNECT if self.disconnected else ERROR)
             self._error = None  # its traceback holds our frames, and they hold us
+        except Exception as failure:
+            failures.report("finish", failure)
 
     def raised(self, error: BaseException) -> None:
         """Count an exception that something inside the application saw; the same one once."""
-        if error is self._error:
-            return
-        self._error = error
-        if self.done:
-            self._instrumentation.recorder.raised(self.labels(), error)
+        try:
+            if error is self._error:
+                return
+            self._error = error
+            if self.done:
+                self.core.recorder.raised(self._labels or self.labels(), error)
+        except Exception as failure:
+            failures.report("exception", failure)
 
     @property
     def error(self) -> BaseException | None:
@@ -166,34 +191,29 @@ class Observation:
 
     def discard(self) -> None:
         """Forget the request: it turned out to be a scrape, or we failed to observe it."""
-        if not self.done:
-            self.done = True
-            self._instrumentation.recorder.forget(self.method)
-
-    def resolver(self) -> Callable[[Any], str | None]:
-        """Return what finds the route: an inner door's function, or the outermost door's."""
-        return self.resolve or self._instrumentation.resolve
-
-    def abandon(self) -> None:
-        """Discard the request after a failure of ours; never raises."""
         try:
-            self.discard()
+            if not self.done:
+                self.done = True
+                self.resolve = None
+                self.core.recorder.forget(self.method)
         except Exception as error:
             failures.report("discard", error)
 
+    def resolver(self) -> Callable[[Any], str | None]:
+        """Return what finds the route: an inner door's function, or the outermost door's."""
+        return self.resolve or self.core.resolve
+
     def labels(self) -> Labels:
-        """Return method, route, status and the extra labels, made once."""
-        if self._labels is not None:
-            return self._labels
-        instrumentation, route = self._instrumentation, self.route
+        """Return method, route, status and the extra labels, and keep them."""
+        core, route = self.core, self.route
         if route is None:
             try:
-                route = (self.resolve or instrumentation.resolve)(self.request) or UNMATCHED
+                route = (self.resolve or core.resolve)(self.request) or UNMATCHED
             except Exception as error:
                 failures.report("route", error)
                 route = UNMATCHED
         labels: Labels = (self.method, route, self.status or "500")
-        if instrumentation.extra_labels is not None:
-            labels += instrumentation.extra_labels(self, labels)
+        if core.extra_labels is not None:
+            labels += core.extra_labels(self, labels)
         self._labels = labels
         return labels

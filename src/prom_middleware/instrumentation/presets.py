@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from prom_middleware.instrumentation.series import RECEIVED, SENT, STREAMS
+
 if TYPE_CHECKING:
     from prom_middleware.instrumentation.series import Requests
 
@@ -26,15 +28,15 @@ class Metric(NamedTuple):
 
 
 def _responses(series: Requests, block: Block) -> float:
-    return sum(block[: series.sum]) + block[series.streams]
+    return sum(block[series.first :]) + block[STREAMS]
 
 
-def _received(series: Requests, block: Block) -> float:
-    return block[series.received]
+def _received(_: Requests, block: Block) -> float:
+    return block[RECEIVED]
 
 
-def _sent(series: Requests, block: Block) -> float:
-    return block[series.sent]
+def _sent(_: Requests, block: Block) -> float:
+    return block[SENT]
 
 
 DEFAULT = (

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import NamedTuple
 
-from prom_middleware.stores import Family, Labels, Store
+from prom_middleware.stores import Family, Labels, Settlement, Store
 
 OVERFLOW = "<overflow>"
 
@@ -34,7 +35,7 @@ class Series:
         self._overflows = overflows
 
     def offset(self, labels: Labels) -> int:
-        """Return the first cell of the block for `labels`; the recorder's lock must be held."""
+        """Return the first cell of the block for `labels`; the store's turn must be ours."""
         offset = self.offsets.get(labels)
         if offset is not None:
             return offset
@@ -46,43 +47,49 @@ class Series:
 
 
 class Histogram(Series):
-    """A block with a cell for each bound, one for +Inf and one for the sum.
+    """A block with the sum, and after the cells that a subclass adds, one for each bound and +Inf.
 
     The count is the sum of the buckets, made at the scrape, so that the two can never disagree.
+    `edges` are the bounds with a filling before them, so that `bisect` finds the cell itself.
     """
+
+    first = 1  # the cell of the lowest bucket
 
     def __init__(
         self,
         store: Store,
         family: Family,
-        bounds: Sequence[float],
         max_series: int = 0,
         overflows: Series | None = None,
     ) -> None:
         super().__init__(store, family, max_series, overflows)
-        self.bounds = tuple(bounds)
-        self.sum = len(bounds) + 1
+        self.edges = (-inf,) * self.first + family.bounds
+
+
+# The cells of a block of requests before the buckets, beside the sum.
+SENT, RECEIVED, STREAMS, PROMISED = 1, 2, 3, 4
 
 
 class Requests(Histogram):
     """All that is known of the requests with one method, route and status.
 
-    After the histogram: responses that are event streams, which have no latency but count as
-    requests, and the bytes of the bodies received and sent.
+    Before the buckets: the bytes of the bodies sent and received; the responses that are event
+    streams, which have no latency but count as requests; and those that began, counted only where
+    another process may have to tell of it. One that a dead worker did not finish counts as slower
+    than every bound.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        family: Family,
-        bounds: Sequence[float],
-        max_series: int = 0,
-        overflows: Series | None = None,
-    ) -> None:
-        super().__init__(store, family, bounds, max_series, overflows)
-        self.streams = self.sum + 1
-        self.received = self.sum + 2
-        self.sent = self.sum + 3
+    first = 5
+
+
+def _histogram(name: str, labels: Labels, bounds: Sequence[float]) -> Family:
+    return Family(name, labels, Histogram.first + len(bounds) + 1, bounds=tuple(bounds))
+
+
+def _requests(labels: Labels, bounds: Sequence[float]) -> Family:
+    last = Requests.first + len(bounds)
+    settlement = Settlement(PROMISED, (STREAMS, *range(Requests.first, last + 1)), last)
+    return Family("requests", labels, last + 1, bounds=tuple(bounds), settlement=settlement)
 
 
 class Schema(NamedTuple):
@@ -98,41 +105,30 @@ class SeriesSet:
 
     def __init__(self, store: Store, schema: Schema, max_series: int) -> None:
         bounds, extra = schema.bounds, schema.extra_labels
-        width, long_width = len(bounds) + 2, len(LONG_BUCKETS) + 2
         self.schema = schema
         self.overflows = over = Series(store, Family("series_overflow", ("metric",), 1))
 
         def counter(name: str, *label_names: str) -> Series:
             return Series(store, Family(name, label_names, 1), max_series, over)
 
-        self.requests = Requests(
-            store,
-            Family("requests", ("method", "route", "status", *extra), width + 3),
-            bounds,
-            max_series,
-            over,
-        )
+        def histogram(name: str, *label_names: str) -> Histogram:
+            family = _histogram(name, label_names, LONG_BUCKETS)
+            return Histogram(store, family, max_series, over)
+
+        requests = _requests(("method", "route", "status", *extra), bounds)
+        self.requests = Requests(store, requests, max_series, over)
         self.in_progress = Series(store, Family("in_progress", ("method",), 1, live=True))
         self.exceptions = counter("exceptions", "method", "route", "exception", *extra)
         self.aborted = counter("aborted", "method", "route", "reason", *extra)
-        self.streams = Histogram(
-            store, Family("streams", ("route", *extra), long_width), LONG_BUCKETS, max_series, over
-        )
-        self.queue = Histogram(store, Family("queue", (), width), bounds)
+        self.streams = histogram("streams", "route", *extra)
+        self.queue = Histogram(store, _histogram("queue", (), bounds))
         self.websockets = counter("websockets", "route", "status", "code")
         self.websockets_open = Series(store, Family("websockets_open", (), 1, live=True))
-        self.websocket_durations = Histogram(
-            store,
-            Family("websocket_durations", ("route",), long_width),
-            LONG_BUCKETS,
-            max_series,
-            over,
-        )
+        self.websocket_durations = histogram("websocket_durations", "route")
         self.websocket_messages = counter("websocket_messages", "route", "direction")
         self.scrapes = Series(store, Family("scrapes", ("code",), 1))
-        self.scrape_durations = Histogram(
-            store, Family("scrape_durations", (), len(DEFAULT_BUCKETS) + 2), DEFAULT_BUCKETS
-        )
+        scrape_durations = _histogram("scrape_durations", (), DEFAULT_BUCKETS)
+        self.scrape_durations = Histogram(store, scrape_durations)
 
     def limit(self, max_series: int) -> None:
         """Raise every limit to `max_series`, for a door that allows more than the ones before."""

@@ -7,18 +7,23 @@ holds a fraction or has passed 256. Whole numbers are exact beyond 2**53, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
+from time import time
 
-from prom_middleware.stores.base import Cells, Family, Labels
+from prom_middleware.stores.base import Cells, Family, Labels, Worker
+from prom_middleware.stores.turn import Turn
 
 
 class MemoryStore:
     """Keep all blocks in one list."""
 
     def __init__(self) -> None:
+        self.turn = Turn()
         self._cells: list[float] = []
         self.cells: Cells = self._cells
         self._offsets: dict[Family, dict[Labels, int]] = {}
+        self._since = time()
 
     def offsets(self, family: Family) -> dict[Labels, int]:
         """Return the living map from label values to the first cell of their block."""
@@ -35,11 +40,39 @@ class MemoryStore:
         offsets[labels] = offset  # last: a reader must never see a block without its cells
         return offset
 
+    def snapshot(self) -> MemorySnapshot:
+        """Return what the store holds now."""
+        blocks = {family: list(offsets.items()) for family, offsets in self._offsets.items()}
+        return MemorySnapshot(self._cells[:], blocks, self._since)
+
+
+class MemorySnapshot:
+    """A copy of the cells, and where the blocks are in it."""
+
+    def __init__(
+        self, cells: list[float], blocks: dict[Family, list[tuple[Labels, int]]], since: float
+    ) -> None:
+        self.workers = (Worker(0, os.getpid(), True, 1, since),)
+        self._cells = cells
+        self._blocks = blocks
+        self._since = since
+
+    def families(self) -> Iterable[Family]:
+        """Return every family that was asked for."""
+        return self._blocks
+
     def read(self, family: Family) -> Iterator[tuple[Labels, list[float]]]:
         """Yield each block of `family`."""
-        for labels, offset in list(self.offsets(family).items()):
+        for labels, offset in self._blocks.get(family, ()):
             yield labels, self._cells[offset : offset + family.width]
 
-    def workers(self) -> dict[str, int]:
-        """Return one live process: this one."""
-        return {"live": 1, "dead": 0}
+    def each(
+        self, family: Family
+    ) -> Iterator[tuple[Labels, list[tuple[Worker | None, list[float]]]]]:
+        """Yield each block of `family` as the one worker has it."""
+        for labels, cells in self.read(family):
+            yield labels, [(self.workers[0], cells)]
+
+    def created(self, family: Family, labels: Labels) -> float:
+        """Return when the store was made: a process remembers no more than that."""
+        return self._since

@@ -18,11 +18,11 @@ from prom_middleware.instrumentation import (
     Observation,
     is_event_stream,
     nesting,
+    queueing,
     status_label,
 )
 from prom_middleware.twisted.resources import OBSERVATIONS, MetricsResource
 
-QUEUE_HEADERS = ("x-request-start", "x-queue-start")
 # WSGI applications run in a pool of threads, with the context (of Twisted's kind) of the request.
 _CONTEXT = "prom_middleware"
 _KEYS = "_prom_middleware_keys"
@@ -95,11 +95,8 @@ def _guarded(note: Callable[..., Any], *arguments: Any) -> Any:
 def _start(request: Any, core: Instrumentation) -> Observation | None:
     if core.excluded is not None and core.excluded(request.path.decode("utf-8", "replace")):
         return None
-    for name in QUEUE_HEADERS:
-        values = request.requestHeaders.getRawHeaders(name)
-        if values:
-            core.queued(values[0])
-            break
+    headers = request.requestHeaders
+    core.queued(*(headers.getRawHeaders(name, [None])[0] for name in queueing.HEADERS))
     # The body is all there, in a file that stands at its beginning.
     received = request.content.seek(0, 2) or request.content.tell()
     request.content.seek(0)

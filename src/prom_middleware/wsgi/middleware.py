@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
 from prom_middleware.errors import NotAnApplicationError
 from prom_middleware.exposition.wsgi import headers, make_wsgi_app
 from prom_middleware.instrumentation import Instrumentation, Observation, nesting
+from prom_middleware.instrumentation.queueing import QUEUE_START, REQUEST_START
 from prom_middleware.wsgi.input import observe_input
+from prom_middleware.wsgi.place import outer_observation, path_of
 from prom_middleware.wsgi.response import Response
 
 if TYPE_CHECKING:
@@ -18,16 +20,15 @@ if TYPE_CHECKING:
 
     from prom_middleware.instrumentation import Options
 
-# In the environ: SCRIPT_NAME and PATH_INFO at the outermost door, and the template of its place.
-ENTRANCE = "prom_middleware.entrance"
-QUEUE_KEYS = ("HTTP_X_REQUEST_START", "HTTP_X_QUEUE_START")
-
 
 class PrometheusMiddleware:
     """Record the requests of a WSGI application, and answer /metrics.
 
     Raises a ConfigurationError for wrong options, NotAnApplicationError for what is not callable.
     """
+
+    # How an application further in names the route while its response starts, if it does.
+    name: Callable[[Observation, WSGIEnvironment], None] | None = None
 
     def __init__(self, app: WSGIApplication, **options: Unpack[Options]) -> None:
         if not callable(app):
@@ -45,7 +46,9 @@ class PrometheusMiddleware:
             if environ.get("PATH_INFO") in self._metrics_paths:
                 app = self._metrics
             else:
-                response = self._start(environ, start_response)
+                response = self._begin(environ, start_response)
+                if response is None:
+                    start_response = self.refining(environ, start_response)
         except Exception as error:
             failures.report("start", error)
         if response is None:
@@ -55,32 +58,40 @@ class PrometheusMiddleware:
         except BaseException as error:
             response.failed(error)
             raise
-        return response.pass_on(body, environ)
+        return response.pass_on(body)
 
     def dialect(self) -> Dialect:
         """Return how the core reads this door's requests."""
         return Dialect()
 
-    def _start(self, environ: WSGIEnvironment, start_response: StartResponse) -> Response | None:
+    def refining(self, environ: WSGIEnvironment, start_response: StartResponse) -> StartResponse:
+        """Return what the application gets where a door further out records."""
+        return start_response
+
+    def _begin(self, environ: WSGIEnvironment, start_response: StartResponse) -> Response | None:
         core = self.core
-        outer = outer_observation(environ, core.key)
-        if outer is not None and not outer.done:
-            return None
+        if core.key in environ or nesting.outer_doors:
+            outer = outer_observation(environ, core.key)
+            if outer is not None and not outer.done:
+                return None
         if core.excluded is not None and core.excluded(path_of(environ)):
             return None
-        for key in QUEUE_KEYS:
-            if key in environ:
-                core.queued(environ[key])
-                break
-        observation = core.start(environ, environ["REQUEST_METHOD"])
+        if REQUEST_START in environ or QUEUE_START in environ:
+            core.queued(environ.get(REQUEST_START), environ.get(QUEUE_START))
+        response = Response()
+        response.begin(core, environ, environ["REQUEST_METHOD"])
         try:
-            environ[core.key] = observation
-            enter(environ)
+            response.server, response.name = start_response, self.name
+            response.root, response.path = (
+                environ.get("SCRIPT_NAME", ""),
+                environ.get("PATH_INFO", ""),
+            )
+            environ[core.key] = response
             if environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ:
-                observe_input(environ, observation)
-            return Response(observation, start_response)
+                observe_input(environ, response)
+            return response
         except Exception:
-            observation.abandon()
+            response.discard()
             raise
 
 
@@ -98,58 +109,3 @@ class Dialect:
     def headers(self, environ: Mapping[str, Any]) -> Mapping[str, str]:
         """Return the headers, names in lower case."""
         return headers(environ)
-
-
-def path_of(environ: Mapping[str, Any]) -> str:
-    """Return the path below the application's root."""
-    return _decoded(environ.get("PATH_INFO", ""))
-
-
-def script_name(environ: Mapping[str, Any]) -> str:
-    """Return the application's root."""
-    return _decoded(environ.get("SCRIPT_NAME", ""))
-
-
-def _decoded(native: str) -> str:
-    # PEP 3333: the bytes of the path, each as one character.
-    return native if native.isascii() else native.encode("latin-1").decode("utf-8", "replace")
-
-
-def enter(environ: MutableMapping[str, Any]) -> None:
-    """Note where the outermost door stands, so that mounts further in can be told from its root."""
-    if ENTRANCE not in environ:
-        environ[ENTRANCE] = environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""), ""
-
-
-def outer_observation(environ: MutableMapping[str, Any], key: str) -> Observation | None:
-    """Return the observation of a door further out, be it WSGI, or ASGI or Twisted's."""
-    if key in environ:
-        observation: Observation = environ[key]
-        return observation
-    if not nesting.outer_doors:
-        return None
-    root, path = script_name(environ), path_of(environ)
-    outer = nesting.outer(key, environ["REQUEST_METHOD"], (path, root + path))
-    if outer is None:
-        return None
-    prefix = nesting.place(outer.observation)
-    environ[key] = outer.observation
-    # Where the outer door's router named the place, that stands for all that is above us.
-    environ[ENTRANCE] = (
-        (environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""), prefix)
-        if prefix
-        else (outer.root, outer.path.removeprefix(outer.root), "")
-    )
-    return outer.observation
-
-
-def place_of(environ: Mapping[str, Any]) -> str:
-    """Return the template of the mounts between the outermost door and this application."""
-    root, path, prefix = environ[ENTRANCE]
-    script: str = environ.get("SCRIPT_NAME", "")
-    if script == root:
-        return str(prefix)
-    mounts = script.removeprefix(root).rstrip("/")
-    # A proxy's prefix (ProxyFix) is no mount: it was not taken from the path.
-    mounted = mounts + environ.get("PATH_INFO", "") == path
-    return prefix + _decoded(mounts) if mounted else str(prefix)

@@ -22,188 +22,207 @@ from prom_middleware.instrumentation import (
 )
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from _typeshed.wsgi import WSGIEnvironment
 
     Headers = list[tuple[str, str]]
     Write = Callable[[bytes], object]
+    Name = Callable[[Observation, WSGIEnvironment], None]
 
 _CODES = frozenset(STATUSES.values())
 
 
-class Response:
-    """What stands in the place of `start_response`, and of the `write` that it returns."""
+class Response(Observation):
+    """An observation that stands between an application and its server.
 
-    __slots__ = ("_headers", "_start_response", "_write", "observation")
+    It takes the place of `start_response`, of the `write` that this returns, and of the body.
+    """
 
-    def __init__(self, observation: Observation, start_response: StartResponse) -> None:
-        self.observation = observation
-        self._start_response = start_response
-        self._write: Write | None = None
-        self._headers: Headers = []
+    __slots__ = (
+        "body",
+        "headers",
+        "iterated",
+        "name",
+        "path",
+        "pieces",
+        "root",
+        "server",
+        "writer",
+    )
+
+    # Set by the door: `start_response`, what names the route when it is called, and where the door
+    # stands.
+    server: Any
+    name: Name | None
+    root: str
+    path: str
 
     def start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Write:
         """Call the server's, and note what it accepted."""
-        more = () if exc_info is None else (exc_info,)
-        self._write = self._start_response(status, headers, *more)
+        if exc_info is None:
+            self.writer = self.server(status, headers)
+        else:
+            self.writer = self.server(status, headers, exc_info)
         try:
             code = status[:3]
-            self.observation.status = code if code in _CODES else _unusual(code)
-            self._headers = headers
+            self.status = code if code in _CODES else _unusual(code)
+            self.headers = headers
             for name, value in headers:
                 if len(name) == 12 and name.lower() == "content-type":
                     # Long enough, with an "e" in the right place: that spares nearly all the call.
                     if len(value) > 16 and value[5] in "eE":
-                        self.observation.event_stream = is_event_stream(value)
+                        self.event_stream = is_event_stream(value)
                     break
+            if self.name is not None:
+                self.name(self, self.request)
         except Exception as error:
             failures.report("start_response", error)
         return self.write
 
     def write(self, data: bytes) -> None:
         """Call the server's `write`, and count."""
-        if self._write is None:
-            return
+        if self.core.promises:
+            self.promise()
         try:
-            self._write(data)
+            self.writer(data)
         except OSError:  # the client is gone
-            self.observation.disconnected = True
+            self.disconnected = True
             raise
-        self.sent(data)
+        self.count(data)
 
-    def sent(self, data: bytes) -> None:
+    def count(self, data: bytes) -> None:
         """Count a piece of the body."""
         try:
-            self.observation.sent += len(data)
+            self.sent += len(data)
         except Exception as error:
             failures.report("send", error)
 
-    def whole(self) -> bool:
-        """Tell whether as much was sent as the headers promised; a wrong promise is harmless."""
-        for name, value in self._headers:
-            if name.lower() == "content-length" and value.isdecimal():
-                return self.observation.sent >= int(value)
-        return False
-
-    def finish(self, outcome: str) -> None:
-        """Record the end; never raises."""
-        try:
-            self.observation.finish(outcome)
-        except Exception as error:
-            failures.report("finish", error)
-            self.observation.abandon()
-
     def failed(self, error: BaseException) -> None:
-        """Record that the application raised; never raises."""
+        """Record that the application raised."""
         try:
-            if not self.observation.sent and not self.observation.done:
-                self.observation.status = None
-            self.observation.failed(error)
+            if not self.sent and not self.done:
+                self.status = None
+            Observation.failed(self, error)
         except Exception as failure:
             failures.report("finish", failure)
-            self.observation.abandon()
+            self.discard()
 
-    def pass_on(self, body: Iterable[bytes], environ: WSGIEnvironment) -> Iterable[bytes]:
+    def pass_on(self, body: Iterable[bytes]) -> Iterable[bytes]:
         """Return what the server gets in the place of `body`."""
         try:
-            wrapper = environ.get("wsgi.file_wrapper")
+            if self.done:  # a scrape, further in
+                return body
+            self.body: Any = body
+            self.pieces: Iterator[bytes] | None = None
+            self.iterated = False
+            wrapper = self.request.get("wsgi.file_wrapper")
             if isinstance(wrapper, type) and isinstance(body, wrapper):
                 _watch_file(self, body)
                 return body
-            return SizedBody(self, body) if hasattr(body, "__len__") else Body(self, body)
+            if hasattr(body, "__len__"):
+                self.__class__ = SizedResponse
+            return self
         except Exception as error:
             failures.report("body", error)
             self.finish(COMPLETE)
             return body
 
-
-class Body:
-    """The application's iterable, counted. Not a generator: a server may never iterate it."""
-
-    __slots__ = ("_body", "_closed", "_pieces", "_response")
-
-    def __init__(self, response: Response, body: Iterable[bytes]) -> None:
-        self._response = response
-        self._body = body
-        self._pieces: Iterator[bytes] | None = None
-        self._closed = False
-
     def __iter__(self) -> Iterator[bytes]:
+        self.iterated = True
+        promises = self.core.promises
         try:
-            self._pieces = iter(self._body)
+            for piece in self.body:
+                if promises:
+                    self.promise()
+                try:
+                    self.sent += len(piece)
+                except Exception as error:
+                    failures.report("send", error)
+                try:
+                    yield piece
+                except GeneratorExit:  # the server has enough: `close` says what that means
+                    self._let_go()
+                    return
         except BaseException as error:
-            self._response.failed(error)
+            self.failed(error)
             raise
-        return self
+        self.finish(COMPLETE)
 
     def __next__(self) -> bytes:
-        try:
-            if self._pieces is None:
-                iter(self)
-            piece = next(self._pieces)  # type: ignore[arg-type]
-        except StopIteration:
-            self._response.finish(COMPLETE)
-            raise
-        except BaseException as error:
-            self._response.failed(error)
-            raise
-        try:
-            self._response.observation.sent += len(piece)
-        except Exception as error:
-            failures.report("send", error)
-        return piece
+        # For servers that do not ask for an iterator.
+        if self.pieces is None:
+            self.pieces = iter(self)
+        return next(self.pieces)
 
     def close(self) -> None:
         """Close the application's iterable, once."""
-        if self._closed:
-            return
-        self._closed = True
+        body, self.body = self.body, None
         try:
-            close = getattr(self._body, "close", None)
+            close = getattr(body, "close", None)
             if close is not None:
                 close()
         except BaseException as error:
-            self._response.failed(error)
+            self.failed(error)
             raise
-        self._ended()
+        if not self.done:
+            self._ended()
 
     def __del__(self) -> None:
         # A test client, or a server at fault, drops the body without closing it.
-        self._ended()
-
-    def _ended(self) -> None:
         try:
-            if not self._response.observation.done:
-                self._response.finish(self._outcome())
+            if not self.done:
+                self._ended()
         except Exception as error:
             failures.report("finish", error)
 
+    def _let_go(self) -> None:
+        # An adapter that never closes drops us; in a cycle, we would wait for the GC to notice.
+        try:
+            self._labels = self._labels or self.labels()
+            self.request = None
+        except Exception as error:
+            failures.report("finish", error)
+
+    def _ended(self) -> None:
+        try:
+            self.finish(self._outcome())
+        except Exception as error:
+            failures.report("finish", error)
+            self.discard()
+
     def _outcome(self) -> str:
         # A server need not iterate what it does not send, nor look for an end that it knows.
-        unread = self._pieces is None or self._response.observation.method == "HEAD"
-        return COMPLETE if unread or self._response.whole() else DISCONNECT
+        unread = not self.iterated or self.method == "HEAD"
+        return COMPLETE if unread or self._whole() else DISCONNECT
+
+    def _whole(self) -> bool:
+        """Tell whether as much was sent as the headers promised; a wrong promise is harmless."""
+        for name, value in getattr(self, "headers", ()):
+            if name.lower() == "content-length" and value.isdecimal():
+                return self.sent >= int(value)
+        return False
 
 
-class SizedBody(Body):
-    """A body with a length: servers make a Content-Length from a single piece."""
+class SizedResponse(Response):
+    """A response whose body has a length: servers make a Content-Length from a single piece."""
 
     __slots__ = ()
 
     def __len__(self) -> int:
-        return len(self._body)  # type: ignore[arg-type]
+        return len(self.body)
 
 
 def _watch_file(response: Response, body: Any) -> None:
     """Record the end when the server closes its own file wrapper, which it may send by sendfile."""
     file = getattr(body, "filelike", None) or getattr(body, "file", None)
     size = _bytes_left(file)
-    close = getattr(body, "close", None)
+    closing = [close] if (close := getattr(body, "close", None)) is not None else []
 
     def observed_close() -> None:
-        if not response.observation.done:
-            response.observation.sent += size
+        if not response.done:
+            response.sent += size
             response.finish(COMPLETE)
-        if close is not None:
-            close()
+        if closing:  # once, whatever the server does
+            closing.pop()()
 
     body.close = observed_close
 

@@ -1,0 +1,109 @@
+"""Whose turn it is to write: exact updates from any number of threads, without ever waiting.
+
+Part of the hot path: the rules of `instrumentation/observation.py` hold here as well. Whoever takes
+the one token may write: `list.pop` and `list.append` are atomic, and cost a third of `Lock.acquire`
+and `release`. Whoever finds the token taken, by another thread or by the code that a signal
+interrupted, leaves the write in `pending`; whoever gives the token back then looks there.
+
+The token is the `append` of the list that it came from: `give(give)` returns it. So a list can be
+replaced when its token is lost, which takes an exception from a signal handler at the very moment
+of taking it, and a holder that comes back late cannot put a second token into the new list.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from threading import Event
+from time import sleep
+from typing import Any, TypeVar
+
+from prom_middleware import failures
+
+View = TypeVar("View")
+
+# How often a reader tries to take the token itself, a millisecond apart.
+PATIENCE = 20
+
+
+class Turn:
+    """The one token of a store, and what waits for it."""
+
+    __slots__ = ("pending", "take")
+
+    def __init__(self) -> None:
+        self.pending: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self._renew()
+
+    def _renew(self) -> None:
+        token: list[Any] = []
+        token.append(token.append)
+        self.take: Callable[[], Callable[[Any], None]] = token.pop
+
+    def forget(self) -> None:
+        """Begin anew in a process that was forked: what waits here, the parent carries out."""
+        self.pending.clear()
+        self._renew()
+
+    def update(self, write: Callable[..., object], *arguments: Any) -> None:
+        """Call `write(*arguments)`: now, or as soon as whoever writes is done."""
+        self.pending.append((write, arguments))
+        self.drain()
+
+    def read(self, view: Callable[[], View], timeout: float = 1.0) -> View:
+        """Return what `view` sees between two updates.
+
+        A reader may wait, a writer never does. A write takes microseconds: where nobody gave the
+        token back for `timeout` seconds, it is lost, and there is a new one.
+        """
+        for _ in range(PATIENCE):
+            try:
+                give = self.take()
+            except IndexError:
+                sleep(0.001)
+                continue
+            try:
+                self._carry_out()
+                return view()
+            finally:
+                give(give)
+                self.drain()
+        return self._read_in_turn(view, timeout)
+
+    def _read_in_turn(self, view: Callable[[], View], timeout: float) -> View:
+        # Under so many writers that the token was never free: one of them looks for us.
+        seen: list[View] = []
+        done = Event()
+
+        def look() -> None:
+            try:
+                seen.append(view())
+            finally:
+                done.set()
+
+        self.update(look)
+        if not done.wait(timeout):
+            self._renew()
+            self.drain()
+        return seen[0] if seen else view()
+
+    def drain(self) -> None:
+        """Carry out what others left, unless whoever has the token will."""
+        while self.pending:
+            try:
+                give = self.take()
+            except IndexError:
+                return
+            try:
+                self._carry_out()
+            finally:
+                give(give)
+
+    def _carry_out(self) -> None:
+        pending = self.pending
+        while pending:
+            write, arguments = pending.popleft()
+            try:
+                write(*arguments)
+            except Exception as error:
+                failures.report("record", error)

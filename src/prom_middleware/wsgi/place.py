@@ -1,0 +1,65 @@
+"""Where an application stands: below which door, and below which mounts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, MutableMapping
+from typing import Any
+
+from prom_middleware.instrumentation import Observation, nesting
+
+# In the environ, where the outermost door is none of WSGI: SCRIPT_NAME and PATH_INFO there, and the
+# template of its place.
+ENTRANCE = "prom_middleware.entrance"
+
+
+def path_of(environ: Mapping[str, Any]) -> str:
+    """Return the path below the application's root."""
+    return _decoded(environ.get("PATH_INFO", ""))
+
+
+def script_name(environ: Mapping[str, Any]) -> str:
+    """Return the application's root."""
+    return _decoded(environ.get("SCRIPT_NAME", ""))
+
+
+def _decoded(native: str) -> str:
+    # PEP 3333: the bytes of the path, each as one character.
+    return native if native.isascii() else native.encode("latin-1").decode("utf-8", "replace")
+
+
+def outer_observation(environ: MutableMapping[str, Any], key: str) -> Observation | None:
+    """Return the observation of a door further out, be it WSGI, or ASGI or Twisted's."""
+    if key in environ:
+        observation: Observation = environ[key]
+        return observation
+    if not nesting.outer_doors:
+        return None
+    root, path = script_name(environ), path_of(environ)
+    outer = nesting.outer(key, environ["REQUEST_METHOD"], (path, root + path))
+    if outer is None:
+        return None
+    prefix = nesting.place(outer.observation)
+    environ[key] = outer.observation
+    # Where the outer door's router named the place, that stands for all that is above us.
+    environ[ENTRANCE] = (
+        (environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""), prefix)
+        if prefix
+        else (outer.root, outer.path.removeprefix(outer.root), "")
+    )
+    return outer.observation
+
+
+def place_of(environ: Mapping[str, Any], observation: Any) -> str:
+    """Return the template of the mounts between the outermost door and this application."""
+    script: str = environ.get("SCRIPT_NAME", "")
+    prefix: str
+    if ENTRANCE in environ:
+        root, path, prefix = environ[ENTRANCE]
+    else:
+        root, path, prefix = observation.root, observation.path, ""
+    if script == root:
+        return prefix
+    mounts = script.removeprefix(root).rstrip("/")
+    # A proxy's prefix (ProxyFix) is no mount: it was not taken from the path.
+    mounted = mounts + environ.get("PATH_INFO", "") == path
+    return prefix + _decoded(mounts) if mounted else prefix

@@ -1,0 +1,239 @@
+"""What went wrong once on the Django door, or nearly did, each with the smallest case."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+from wsgiref.util import FileWrapper
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily
+
+pytest.importorskip("django", reason="Django is not installed")
+
+from django.http import HttpRequest, HttpResponse
+
+from asgi.driver import Answer, exchange, http_scope, http_server
+from django_door.project import Project
+from django_door.settings import CHAIN, OURS
+from metrics import collected, in_progress, records, series, value
+from prom_middleware import basic_auth, instrument
+
+USER = "/u/<int:id>/"
+HIT = ("GET", USER, 200, "", "complete")
+SERVERS = pytest.mark.parametrize("server", ["wsgi", "asgi"])
+OPEN = {"Authorization": "Basic am9lOnNlY3JldA=="}  # joe:secret
+WRONG = {"Authorization": "Basic am9lOndyb25n"}  # joe:wrong
+PATIENCE = 20.0  # seconds; only a failing test waits that long
+
+
+# instrument() around a handler.
+
+
+def by_settings(handler: Any, **_: Any) -> Any:
+    """Instrument without an option, so that those of the settings count."""
+    return instrument(handler)
+
+
+def by_an_option(handler: Any, **_: Any) -> Any:
+    """Give one option: those of the settings count beside it."""
+    return instrument(handler, max_series=100)
+
+
+def by_options(handler: Any, **options: Any) -> Any:
+    return instrument(handler, access=basic_auth("joe", "secret"), **options)
+
+
+GUARDS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "settings": (by_settings, {"access": basic_auth("joe", "secret")}),
+    "options": (by_options, {}),
+    "settings beside an option": (by_an_option, {"access": basic_auth("joe", "secret")}),
+    "both": (by_settings, {"access": basic_auth("joe", "secret"), "labels": {"zone": "north"}}),
+}
+
+
+@SERVERS
+@pytest.mark.parametrize("chain", [CHAIN, CHAIN[1:]], ids=["in-the-chain-too", "alone"])
+@pytest.mark.parametrize("guard", GUARDS)
+def test_an_instrumented_handler_obeys_the_access_rule(
+    server: str, guard: str, chain: list[str]
+) -> None:
+    wrap, options = GUARDS[guard]
+    with Project(server, wrap, PROM_MIDDLEWARE=options, MIDDLEWARE=chain) as project:
+        project.fetch("GET", "/u/3/")
+        for path in ("/metrics", "/metrics/"):
+            for headers in ({}, WRONG):
+                refused = project.fetch("GET", path, headers=headers)
+                assert refused.status == 401
+                assert refused.headers["www-authenticate"].startswith("Basic")
+                assert b"http_requests_total" not in refused.body
+            answer = project.fetch("GET", path, headers=OPEN)
+            assert answer.status == 200
+            assert value(series(answer.body.decode()), "http_requests_total") == 1
+        assert records(project.registry) == [HIT]
+        assert in_progress(project.registry) == 0
+
+
+@SERVERS
+def test_an_instrumented_handler_obeys_the_other_settings(server: str) -> None:
+    options = {"metrics_path": "/m", "exclude": ["/only/"], "labels": {"zone": "north"}}
+    with Project(server, by_settings, PROM_MIDDLEWARE=options, MIDDLEWARE=CHAIN[1:]) as project:
+        project.fetch("GET", "/only/")
+        project.fetch("GET", "/u/3/")
+        assert records(project.registry) == [HIT]
+        wanted = {"zone": "north", "route": USER}
+        assert value(collected(project.registry), "http_requests_total", wanted) == 1
+        assert project.fetch("GET", "/m").status == 200
+        assert project.fetch("GET", "/metrics").status in (301, 404)
+
+
+# Responses that something further out keeps, or puts another one in the place of.
+
+
+def replaces(get_response: Callable[[HttpRequest], HttpResponse]) -> Any:
+    def middleware(request: HttpRequest) -> HttpResponse:
+        get_response(request)
+        return HttpResponse("replaced", status=202)
+
+    return middleware
+
+
+@pytest.mark.parametrize("path", ["/u/3/", "/st/"])
+def test_a_response_that_was_replaced_is_recorded_once(path: str) -> None:
+    route = {"/u/3/": USER}.get(path, path)
+    with Project("wsgi", MIDDLEWARE=[f"{__name__}.replaces", OURS]) as project:
+        assert project.fetch("GET", path).body == b"replaced"
+        gc.collect()
+        assert records(project.registry) == [("GET", route, 200, "", "complete")]
+        assert in_progress(project.registry) == 0
+
+
+CACHING = [
+    "django.middleware.cache.UpdateCacheMiddleware",
+    OURS,
+    "django.middleware.cache.FetchFromCacheMiddleware",
+]
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "LOCATION": "test_django_regressions",
+    }
+}
+
+
+@SERVERS
+def test_a_response_can_be_cached_further_out(server: str) -> None:
+    with Project(server, MIDDLEWARE=CACHING, CACHES=CACHES, USE_I18N=False) as project:
+        path = f"/u/3/?server={server}"
+        answers = [project.fetch("GET", path) for _ in range(3)]
+        assert [answer.error for answer in answers] == [None] * 3
+        assert [answer.body for answer in answers] == [b"3 0"] * 3
+        expires = {answer.headers["expires"] for answer in answers}
+        assert len(expires) == 1  # the later ones came from the cache
+        assert records(project.registry) == [HIT] * 3
+        assert in_progress(project.registry) == 0
+        assert value(collected(project.registry), "http_response_body_bytes_total") == 9
+
+
+# The metrics as a URL.
+
+
+@SERVERS
+@pytest.mark.parametrize("path", ["/metrics", "/metrics/", "/inner/metrics", "/inner/metrics/"])
+def test_the_urls_answer_405_to_a_post_behind_csrf(server: str, path: str) -> None:
+    changes = {
+        "ROOT_URLCONF": "django_door.metrics_urls",
+        "PROM_MIDDLEWARE": {"metrics_path": None},
+        "MIDDLEWARE": [OURS, "django.middleware.csrf.CsrfViewMiddleware"],
+    }
+    with Project(server, **changes) as project:
+        refused = project.fetch("POST", path)
+        assert (refused.status, refused.headers["allow"]) == (405, "GET, HEAD")
+        assert project.fetch("GET", path).status == 200
+        assert records(project.registry) == []
+        assert in_progress(project.registry) == 0
+
+
+# What must not hold up the event loop.
+
+
+class Slow:
+    """A collector that waits for what only the event loop can do."""
+
+    def __init__(self) -> None:
+        self.asked, self.answered = threading.Event(), threading.Event()
+        self.in_time: list[bool] = []
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        self.asked.set()
+        self.in_time.append(self.answered.wait(PATIENCE))
+        yield GaugeMetricFamily("slow", "Waited for.", value=1)
+
+
+@pytest.mark.parametrize("chain", [CHAIN, [OURS]], ids=["a-sync-middleware-inside", "alone"])
+def test_a_slow_scrape_does_not_hold_up_the_loop(chain: list[str]) -> None:
+    slow = Slow()
+
+    async def main(project: Project) -> tuple[Answer, Answer]:
+        handler = project.handler
+        scrape = asyncio.ensure_future(exchange(handler, http_scope("/metrics"), http_server()))
+        while not slow.asked.is_set() and not scrape.done():
+            await asyncio.sleep(0.01)
+        other = await exchange(handler, http_scope("/a/3/"), http_server())
+        slow.answered.set()
+        return await scrape, other
+
+    with Project("asgi", MIDDLEWARE=chain) as project:
+        project.registry.register(slow)
+        scrape, other = asyncio.run(main(project))
+        assert slow.in_time == [True]
+        assert b"slow 1.0" in scrape.body
+        assert other.body == b"3 0"
+        assert records(project.registry) == [("GET", "/a/<int:id>/", 200, "", "complete")]
+
+
+class Broken:
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        raise ValueError("broken")
+
+
+@SERVERS
+def test_a_broken_scrape_is_answered_and_leaves_nothing_up(server: str) -> None:
+    with Project(server) as project:
+        project.registry.register(broken := Broken())
+        answer = project.fetch("GET", "/metrics")
+        assert (answer.status, answer.error) == (500, None)
+        project.registry.unregister(broken)
+        assert project.fetch("GET", "/metrics").status == 200
+        assert records(project.registry) == []
+
+
+# HEAD.
+
+
+@SERVERS
+@pytest.mark.parametrize("path", ["/u/3/", "/st/", "/ast/", "/mfr/", "/boom/"])
+@pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")
+def test_no_bytes_of_a_head_are_counted(server: str, path: str) -> None:
+    with Project(server, instrument, MIDDLEWARE=CHAIN[1:]) as project:
+        project.fetch("HEAD", path)
+        assert [record[0] for record in records(project.registry)] == ["HEAD"]
+        assert value(collected(project.registry), "http_response_body_bytes_total") == 0
+
+
+@pytest.mark.parametrize("wrap", [None, instrument], ids=["middleware", "instrument"])
+def test_no_bytes_of_a_file_s_head_are_counted(wrap: Any) -> None:
+    from wsgi_door.driver import call, environ
+
+    registry = CollectorRegistry()
+    with Project("wsgi", wrap and (lambda handler, **_: wrap(handler, registry=registry))) as made:
+        request = environ("HEAD", "/fr/", **{"wsgi.file_wrapper": FileWrapper})
+        assert call(made.handler, request, iterate=False).status == 200
+        counted = made.registry if wrap is None else registry
+        assert records(counted) == [("HEAD", "/fr/", 200, "", "complete")]
+        assert value(collected(counted), "http_response_body_bytes_total") == 0
+        assert in_progress(counted) == 0

@@ -1,0 +1,153 @@
+"""What went wrong once on the Flask door, or nearly did, each with the smallest case."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from metrics import collected, in_progress, records, value
+from wsgi_door.driver import call, environ
+
+flask = pytest.importorskip("flask", reason="Flask is not installed")
+
+import werkzeug  # noqa: E402
+from flask import Flask, Response  # noqa: E402
+
+from prom_middleware import instrument  # noqa: E402
+from prom_middleware.flask import Prometheus  # noqa: E402
+
+USER = "/u/<int:id>"
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+def boom() -> str:
+    raise ValueError("boom")
+
+
+def leave() -> str:
+    raise SystemExit(3)
+
+
+def pieces() -> Iterator[bytes]:
+    yield b"one"
+    yield b"two"
+
+
+def bare() -> Flask:
+    app = Flask(__name__, static_folder=None)
+    app.logger.disabled = True
+    app.add_url_rule(USER, "user", lambda id: str(id))  # noqa: A006
+    app.add_url_rule("/boom", "boom", boom)
+    app.add_url_rule("/exit", "exit", leave)
+    app.add_url_rule("/st", "stream", lambda: Response(pieces()))
+    return app
+
+
+# An application of a factory.
+
+WAYS: dict[str, Callable[..., object]] = {
+    "the extension": Prometheus,
+    "init_app": lambda app, **options: Prometheus(**options).init_app(app),
+    "two extensions": lambda app, **options: [Prometheus(app, **options) for _ in range(2)],
+    "instrument": instrument,
+}
+PATHS = ["/u/3", "/boom", "/exit", "/nope", "/st", "/metrics"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_application_goes_when_nobody_needs_it(registry: CollectorRegistry, way: str) -> None:
+    app = bare()
+    WAYS[way](app, registry=registry)
+    for path in PATHS:
+        call(app, environ(path=path))
+    here = weakref.ref(app)
+    del app
+    gc.collect()
+    assert here() is None
+
+
+def test_one_extension_keeps_none_of_its_applications(registry: CollectorRegistry) -> None:
+    extension, here = Prometheus(registry=registry), []
+    for _ in range(3):
+        app = bare()
+        extension.init_app(app)
+        call(app, environ(path="/boom"))
+        here.append(weakref.ref(app))
+    del app
+    gc.collect()
+    assert [one() for one in here] == [None] * 3
+    assert records(registry) == [("GET", "/boom", 500, "ValueError", "complete")] * 3
+
+
+# What is refused before Flask sees it, or breaks before Flask answers.
+
+
+def refusing(app: Any, makes_request: bool) -> Any:
+    """Return a middleware that lets nobody in, and may look at the request as werkzeug does."""
+
+    def middleware(env: dict[str, Any], start: Any) -> Any:
+        request = werkzeug.Request(env) if makes_request else None
+        response = werkzeug.Response("refused", 401)
+        assert request is None or request.method == env["REQUEST_METHOD"]
+        return response(env, start)
+
+    return middleware
+
+
+@pytest.mark.parametrize("makes_request", [False, True], ids=["plainly", "by-werkzeug"])
+@pytest.mark.parametrize(
+    ("method", "path", "route"),
+    [("GET", "/u/3", USER), ("DELETE", "/u/3", "<unmatched>"), ("GET", "/nope", "<unmatched>")],
+)
+def test_what_is_refused_before_flask_has_its_route(
+    registry: CollectorRegistry, method: str, path: str, route: str, makes_request: bool
+) -> None:
+    app = bare()
+    app.wsgi_app = refusing(app.wsgi_app, makes_request)  # type: ignore[method-assign]
+    Prometheus(app, registry=registry)
+    assert call(app, environ(method, path)).status == 401
+    assert records(registry) == [(method, route, 401, "", "complete")]
+    assert in_progress(registry) == 0
+
+
+@pytest.mark.parametrize("path", ["/u/3", "/boom", "/exit", "/nope"])
+def test_requests_of_one_s_own_class_are_made_once(registry: CollectorRegistry, path: str) -> None:
+    made: list[str] = []
+
+    class Request(flask.Request):  # type: ignore[misc, name-defined]
+        def __init__(self, env: Any, *arguments: Any, **options: Any) -> None:
+            super().__init__(env, *arguments, **options)
+            made.append(self.path)
+
+    app = bare()
+    app.request_class = Request
+    Prometheus(app, registry=registry)
+    call(app, environ(path=path))
+    assert made == [path]
+    assert len(records(registry)) == 1
+
+
+def impolite(env: dict[str, Any], start: Any) -> list[bytes]:
+    """Answer with a body whatever the method; Flask itself leaves a HEAD's body out."""
+    start("200 OK", [("Content-Type", "text/plain")])
+    return [b"body"]
+
+
+@pytest.mark.parametrize("path", ["/u/3", "/st", "/boom", "/below"])
+def test_no_bytes_of_a_head_are_counted(registry: CollectorRegistry, path: str) -> None:
+    app = bare()
+    if path == "/below":
+        app.wsgi_app = impolite  # type: ignore[method-assign]
+    Prometheus(app, registry=registry)
+    call(app, environ("HEAD", path))
+    assert [record[0] for record in records(registry)] == ["HEAD"]
+    assert value(collected(registry), "http_response_body_bytes_total") == 0

@@ -1,0 +1,175 @@
+"""What went wrong once on the Twisted door, or nearly did, each with the smallest case."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from twisted.internet import reactor
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request, Site
+
+from metrics import collected, in_progress, records, value
+from prom_middleware import instrument
+from twisted_door.reactor import ask, connect, in_reactor, read_all, request, serving
+from twisted_door.resources import Later, Leaf, Never
+from waiting import becomes, eventually
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+HANGING_UP: dict[str, Callable[[Any], object]] = {
+    "request": lambda request: request.loseConnection(),
+    "channel": lambda request: request.channel.loseConnection(),
+    "transport": lambda request: request.transport.loseConnection(),
+    "abort": lambda request: request.channel.transport.abortConnection(),
+}
+
+
+class HangsUp(Leaf):
+    """Answer as much as `body`, then hang up: at once, or a turn of the reactor later."""
+
+    def __init__(self, body: bytes, by: str, later: bool) -> None:
+        super().__init__(body)
+        self.by = by
+        self.later = later
+
+    def render_GET(self, request: Any) -> Any:
+        if self.body:
+            request.write(self.body)
+        if self.later:
+            reactor.callLater(0, self.hang_up, request)
+        else:
+            self.hang_up(request)
+        return NOT_DONE_YET
+
+    def hang_up(self, request: Any) -> None:
+        HANGING_UP[self.by](request)
+
+
+def at(resource: Resource) -> Resource:
+    root = Resource()
+    root.putChild(b"it", resource)
+    return root
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["at-once", "later"])
+@pytest.mark.parametrize(("body", "status"), [(b"half", 200), (b"", 500)], ids=["begun", "not"])
+def test_a_response_that_we_cut_off_is_incomplete(
+    registry: CollectorRegistry, body: bytes, status: int, later: bool
+) -> None:
+    expected = [("GET", "/it", status, "", "incomplete")]
+    resource = HangsUp(body, "request", later)
+    with serving(instrument(at(resource), registry=registry)) as port:
+        assert body in read_all(connect(port, request("GET /it", close=False)))
+        assert becomes(lambda: records(registry), expected) == expected
+        in_reactor(int)
+    assert records(registry) == expected
+    assert in_progress(registry) == 0
+    assert value(collected(registry), "http_response_body_bytes_total") == len(body)
+
+
+@pytest.mark.parametrize("by", ["channel", "transport", "abort"])
+@pytest.mark.parametrize("body", [b"half", b""], ids=["begun", "not"])
+def test_a_connection_lost_below_the_request_ends_it_once(
+    registry: CollectorRegistry, body: bytes, by: str
+) -> None:
+    with serving(instrument(at(HangsUp(body, by, later=True)), registry=registry)) as port:
+        try:
+            read_all(connect(port, request("GET /it", close=False)))
+        except ConnectionResetError:
+            assert by == "abort"
+        [record] = eventually(lambda: records(registry), bool)
+        in_reactor(int)
+    assert records(registry) == [record]
+    assert record[:2] == ("GET", "/it")
+    assert record[4] in ("incomplete", "disconnect")  # who hung up cannot be told from below
+    assert in_progress(registry) == 0
+
+
+def test_hanging_up_after_the_end_changes_nothing(registry: CollectorRegistry) -> None:
+    class Finishes(Leaf):
+        def render_GET(self, request: Any) -> Any:
+            channel = request.channel  # the end takes it from the request
+            request.write(self.body)
+            request.finish()
+            channel.loseConnection()
+            return NOT_DONE_YET
+
+    expected = [("GET", "/it", 200, "", "complete")]
+    with serving(instrument(at(Finishes()), registry=registry)) as port:
+        ask(port, "GET /it")
+        assert becomes(lambda: records(registry), expected) == expected
+        in_reactor(int)
+    assert records(registry) == expected
+    assert in_progress(registry) == 0
+
+
+def test_hanging_up_ends_a_pipelined_request_too(registry: CollectorRegistry) -> None:
+    """The one behind was never processed, and is nobody's request."""
+    lines = request("GET /it", close=False) * 2
+    expected = [("GET", "/it", 200, "", "incomplete")]
+    resource = HangsUp(b"half", "request", later=True)
+    with serving(instrument(at(resource), registry=registry)) as port:
+        read_all(connect(port, lines))
+        assert becomes(lambda: records(registry), expected) == expected
+        in_reactor(int)
+    assert records(registry) == expected
+    assert in_progress(registry) == 0
+
+
+@pytest.mark.parametrize("resource", [Leaf(), Later(b"later")], ids=["leaf", "later"])
+def test_no_bytes_of_a_head_are_counted(registry: CollectorRegistry, resource: Resource) -> None:
+    expected = [("HEAD", "/it", 200, "", "complete")]
+    with serving(instrument(at(resource), registry=registry)) as port:
+        assert ask(port, "HEAD /it").body == b""
+        assert becomes(lambda: records(registry), expected) == expected
+    assert value(collected(registry), "http_response_body_bytes_total") == 0
+
+
+# What is left behind.
+
+
+def make_request(*arguments: Any, **keywords: Any) -> Request:
+    return Request(*arguments, **keywords)
+
+
+def served(factory: Any) -> tuple[weakref.ref[Site], weakref.ref[CollectorRegistry]]:
+    """Return a site that has served a request, and its registry, without keeping them."""
+    registry = CollectorRegistry()
+    site = Site(at(Leaf()), requestFactory=factory)
+    site.noisy = False  # Twisted's log would keep it
+    with serving(instrument(site, registry=registry)) as port:
+        ask(port, "GET /it")
+        assert eventually(lambda: records(registry), bool)
+    return weakref.ref(site), weakref.ref(registry)
+
+
+@pytest.mark.parametrize("factory", [Request, make_request], ids=["class", "callable"])
+def test_a_site_and_its_registry_go_when_nobody_needs_them(factory: Any) -> None:
+    here = served(factory)
+
+    def left() -> list[object]:
+        gc.collect()
+        return [one() for one in here]
+
+    assert becomes(left, [None, None]) == [None, None]
+
+
+def test_a_callable_request_factory_makes_one_class() -> None:
+    resource = Never(b"begun")
+    site = Site(at(resource), requestFactory=make_request)
+    with serving(instrument(site, registry=CollectorRegistry())) as port:
+        for count in (1, 2, 3):
+            connect(port, request("GET /it")).close()
+            assert (
+                len(eventually(lambda: resource.requests, lambda r, c=count: len(r) == c)) == count
+            )
+    assert len({type(one) for one in resource.requests}) == 1

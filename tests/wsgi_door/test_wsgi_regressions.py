@@ -1,0 +1,273 @@
+"""What went wrong once on the WSGI door, or nearly did, each with the smallest case."""
+
+from __future__ import annotations
+
+import gc
+import io
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+from wsgiref.util import FileWrapper
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from metrics import collected, in_progress, records, value
+from prom_middleware.wsgi import PrometheusMiddleware
+from wsgi_door.driver import call, environ
+
+Start = Callable[..., Any]
+BYTES = b"0123456789"
+PLAIN = (("Content-Type", "text/plain"),)
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+def seen(status: int, exception: str = "", outcome: str = "complete", method: str = "GET") -> Any:
+    return [(method, "<unmatched>", status, exception, outcome)]
+
+
+def sent(registry: CollectorRegistry) -> float:
+    return value(collected(registry), "http_response_body_bytes_total")
+
+
+def ignore(*_: object) -> Callable[[bytes], object]:
+    """Stand in for a server's `start_response`."""
+    return lambda _: None
+
+
+# The server's own file wrapper, which it may send by sendfile.
+
+
+class File(io.BytesIO):
+    """A file that counts how often it was closed."""
+
+    closings = 0
+
+    def close(self) -> None:
+        self.closings += 1
+        super().close()
+
+
+class Wrapper:
+    """A server's file wrapper that nothing can be set on, as those made in C."""
+
+    __slots__ = ("filelike",)
+
+    def __init__(self, filelike: Any, block_size: int = 8192) -> None:
+        self.filelike = filelike
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(lambda: self.filelike.read(8192), b"")
+
+    def close(self) -> None:
+        self.filelike.close()
+
+
+def sends_file(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+    start("200 OK", [*PLAIN])
+    env["test.body"] = body = env["wsgi.file_wrapper"](env["test.file"])
+    return body  # type: ignore[no-any-return]
+
+
+def file_request(wrapper: Any, method: str = "GET") -> tuple[File, dict[str, Any]]:
+    file = File(BYTES)
+    return file, environ(method, **{"wsgi.file_wrapper": wrapper, "test.file": file})
+
+
+@pytest.mark.parametrize("drive", [{}, {"iterate": False}], ids=["iterated", "sendfile"])
+def test_a_file_wrapper_s_body_stays_itself_and_is_closed_once(
+    registry: CollectorRegistry, drive: dict[str, Any]
+) -> None:
+    file, request = file_request(FileWrapper)
+    exchange = call(PrometheusMiddleware(sends_file, registry=registry), request, **drive)
+    assert exchange.result is request["test.body"]
+    assert type(exchange.result) is FileWrapper
+    assert file.closings == 1
+    assert records(registry) == seen(200)
+    assert in_progress(registry) == 0
+
+
+def test_a_file_is_counted_when_it_is_closed(registry: CollectorRegistry) -> None:
+    _, request = file_request(FileWrapper)
+    body: Any = PrometheusMiddleware(sends_file, registry=registry)(request, ignore)
+    assert in_progress(registry) == 1
+    body.close()
+    assert (in_progress(registry), sent(registry)) == (0, len(BYTES))
+
+
+def test_a_file_wrapper_that_nothing_can_be_set_on_is_served(registry: CollectorRegistry) -> None:
+    file, request = file_request(Wrapper)
+    exchange = call(PrometheusMiddleware(sends_file, registry=registry), request)
+    assert exchange.error is None
+    assert exchange.result is request["test.body"]
+    assert exchange.body == BYTES
+    assert file.closings == 1
+    assert records(registry) == seen(200)
+    assert in_progress(registry) == 0
+
+
+def test_no_bytes_of_a_head_are_counted(registry: CollectorRegistry) -> None:
+    def writes(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        start("200 OK", [*PLAIN])(BYTES)
+        return [BYTES]
+
+    def streams(env: dict[str, Any], start: Start) -> Iterator[bytes]:
+        start("200 OK", [*PLAIN])
+        yield from (BYTES, BYTES)
+
+    for app in (writes, streams, sends_file):
+        _, request = file_request(FileWrapper, "HEAD")
+        call(PrometheusMiddleware(app, registry=registry), request)
+    assert records(registry) == seen(200, method="HEAD") * 3
+    assert sent(registry) == 0
+
+
+# Bodies that break, or that nobody closes.
+
+
+class Pieces:
+    """An iterable that raises after one piece, and counts how often it was closed."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+        self.closed = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield BYTES
+        if self.error is not None:
+            raise self.error
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def answers(body: Any) -> Any:
+    def app(env: dict[str, Any], start: Start) -> Any:
+        start("200 OK", [*PLAIN])
+        return body
+
+    return app
+
+
+@pytest.mark.parametrize("error", [ValueError(), OSError(), SystemExit(3), KeyboardInterrupt()])
+def test_a_body_that_breaks_is_an_error_and_closed_once(
+    registry: CollectorRegistry, error: BaseException
+) -> None:
+    pieces = Pieces(error)
+    exchange = call(PrometheusMiddleware(answers(pieces), registry=registry), environ())
+    exchange.close()  # a server at fault closes again
+    assert exchange.error is error
+    assert exchange.body == BYTES
+    assert pieces.closed == 1
+    assert records(registry) == seen(200, type(error).__name__, "error")
+    assert in_progress(registry) == 0
+
+
+@pytest.mark.parametrize(
+    ("drive", "error", "outcome"),
+    [({}, None, "complete"), ({"leave_after": 1}, None, "disconnect"), ({}, ValueError(), "error")],
+    ids=["exhausted", "left", "broken"],
+)
+def test_a_generator_is_cleaned_up_once(
+    registry: CollectorRegistry, drive: dict[str, Any], error: Any, outcome: str
+) -> None:
+    cleaned: list[float] = []
+
+    def app(env: dict[str, Any], start: Start) -> Iterator[bytes]:
+        start("200 OK", [*PLAIN])
+        try:
+            yield from Pieces(error)
+            yield b""
+        finally:
+            cleaned.append(in_progress(registry))
+
+    exchange = call(PrometheusMiddleware(app, registry=registry), environ(), **drive)
+    exchange.close()  # a server at fault closes again
+    assert exchange.error is error
+    assert cleaned == [1]  # the response lasts as long as the application does
+    assert [record[4] for record in records(registry)] == [outcome]
+    assert in_progress(registry) == 0
+
+
+@pytest.mark.parametrize("body", [[BYTES], (BYTES,), iter([BYTES])], ids=["list", "tuple", "iter"])
+def test_a_body_that_is_dropped_unread_is_recorded(registry: CollectorRegistry, body: Any) -> None:
+    app = PrometheusMiddleware(answers(body), registry=registry)
+    given = app(environ(), ignore)
+    assert in_progress(registry) == 1
+    del given
+    gc.collect()
+    assert records(registry) == seen(200)
+    assert in_progress(registry) == 0
+
+
+def test_a_body_that_is_dropped_in_a_cycle_is_recorded_by_the_collector(
+    registry: CollectorRegistry,
+) -> None:
+    app = PrometheusMiddleware(answers(Pieces()), registry=registry)
+    response: dict[str, Any] = {"body": iter(app(environ(), ignore))}
+    response["itself"] = response
+    assert next(response["body"]) == BYTES
+    del response
+    gc.collect()
+    assert records(registry) == seen(200, "", "disconnect")
+    assert in_progress(registry) == 0
+
+
+def test_a_file_wrapper_s_body_that_is_dropped_is_recorded(registry: CollectorRegistry) -> None:
+    _, request = file_request(FileWrapper)
+    given = PrometheusMiddleware(sends_file, registry=registry)(request, ignore)
+    request.clear()
+    del given
+    gc.collect()
+    assert len(records(registry)) == 1
+    assert in_progress(registry) == 0
+
+
+# Streams of real servers, which can do more than PEP 3333 asks for.
+
+
+class Input:
+    """A server's stream whose sizes have names, and that is an iterator."""
+
+    def __init__(self) -> None:
+        self.file = io.BytesIO(b"first\nsecond\nthird")
+
+    def read(self, size: int = -1) -> bytes:
+        return self.file.read(size)
+
+    def readinto(self, buffer: Any) -> int:
+        return self.file.readinto(buffer)
+
+    def __iter__(self) -> Input:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self.file)
+
+
+READS: dict[str, tuple[Callable[[Any], object], object, int]] = {
+    "next": (next, b"first\n", 6),
+    "next, to the end": (lambda stream: [next(stream, b"") for _ in range(5)][3:], [b"", b""], 18),
+    "size by name": (lambda stream: stream.read(size=7), b"first\ns", 7),
+    "buffer by name": (lambda stream: stream.readinto(buffer=bytearray(4)), 4, 4),
+}
+
+
+@pytest.mark.parametrize(("read", "result", "count"), READS.values(), ids=READS)
+def test_input_is_read_as_the_server_lets_it(
+    registry: CollectorRegistry, read: Callable[[Any], object], result: object, count: int
+) -> None:
+    results: list[object] = []
+
+    def app(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        results.append(read(env["wsgi.input"]))
+        start("200 OK", [*PLAIN])
+        return []
+
+    request = environ("POST", **{"wsgi.input": Input(), "CONTENT_LENGTH": "18"})
+    assert call(PrometheusMiddleware(app, registry=registry), request).error is None
+    assert results == [result]
+    assert value(collected(registry), "http_request_body_bytes_total") == count
