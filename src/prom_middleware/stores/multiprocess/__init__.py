@@ -1,0 +1,18 @@
+"""One store for all processes of a server: one dictionary, and a vector for each worker.
+
+layout.py        what the files are called, and what is in them
+locking.py       the directory's lock, with bounded patience
+dictionary.py    which block is where, agreed on by all workers
+vector.py        a worker's slot: its file, its lock, its mapping
+takeover.py      what is done with what a dead worker left
+cells.py         what stands for cells that are in no file yet
+snapshot.py      all vectors at one moment
+store.py         the store itself
+forking.py       what a forked child forgets
+
+Where there is no `flock`, importing this package raises ImportError.
+"""
+
+from prom_middleware.stores.multiprocess.store import MultiprocessStore
+
+__all__ = ["MultiprocessStore"]

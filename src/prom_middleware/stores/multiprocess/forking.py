@@ -1,0 +1,40 @@
+"""After a fork, every store of the child begins without a slot.
+
+The hooks run where Python forks. Where a server forks by itself, as uWSGI does, `check_process`
+of a store does the same.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol
+from weakref import WeakSet
+
+from prom_middleware import failures
+
+
+class Forkable(Protocol):
+    """What wants to know that it is in a child."""
+
+    def forked(self) -> None:
+        """Give up what belongs to the parent."""
+        ...
+
+
+_stores: WeakSet[Forkable] = WeakSet()
+
+
+def watch(store: Forkable) -> None:
+    """Have `store.forked()` called in every child, for as long as somebody uses it."""
+    _stores.add(store)
+
+
+def _in_child() -> None:
+    for store in list(_stores):
+        try:
+            store.forked()
+        except Exception as error:
+            failures.report("store", error)
+
+
+os.register_at_fork(after_in_child=_in_child)

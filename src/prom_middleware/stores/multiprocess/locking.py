@@ -1,0 +1,79 @@
+"""The directory's lock: who changes the dictionary or takes a slot, and who takes a snapshot.
+
+A forked child has to `forget` its copy of the descriptor: with it, it would hold what its parent
+holds, and would be let in where its parent is.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic, sleep
+
+from prom_middleware.stores.multiprocess.layout import LOCK, open_file
+
+PAUSE = 0.0005
+
+
+def try_flock(fd: int) -> bool:
+    """Take the file's lock, if it is free."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+class DirectoryLock:
+    """The lock of one directory, as one store sees it."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._path = os.path.join(directory, LOCK)
+        self._fd = -1
+
+    @contextmanager
+    def held(self, patience: float) -> Iterator[None]:
+        """Hold the lock; TimeoutError if it was not free for `patience` seconds."""
+        deadline = monotonic() + patience
+        try:
+            while not self._try():
+                if monotonic() >= deadline:
+                    raise TimeoutError(f"{self._path} was locked for {patience} s")
+                sleep(PAUSE)
+            yield
+        finally:
+            self._release()
+
+    def forget(self) -> None:
+        """Close the file. In a forked child, that leaves the parent's lock as it is."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    __del__ = forget
+
+    def _try(self) -> bool:
+        if self._fd < 0:
+            self._open()
+        if not try_flock(self._fd):
+            return False
+        if os.fstat(self._fd).st_nlink:
+            return True
+        # It was deleted, and others lock another file of that name.
+        self.forget()
+        return False
+
+    def _open(self) -> None:
+        try:
+            self._fd = open_file(self._path, os.O_CREAT)
+        except FileNotFoundError:
+            os.makedirs(self._directory, mode=0o700, exist_ok=True)
+            self._fd = open_file(self._path, os.O_CREAT)
+
+    def _release(self) -> None:
+        if self._fd >= 0:
+            # Not by closing: a child forked meanwhile may hold a copy.
+            fcntl.flock(self._fd, fcntl.LOCK_UN)

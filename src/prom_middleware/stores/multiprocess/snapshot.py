@@ -1,0 +1,200 @@
+"""All vectors at one moment.
+
+They are read, not mapped: to touch a mapping behind the end of a file is a SIGBUS.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property, reduce
+from typing import NamedTuple
+
+from prom_middleware import failures
+from prom_middleware.stores.base import Family, Labels, Worker
+from prom_middleware.stores.multiprocess.layout import (
+    CELL,
+    FLAGS,
+    GENERATION,
+    PID,
+    SINCE,
+    VECTOR,
+    VECTOR_MAGIC,
+    is_foreign,
+    retires,
+)
+from prom_middleware.stores.multiprocess.locking import try_flock
+from prom_middleware.stores.multiprocess.takeover import (
+    MODES,
+    Offsets,
+    Values,
+    bury,
+    combine,
+    disown,
+    is_written,
+    retired_at,
+)
+from prom_middleware.stores.multiprocess.takeover import values as own_values
+
+Cells = array  # of "d"
+
+
+class Holding(NamedTuple):
+    """A copy of one slot's cells, and who has or had the slot."""
+
+    worker: Worker
+    cells: Cells[float]
+
+
+def read_slots(
+    directory: str, number: bytes, end: int, foreign: Callable[[str], None]
+) -> list[Holding]:
+    """Return what is in every slot, in the order of the slots; unreadable ones are reported."""
+    holdings = []
+    for name in sorted(os.listdir(directory)):
+        if is_foreign(name):
+            foreign(name)
+        match = VECTOR.fullmatch(name)
+        if match is None:
+            continue
+        try:
+            live, data = _read(os.path.join(directory, name), end)
+        except OSError as error:
+            failures.report("store", error)
+            continue
+        if data[:8] not in (VECTOR_MAGIC, b""):
+            foreign(name)
+        elif data[:16] == VECTOR_MAGIC + number:
+            holdings += hold(data, int(match[1]), live, end)
+    return holdings
+
+
+def _read(path: str, end: int) -> tuple[bool, bytes]:
+    fd = os.open(path, os.O_RDONLY | FLAGS)
+    try:
+        # First: a worker that dies after this is read as the living one that it was.
+        live = not try_flock(fd)
+        return live, os.pread(fd, end * CELL, 0)
+    finally:
+        os.close(fd)
+
+
+def hold(data: bytes, slot: int, live: bool, end: int) -> list[Holding]:
+    """Return the slot with its cells; nothing if nobody has held it yet."""
+    cells = array("d", data[: len(data) - len(data) % CELL])
+    cells.frombytes(bytes((end - len(cells)) * CELL))
+    generation = _whole(cells[GENERATION])
+    if not generation:
+        return []
+    cells[0] = cells[1] = 0.0  # magic and id are no numbers, and may be what `fsum` refuses
+    return [Holding(Worker(slot, _whole(cells[PID]), live, generation, cells[SINCE]), cells)]
+
+
+def _whole(value: float) -> int:
+    # Somebody may have written noise.
+    return int(value) if math.isfinite(value) else 0
+
+
+class MultiprocessSnapshot:
+    """What all workers had recorded; the sums are made when they are asked for."""
+
+    def __init__(
+        self,
+        holdings: list[Holding],
+        blocks: Offsets,
+        created: Mapping[int, float],
+        end: int,
+        since: float,
+    ) -> None:
+        self.workers = tuple(holding.worker for holding in holdings if holding.worker.slot >= 0)
+        self._holdings = holdings
+        self._blocks = blocks
+        self._created = created
+        self._end = end
+        self._since = since
+        self._sums: list[float] | None = None
+
+    def families(self) -> Iterable[Family]:
+        """Return every family in the dictionary."""
+        return [family for family, blocks in self._blocks.items() if blocks]
+
+    def created(self, family: Family, labels: Labels) -> float:
+        """Return when the block was made, in Unix seconds; without a file, the store."""
+        offset = self._blocks.get(family, {}).get(labels, 0)
+        return self._created.get(offset, self._since)
+
+    def read(self, family: Family) -> Iterator[tuple[Labels, list[float]]]:
+        """Yield each block of `family`, summed over all workers; gauges as their mode says."""
+        if retires(family):
+            yield from self._read_retired(family)
+            return
+        sums = self._total()
+        for labels, offset in self._blocks.get(family, {}).items():
+            yield labels, sums[offset : offset + family.width]
+
+    def _read_retired(self, family: Family) -> Iterator[tuple[Labels, list[float]]]:
+        mode = family.mode if family.mode in MODES else "sum"
+        for labels, found in self.each(family):
+            blocks = [block for _, block in found]
+            together = _together(mode, blocks)
+            yield labels, together or [0.0] * family.width
+
+    def each(
+        self, family: Family
+    ) -> Iterator[tuple[Labels, list[tuple[Worker | None, list[float]]]]]:
+        """Yield each block of `family` as each worker wrote it; None: what earlier ones left."""
+        for labels, offset in self._blocks.get(family, {}).items():
+            found: list[tuple[Worker | None, Values]] = []
+            for worker, cells in self._settled:
+                own = own_values(cells, offset, family.width)
+                if any(own):
+                    found.append((worker, own))
+            retired = (
+                self._retired(family, offset) if retires(family) and family.mode in MODES else []
+            )
+            if is_written(retired):
+                found.append((None, retired))
+            yield labels, found
+
+    def _retired(self, family: Family, offset: int) -> Values:
+        left = (
+            own_values(cells, retired_at(cells, family, offset), family.width)
+            for _, cells in self._settled
+        )
+        return _together(family.mode, left)
+
+    @cached_property
+    def _settled(self) -> list[Holding]:
+        # Not while the snapshot is taken: whoever takes it keeps everybody else waiting.
+        for worker, cells in self._holdings:
+            if not worker.live:
+                bury(cells, self._blocks)
+            disown(cells, self._blocks)
+        return self._holdings
+
+    def _total(self) -> list[float]:
+        if self._sums is None:
+            self._sums = total([cells for _, cells in self._settled], self._end)
+        return self._sums
+
+
+def _together(mode: str, blocks: Iterable[Values]) -> Values:
+    nothing: Values = []
+    return reduce(lambda one, other: combine(mode, one, other), blocks, nothing)
+
+
+def total(vectors: list[Cells[float]], end: int) -> list[float]:
+    """Return the sum of all vectors, cell by cell.
+
+    Rounded once, by `fsum`: a sum of numbers that only grow must not fall by a rounding error.
+    """
+    if not vectors:
+        return [0.0] * end
+    if len(vectors) == 1:
+        return vectors[0].tolist()
+    try:
+        return list(map(math.fsum, zip(*vectors, strict=True)))
+    except (OverflowError, ValueError):  # infinities: somebody wrote noise
+        return list(map(sum, zip(*vectors, strict=True)))

@@ -1,0 +1,267 @@
+"""The store of several processes.
+
+Whatever happens to the directory, `allocate` and `cells` do not raise: what cannot be written to a
+file is kept in this process's memory, and carried over when there is a file again.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic, time
+
+from prom_middleware import failures
+from prom_middleware.stores.base import Cells, Family, Labels
+from prom_middleware.stores.multiprocess import forking
+from prom_middleware.stores.multiprocess.cells import NOTHING, Patched, Unbound
+from prom_middleware.stores.multiprocess.dictionary import DamagedError, Dictionary, Index
+from prom_middleware.stores.multiprocess.locking import DirectoryLock
+from prom_middleware.stores.multiprocess.private import Private, estate, view
+from prom_middleware.stores.multiprocess.snapshot import (
+    Holding,
+    MultiprocessSnapshot,
+    hold,
+    read_slots,
+)
+from prom_middleware.stores.multiprocess.takeover import take_over
+from prom_middleware.stores.multiprocess.vector import Vector, take_slot
+from prom_middleware.stores.turn import Turn
+
+# Seconds to wait for the directory's lock: a request, a scrape.
+HURRY, PATIENCE = 0.2, 2.0
+# Seconds after a failure in which nothing is tried for the sake of a request.
+PAUSE = 1.0
+
+
+class MultiprocessStore:
+    """Keep blocks in files that the processes of one server share.
+
+    `epoch` changes when offsets that were handed out are void, which happens in `allocate` and
+    `snapshot` only; the maps of `offsets` are right at once, offsets kept elsewhere are not.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str]) -> None:
+        self.turn = Turn()
+        self.directory = os.fspath(directory)
+        self.epoch = 0
+        self._lock = DirectoryLock(self.directory)
+        self._index = Index()
+        self._dictionary = Dictionary(self.directory, self._index)
+        self._index_of = b""
+        self._vector: Vector | None = None
+        self._private = Private()
+        self._retry_at = 0.0
+        self._foreign: set[str] = set()
+        self._pid = os.getpid()
+        self._since = time()
+        self.cells: Cells = Unbound(self._bind)
+        forking.watch(self)
+
+    def offsets(self, family: Family) -> dict[Labels, int]:
+        """Return the living map from label values to the first cell of their block."""
+        return self._index.of(family)
+
+    def allocate(self, family: Family, labels: Labels) -> int:
+        """Return the first cell of the block for `labels`, made with zeros if it is new."""
+        self.check_process()
+        offsets = self._index.of(family)
+        if labels not in offsets:
+            self._try(lambda: self._enter(family, labels))
+        if labels not in offsets:
+            offsets[labels] = self._private.allocate(family, labels)
+        return offsets[labels]
+
+    def snapshot(self) -> MultiprocessSnapshot:
+        """Return what all processes have recorded; what cannot be read is reported."""
+        self.check_process()
+        try:
+            with self._lock.held(PATIENCE):
+                try:
+                    self._agree()
+                except Exception as error:
+                    self._failed(error)
+                return self._view()
+        except Exception as error:
+            self._failed(error)
+        return self._view()
+
+    def check_process(self) -> None:
+        """Notice that this is a forked child, where no hook told it."""
+        if os.getpid() != self._pid:
+            self.forked()
+
+    def forked(self) -> None:
+        """Give up what is the parent's: its slot, its locks, its updates."""
+        self._pid, self._since = os.getpid(), time()
+        self._lock.forget()
+        self._dictionary.close()
+        self._private.forget()
+        self._retry_at = 0.0
+        self.close()
+        self.turn.forget()
+
+    def close(self) -> None:
+        """Leave the slot to others; the next write takes one again."""
+        vector, self._vector = self._vector, None
+        self.cells = Unbound(self._bind)
+        if vector is not None:
+            vector.close()
+
+    def _bind(self) -> Cells:
+        self.check_process()
+        if isinstance(self.cells, Unbound):
+            # From here on `_agree` takes a slot, now or as soon as there is one.
+            self._patch_with(NOTHING)
+            # But the offset of the write that waits must stay right: nothing may be moved.
+            self._try(lambda: self._agree(moving=False))
+        return self.cells
+
+    def _try(self, change: Callable[[], None]) -> None:
+        if monotonic() < self._retry_at:
+            return
+        try:
+            with self._lock.held(HURRY):
+                change()
+        except Exception as error:
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        failures.report("store", error)
+        self._retry_at = monotonic() + PAUSE
+        self._patch()
+
+    def _patch(self) -> None:
+        if not isinstance(self.cells, Unbound):
+            self._patch_with(self._mapped())
+
+    def _patch_with(self, mapped: memoryview[float]) -> None:
+        self.cells = Patched(mapped, self._private.cells, self._retry)
+
+    def _mapped(self) -> memoryview[float]:
+        return self._vector.cells if self._vector is not None else NOTHING
+
+    def _retry(self) -> memoryview[float]:
+        # A worker that knows all its labels allocates nothing: its writes have to try.
+        if not self._private.blocks:
+            self._try(lambda: self._agree(moving=False))
+        return self._mapped()
+
+    # What follows is done with the directory's lock.
+
+    def _enter(self, family: Family, labels: Labels) -> None:
+        self._agree()
+        if labels not in self._index.of(family):
+            self._dictionary.add(family, labels)
+            if self._vector is not None:
+                self._cover(self._vector)
+
+    def _agree(self, moving: bool = True) -> None:
+        if not moving and self._private.blocks:
+            return
+        self._read_dictionary(moving)
+        if self._private.enter(self._dictionary, self._index):
+            self.epoch += 1
+        if not isinstance(self.cells, Unbound):
+            self._cover(self._slot())
+        self._retry_at = 0.0
+
+    def _read_dictionary(self, moving: bool) -> None:
+        try:
+            if not self._dictionary.is_current():
+                self._dictionary.open()
+            self._withdraw(moving)
+            self._dictionary.refresh()
+        except DamagedError as error:
+            failures.report("store", error)
+            self._dictionary.set_aside()
+            self._dictionary.open()
+            self._withdraw(moving)
+            self._dictionary.refresh()
+
+    def _withdraw(self, moving: bool) -> None:
+        # Another dictionary: only what this process has in its own slot can be carried over.
+        known, self._index_of = self._index_of, self._dictionary.id
+        if known in (b"", self._index_of):
+            return
+        if not moving:
+            self._index_of = known
+            raise LookupError("another dictionary, under a write that has its offset already")
+        failures.report("store", LookupError("the dictionary was deleted or replaced"))
+        cells = self._leave()
+        self._private.take_placed(cells)
+        left = list(estate(self._index, cells))
+        self._index.clear()
+        self.epoch += 1
+        for family, labels, values in left:
+            offset = self._index.of(family)[labels] = self._private.allocate(family, labels)
+            self._private.add(offset, values)
+
+    def _slot(self) -> Vector:
+        vector = self._vector
+        if vector is not None and _is_sound(vector):
+            return vector
+        if vector is not None:
+            for family, labels, values in estate(self._index, self._leave()):
+                self._private.add(self._index.of(family)[labels], values)
+        self._vector = self._take()
+        return self._vector
+
+    def _leave(self) -> array[float]:
+        # The file is read, not the mapping: it may have been cut.
+        vector, self._vector = self._vector, None
+        data = b""
+        if vector is not None:
+            with suppress(OSError):
+                data = vector.read(self._index.end)
+            vector.close()
+            self._patch()
+        cells = array("d", data[: len(data) - len(data) % 8])
+        cells.frombytes(bytes(8 * (self._index.end - len(cells))))
+        return cells
+
+    def _take(self) -> Vector:
+        vector = take_slot(self.directory, self._dictionary.id)
+        try:
+            vector.cover(self._index.end)
+        except OSError:
+            vector.cover(0)
+        take_over(vector.cells, self._index.offsets, os.getpid(), time())
+        return vector
+
+    def _cover(self, vector: Vector) -> None:
+        vector.cover(self._index.end)
+        self._private.pour(vector.cells)
+        if self._private:
+            self._patch()
+        else:
+            self.cells = vector.cells
+
+    def _view(self) -> MultiprocessSnapshot:
+        holdings = self._holdings(self._index.end)
+        return view(self._index, self._private, holdings, self._vector, self._since)
+
+    def _holdings(self, end: int) -> list[Holding]:
+        try:
+            return read_slots(self.directory, self._dictionary.id, end, self._name_foreign)
+        except OSError as error:
+            failures.report("store", error)
+        vector = self._vector
+        return hold(vector.read(end), vector.slot, True, end) if vector else []
+
+    def _name_foreign(self, name: str) -> None:
+        if name not in self._foreign:
+            self._foreign.add(name)
+            error = ValueError(f"{name} in {self.directory} is not of this version; left alone")
+            failures.report("store.foreign", error)
+
+
+def _is_sound(vector: Vector) -> bool:
+    try:
+        if vector.is_sound():
+            return True
+        failures.report("store", OSError(f"slot {vector.slot} was deleted or overwritten"))
+    except OSError as error:
+        failures.report("store", error)
+    return False

@@ -1,0 +1,167 @@
+"""What becomes of what a dead worker left in its slot.
+
+Each step may be interrupted for good after any write and then be done again from the start. A
+snapshot does the first two with its own copy of a dead worker's cells, so that a sum is the same
+before a slot is taken over and after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from operator import add, itemgetter
+from typing import TYPE_CHECKING
+
+from prom_middleware.stores.base import Family, Labels, Settlement
+from prom_middleware.stores.multiprocess.layout import (
+    CLEARING,
+    GENERATION,
+    PARITY,
+    PID,
+    SINCE,
+    STATE,
+    retires,
+    span,
+)
+
+if TYPE_CHECKING:
+    from array import array
+    from typing import TypeAlias
+
+    Vector: TypeAlias = array[float] | memoryview[float]
+
+Offsets = Mapping[Family, Mapping[Labels, int]]
+Values = list[float]
+
+STATES = (0.0, 1.0, 2.0, 3.0)
+
+
+def take_over(cells: Vector, offsets: Offsets, pid: int, now: float) -> None:
+    """Make a dead worker's cells those of process `pid`; the directory's lock is held."""
+    bury(cells, offsets)
+    _retire(cells, offsets)
+    # Last: until here, the slot is still its former holder's.
+    cells[SINCE] = now
+    cells[GENERATION] += 1
+    cells[PID] = pid
+
+
+def bury(cells: Vector, offsets: Offsets) -> None:
+    """Settle what was left open, and drop what is worth nothing without its writer."""
+    for family, blocks in offsets.items():
+        if family.live:
+            _clear(cells, family, blocks)
+        elif family.settlement is not None:
+            _settle(cells, family.settlement, _within(cells, family, blocks))
+
+
+def disown(cells: Vector, offsets: Offsets) -> None:
+    """Drop the own values that were already added to the retired ones."""
+    if _state(cells) & CLEARING:
+        for family, blocks in offsets.items():
+            if retires(family):
+                _clear(cells, family, blocks)
+
+
+def retired_at(cells: Vector, family: Family, offset: int) -> int:
+    """Return where the valid one of the two retired values is."""
+    return offset + family.width * (1 + (_state(cells) & PARITY))
+
+
+def _state(cells: Vector) -> int:
+    state = cells[STATE]
+    return int(state) if state in STATES else 0  # anything else is noise
+
+
+def _retire(cells: Vector, offsets: Offsets) -> None:
+    _finish_clearing(cells, offsets)
+    state = _state(cells)
+    moved = False
+    for family, blocks in offsets.items():
+        if retires(family):
+            for offset in _within(cells, family, blocks):
+                moved = _move(cells, family, offset) or moved
+    if moved:
+        # One write of 8 bytes: before it the old values are valid, after it the new ones.
+        cells[STATE] = state ^ PARITY | CLEARING
+        _finish_clearing(cells, offsets)
+
+
+def _finish_clearing(cells: Vector, offsets: Offsets) -> None:
+    disown(cells, offsets)
+    cells[STATE] = _state(cells) & ~CLEARING
+
+
+def _move(cells: Vector, family: Family, offset: int) -> bool:
+    width = family.width
+    valid = retired_at(cells, family, offset)
+    other = offset + width * 3 - (valid - offset)
+    own, retired = values(cells, offset, width), values(cells, valid, width)
+    kept = retired if family.mode not in MODES else combine(family.mode, retired, own)
+    for index, value in enumerate(kept, other):
+        cells[index] = value
+    # Not whether it is written: its writer may have died before it said so.
+    return any(own) or any(retired)
+
+
+def _settle(cells: Vector, settlement: Settlement, offsets: Iterator[int]) -> None:
+    promised, into = settlement.promised, settlement.into
+    # With `into` among them, what is open is nothing once it was settled.
+    kept = _runs({*settlement.kept, into})
+    for offset in offsets:
+        left = cells[offset + promised]
+        if not left:
+            continue
+        for start, stop in kept:
+            left -= sum(cells[offset + start : offset + stop])
+        if left > 0:
+            cells[offset + into] += left
+
+
+def _runs(numbers: set[int]) -> list[tuple[int, int]]:
+    # Slices, since they are summed many times as fast as cells.
+    starts = sorted(number for number in numbers if number - 1 not in numbers)
+    stops = sorted(number + 1 for number in numbers if number + 1 not in numbers)
+    return list(zip(starts, stops, strict=True))
+
+
+def _clear(cells: Vector, family: Family, blocks: Mapping[Labels, int]) -> None:
+    for offset in _within(cells, family, blocks):
+        for index in range(offset, offset + family.width):
+            cells[index] = 0.0
+
+
+def _within(cells: Vector, family: Family, blocks: Mapping[Labels, int]) -> Iterator[int]:
+    # On a full disk, a vector may be shorter than the dictionary says.
+    last = len(cells) - span(family)
+    return (offset for offset in blocks.values() if offset <= last)
+
+
+def values(cells: Vector, offset: int, width: int) -> Values:
+    """Return a block's cells."""
+    return list(cells[offset : offset + width])
+
+
+def is_written(block: Values) -> bool:
+    """Tell whether a worker has ever set a block: by its third cell, if it has one."""
+    return block[2] != 0 if len(block) > 2 else any(block)
+
+
+def combine(mode: str, one: Values, other: Values) -> Values:
+    """Return what two workers' values are together: value, time, and 1 if it was ever set."""
+    if not is_written(other):
+        return one
+    return MODES[mode](one, other) if is_written(one) else other
+
+
+def _sum(one: Values, other: Values) -> Values:
+    if len(one) < 3:
+        return list(map(add, one, other))
+    return [one[0] + other[0], max(one[1], other[1]), *one[2:]]
+
+
+MODES: dict[str, Callable[[Values, Values], Values]] = {
+    "sum": _sum,
+    "min": lambda one, other: min(one, other, key=itemgetter(0)),
+    "max": lambda one, other: max(one, other, key=itemgetter(0)),
+    "mostrecent": lambda one, other: max(one, other, key=itemgetter(1)),
+}

@@ -1,0 +1,163 @@
+"""A worker's slot: a file that is its own for as long as it holds the file's lock.
+
+The lock belongs to an open file description, and so does not go to the one that is mapped: `mmap`
+keeps a copy of the descriptor that it is given, which a forked child could not close.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from mmap import mmap
+
+from prom_middleware import failures
+from prom_middleware.stores.multiprocess.layout import (
+    CELL,
+    FLAGS,
+    HEADER_CELLS,
+    SLOTS,
+    VECTOR_HEADER,
+    VECTOR_MAGIC,
+    create,
+    reserve,
+    vector_name,
+)
+from prom_middleware.stores.multiprocess.locking import try_flock
+
+STEP = 65536
+
+
+class Vector:
+    """One slot, locked; its cells are there when it was mapped."""
+
+    def __init__(self, path: str, slot: int, number: bytes, fd: int) -> None:
+        self.slot = slot
+        self.cells: memoryview[float] = memoryview(b"").cast("d")
+        self._header = memoryview(b"")
+        self._path = path
+        self._number = number
+        self._fd = fd
+
+    def close(self) -> None:
+        """Give the lock back; in a forked child, close its copy of it.
+
+        The mapping stays for as long as anybody has `cells`: an interrupted frame may.
+        """
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    __del__ = close
+
+    def cover(self, end: int) -> None:
+        """Have at least `end` cells mapped; on a full disk OSError, and nothing has changed."""
+        if end <= len(self.cells) > 0:
+            return
+        size = os.fstat(self._fd).st_size
+        if size < max(end, HEADER_CELLS) * CELL:
+            size = self._grow(size, max(end, HEADER_CELLS) * CELL)
+        self._map(size - size % CELL)
+
+    def _grow(self, size: int, needed: int) -> int:
+        roomy = -(-max(needed, size + STEP, size * 3 // 2) // STEP) * STEP
+        if roomy > needed:
+            try:
+                reserve(self._fd, size, roomy)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+            else:
+                return roomy
+        reserve(self._fd, size, needed)
+        return needed
+
+    def _map(self, size: int) -> None:
+        fd = os.open(self._path, os.O_RDWR | FLAGS)
+        try:
+            if not os.path.samestat(os.fstat(fd), os.fstat(self._fd)):
+                raise OSError(errno.ESTALE, "another file has the name of the slot", self._path)
+            mapped = memoryview(mmap(fd, size))
+            self.cells, self._header = mapped.cast("d"), mapped[:16]
+        finally:
+            os.close(fd)
+
+    def read(self, end: int) -> bytes:
+        """Return the first `end` cells, or as many as there are; nothing if it is noise."""
+        return os.pread(self._fd, end * CELL, 0) if has_header(self._fd, self._number) else b""
+
+    def is_sound(self) -> bool:
+        """Tell whether the file is still ours and can be found.
+
+        One that was cut is made as long as it was: OSError if that fails, and it must not be
+        touched again.
+        """
+        size = len(self.cells) * CELL
+        found = os.fstat(self._fd)
+        if found.st_size < size:
+            reserve(self._fd, found.st_size, size)
+            failures.report("store", OSError(errno.EIO, "somebody truncated", self._path))
+        return found.st_nlink > 0 and self._header == VECTOR_MAGIC + self._number
+
+
+def has_header(fd: int, number: bytes) -> bool:
+    """Tell whether a file is a vector of the dictionary with the id `number`."""
+    header = os.pread(fd, VECTOR_HEADER.size, 0)
+    return header[:16] == VECTOR_MAGIC + number and len(header) == VECTOR_HEADER.size
+
+
+def take_slot(directory: str, number: bytes) -> Vector:
+    """Lock the first slot that no living process has; the directory's lock is held."""
+    for slot in range(SLOTS):
+        path = os.path.join(directory, vector_name(slot))
+        fd = _lock(directory, path, slot, number)
+        if fd is not None:
+            return Vector(path, slot, number, fd)
+    raise OSError(errno.EUSERS, "no slot is free in", directory)
+
+
+def _lock(directory: str, path: str, slot: int, number: bytes) -> int | None:
+    fd = _open_locked(path, number)
+    if fd == MISSING:
+        create(directory, vector_name(slot), new_header(number), STEP)
+        fd = _open_locked(path, number)
+    return fd if fd >= 0 else None
+
+
+MISSING, TAKEN = -2, -1
+
+
+def _open_locked(path: str, number: bytes) -> int:
+    # MISSING also stands for a file that is to be replaced: another dictionary's, or noise.
+    try:
+        fd = os.open(path, os.O_RDWR | FLAGS)
+    except FileNotFoundError:
+        return MISSING
+    except OSError as error:
+        if error.errno not in NOT_OURS:
+            raise
+        failures.report("store.foreign", error)
+        return TAKEN
+    return _claimed(fd, path, number)
+
+
+# A symbolic link, a directory, a socket, another user's.
+NOT_OURS = {errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.EMLINK, errno.EACCES}
+
+
+def _claimed(fd: int, path: str, number: bytes) -> int:
+    found = TAKEN
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            failures.report("store.foreign", OSError(errno.EINVAL, "not a file", path))
+        elif try_flock(fd):
+            found = fd if has_header(fd, number) else MISSING
+    finally:
+        if found != fd:
+            os.close(fd)
+    return found
+
+
+def new_header(number: bytes) -> bytes:
+    """Return the header of a slot that nobody has held yet."""
+    return VECTOR_HEADER.pack(VECTOR_MAGIC, number, *([0.0] * (HEADER_CELLS - 2)))
