@@ -79,6 +79,7 @@ EXEMPT = {
     "wsgi.response.Response._let_go": GUARD,
     "wsgi.input.CountedInput._counted": RETURNS,
     "django.responses.Stream._failed": GUARD,
+    "django.responses.Stream._count": GUARD,
     "asgi.middleware._announce": GUARD,
 }
 # What itself sets the number of requests in progress right cannot do so when it is what fails.

@@ -6,10 +6,12 @@ This is the floor that every door stands on, so it depends on nothing but a dict
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 # Re-entrant: a signal handler may fail while the same thread is counting a failure.
 _lock = threading.RLock()
 _counts: dict[str, float] = {}
+_forward: Callable[[str, float], object] | None = None
 
 
 def report(cause: str, error: BaseException) -> None:
@@ -18,6 +20,8 @@ def report(cause: str, error: BaseException) -> None:
         with _lock:
             first = cause not in _counts
             _counts[cause] = _counts.get(cause, 0.0) + 1.0
+        if _forward is not None:
+            _forward(cause, 1.0)
         if first:
             # Imported when it is needed: it is the greatest part of what this package would load.
             import logging
@@ -36,3 +40,14 @@ def counts() -> dict[str, float]:
     """Return how often each cause was reported in this process."""
     with _lock:
         return dict(_counts)
+
+
+def forward(receive: Callable[[str, float], object]) -> None:
+    """Have `receive(cause, number)` told of every failure from now on, and of those until now."""
+    global _forward
+    with _lock:
+        if _forward is not None:
+            return
+        _forward = receive
+    for cause, number in counts().items():
+        receive(cause, number)

@@ -31,6 +31,8 @@ def observe_response(
     kind = response.get("Content-Type", "")
     observation.event_stream = is_event_stream(kind)
     end: Callable[[], None] = observation.finish
+    if observation.core.promises and not response.streaming:
+        observation.promise()
     if not response.streaming:
         observation.sent = len(response.content)  # type: ignore[attr-defined]
     elif getattr(response, "file_to_stream", None) is not None and "wsgi.file_wrapper" in below:
@@ -93,7 +95,7 @@ class Stream:
         self._begun = True
         try:
             for piece in pieces:
-                self._observation.sent += len(piece)
+                self._count(piece)
                 yield piece
         except BaseException as error:
             self._failed(error)
@@ -105,12 +107,20 @@ class Stream:
         self._begun = True
         try:
             async for piece in pieces:
-                self._observation.sent += len(piece)
+                self._count(piece)
                 yield piece
         except BaseException as error:
             self._failed(error)
             raise
         self._exhausted = True
+
+    def _count(self, piece: bytes) -> None:
+        try:
+            if self._observation.core.promises and not self._read_ahead:
+                self._observation.promise()
+            self._observation.sent += len(piece)
+        except Exception as error:  # a piece without a length is the server's affair
+            failures.report("send", error)
 
     def _failed(self, error: BaseException) -> None:
         try:

@@ -77,7 +77,7 @@ class Instrumentation:
         self.turn, self.store, self.live = recorder.turn, recorder.store, recorder.live
         self.record = recorder.finish
         # Whether a response is noted before it begins, see Observation.promise.
-        self.promises = False
+        self.promises = recorder.store.shared
         # Where a request keeps its observation, so that it is recorded once per registry.
         self.key = f"{KEY_PREFIX}{id(self.recorder):x}"
         self.resolve = dialect.route

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from prometheus_client.utils import floatToGoString
 from prom_middleware import failures
 from prom_middleware.instrumentation.presets import OWN, PRESETS, Metric
 from prom_middleware.instrumentation.series import Histogram
+from prom_middleware.instrumentation.sharing import failure_counts
 
 if TYPE_CHECKING:
     from prom_middleware.instrumentation.recorder import Recorder
@@ -54,8 +55,8 @@ class RequestCollector:
             families = list(self._collect())
         except Exception as error:
             failures.report("collect", error)
-            families = []
-        return [*families, *_errors()]
+            families = list(_errors(failures.counts()))
+        return families
 
     def _collect(self) -> Iterator[MetricFamily]:
         store = self.recorder.store
@@ -68,6 +69,7 @@ class RequestCollector:
                 yield family
         yield from self._overflow(snapshot)
         yield from _workers(snapshot.workers)
+        yield from _errors(failure_counts(store, snapshot))
 
     def _series(self, metric: Metric) -> Any:
         return getattr(self.recorder.series, metric.source)
@@ -120,9 +122,9 @@ def _buckets(series: Histogram, block: list[float]) -> list[tuple[str, float]]:
     return list(zip(bounds, accumulate(block[series.first :]), strict=True))
 
 
-def _errors() -> Iterator[MetricFamily]:
+def _errors(counts: Mapping[str, float]) -> Iterator[MetricFamily]:
     family = CounterMetricFamily("prom_middleware_errors_total", ERRORS_HELP, labels=["cause"])
-    for cause, number in sorted(failures.counts().items()):
+    for cause, number in sorted(counts.items()):
         family.add_metric([cause], number)
     if family.samples:
         yield family

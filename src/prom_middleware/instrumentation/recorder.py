@@ -24,6 +24,7 @@ class Recorder:
         self.store = store
         self.series = series
         self.live: dict[str, int] = {}
+        store.renewals.append(self.live.clear)
         self._requests = series.requests
         self._offsets = series.requests.offsets
         self._edges = series.requests.edges
@@ -70,17 +71,17 @@ class Recorder:
         except KeyError:
             offset = self._requests.offset(labels)
             cells = self.store.cells
+        # RFC 9110 section 9.3.2: what an application gives in answer to HEAD is not sent.
+        if observation.sent and observation.method != "HEAD":
+            cells[offset + SENT] += observation.sent
+        if observation.received:
+            cells[offset + RECEIVED] += observation.received
         if observation.event_stream:
             cells[offset + STREAMS] += 1
             self._observe(self.series.streams, (labels[1], *labels[3:]), seconds)
         else:
             cells[offset + bisect_left(self._edges, seconds)] += 1
             cells[offset] += seconds
-        # RFC 9110 section 9.3.2: what an application gives in answer to HEAD is not sent.
-        if observation.sent and observation.method != "HEAD":
-            cells[offset + SENT] += observation.sent
-        if observation.received:
-            cells[offset + RECEIVED] += observation.received
 
     def _add_live(self, method: str, amount: float) -> None:
         offset = self.live.get(method)

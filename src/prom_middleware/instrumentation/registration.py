@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import threading
+from itertools import count
 from weakref import WeakKeyDictionary
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from prom_middleware.errors import MetricConflictError
 from prom_middleware.instrumentation.collector import RequestCollector
 from prom_middleware.instrumentation.recorder import Recorder
 from prom_middleware.instrumentation.series import Schema, SeriesSet
+from prom_middleware.instrumentation.sharing import share_failures
 from prom_middleware.stores import MemoryStore
+from prom_middleware.stores.shared import shared_store
 
 ALWAYS_THERE = "prom_middleware_workers"
 _lock = threading.Lock()
+_made = count(1)
 _collectors: WeakKeyDictionary[CollectorRegistry, RequestCollector] = WeakKeyDictionary()
 
 
@@ -44,12 +48,18 @@ def registered(registry: object) -> Recorder | None:
 
 
 def _register(registry: CollectorRegistry, schema: Schema, max_series: int) -> Recorder:
-    store = MemoryStore()
-    recorder = Recorder(store, SeriesSet(store, schema, max_series))
-    collector = RequestCollector(recorder)
+    store = shared_store() or MemoryStore()
+    series = SeriesSet(store, schema, max_series, _scope(registry))
+    collector = RequestCollector(Recorder(store, series))
     _add(registry, collector)
     _collectors[registry] = collector
-    return recorder
+    share_failures(store)
+    return collector.recorder
+
+
+def _scope(registry: CollectorRegistry) -> str:
+    # What the processes of one server call a registry: they make theirs in the same order.
+    return "" if registry is REGISTRY else f"registry {next(_made)}"
 
 
 def _is_registered(registry: CollectorRegistry) -> bool:

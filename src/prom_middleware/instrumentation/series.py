@@ -82,14 +82,16 @@ class Requests(Histogram):
     first = 5
 
 
-def _histogram(name: str, labels: Labels, bounds: Sequence[float]) -> Family:
-    return Family(name, labels, Histogram.first + len(bounds) + 1, bounds=tuple(bounds))
+def _histogram(scope: str, name: str, labels: Labels, bounds: Sequence[float]) -> Family:
+    width = Histogram.first + len(bounds) + 1
+    return Family(name, labels, width, scope=scope, bounds=tuple(bounds))
 
 
-def _requests(labels: Labels, bounds: Sequence[float]) -> Family:
+def _requests(scope: str, labels: Labels, bounds: Sequence[float]) -> Family:
     last = Requests.first + len(bounds)
     settlement = Settlement(PROMISED, (STREAMS, *range(Requests.first, last + 1)), last)
-    return Family("requests", labels, last + 1, bounds=tuple(bounds), settlement=settlement)
+    family = Family("requests", labels, last + 1, scope=scope, bounds=tuple(bounds))
+    return family._replace(settlement=settlement)
 
 
 class Schema(NamedTuple):
@@ -103,31 +105,35 @@ class Schema(NamedTuple):
 class SeriesSet:
     """Every series of one registry. A family is named as its first metric is."""
 
-    def __init__(self, store: Store, schema: Schema, max_series: int) -> None:
+    def __init__(self, store: Store, schema: Schema, max_series: int, scope: str = "") -> None:
         bounds, extra = schema.bounds, schema.extra_labels
         self.schema = schema
-        self.overflows = over = Series(store, Family("series_overflow", ("metric",), 1))
+        overflows = Family("series_overflow", ("metric",), 1, scope=scope)
+        self.overflows = over = Series(store, overflows)
 
         def counter(name: str, *label_names: str) -> Series:
-            return Series(store, Family(name, label_names, 1), max_series, over)
+            return Series(store, Family(name, label_names, 1, scope=scope), max_series, over)
+
+        def gauge(name: str, *label_names: str) -> Series:
+            return Series(store, Family(name, label_names, 1, live=True, scope=scope))
 
         def histogram(name: str, *label_names: str) -> Histogram:
-            family = _histogram(name, label_names, LONG_BUCKETS)
+            family = _histogram(scope, name, label_names, LONG_BUCKETS)
             return Histogram(store, family, max_series, over)
 
-        requests = _requests(("method", "route", "status", *extra), bounds)
+        requests = _requests(scope, ("method", "route", "status", *extra), bounds)
         self.requests = Requests(store, requests, max_series, over)
-        self.in_progress = Series(store, Family("in_progress", ("method",), 1, live=True))
+        self.in_progress = gauge("in_progress", "method")
         self.exceptions = counter("exceptions", "method", "route", "exception", *extra)
         self.aborted = counter("aborted", "method", "route", "reason", *extra)
         self.streams = histogram("streams", "route", *extra)
-        self.queue = Histogram(store, _histogram("queue", (), bounds))
+        self.queue = Histogram(store, _histogram(scope, "queue", (), bounds))
         self.websockets = counter("websockets", "route", "status", "code")
-        self.websockets_open = Series(store, Family("websockets_open", (), 1, live=True))
+        self.websockets_open = gauge("websockets_open")
         self.websocket_durations = histogram("websocket_durations", "route")
         self.websocket_messages = counter("websocket_messages", "route", "direction")
-        self.scrapes = Series(store, Family("scrapes", ("code",), 1))
-        scrape_durations = _histogram("scrape_durations", (), DEFAULT_BUCKETS)
+        self.scrapes = Series(store, Family("scrapes", ("code",), 1, scope=scope))
+        scrape_durations = _histogram(scope, "scrape_durations", (), DEFAULT_BUCKETS)
         self.scrape_durations = Histogram(store, scrape_durations)
 
     def limit(self, max_series: int) -> None:

@@ -7,7 +7,7 @@ histograms or exposition, so that memory and shared files can stand behind the s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -97,10 +97,14 @@ class Store(Protocol):
 
     Who calls `allocate` or `snapshot`, or changes `cells`, has the store's turn. `cells` must be
     read anew for every update: a store may replace it when it grows or when the process forks.
+    `renewals` are called when offsets that were handed out are void: the maps of `offsets` are
+    right at once, offsets kept elsewhere are not. `shared` tells whether processes outlive others.
     """
 
     turn: Turn
     cells: Cells
+    shared: bool
+    renewals: list[Callable[[], object]]
 
     def offsets(self, family: Family) -> Mapping[Labels, int]:
         """Return the living map from label values to the first cell of their block."""

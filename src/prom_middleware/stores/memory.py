@@ -8,7 +8,7 @@ holds a fraction or has passed 256. Whole numbers are exact beyond 2**53, too.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from time import time
 
 from prom_middleware.stores.base import Cells, Family, Labels, Worker
@@ -20,6 +20,8 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self.turn = Turn()
+        self.shared = False
+        self.renewals: list[Callable[[], object]] = []
         self._cells: list[float] = []
         self.cells: Cells = self._cells
         self._offsets: dict[Family, dict[Labels, int]] = {}

@@ -55,6 +55,8 @@ def observed_request(request_class: Any, core: Instrumentation) -> Any:
 
         def write(self, data: bytes) -> None:
             started = self.startedWriting
+            if core.promises and not started:
+                _guarded(_promise, self, core)
             super().write(data)
             if self.startedWriting and not started:
                 _guarded(_begun, self, core)
@@ -117,6 +119,14 @@ def _begun(request: Any, core: Instrumentation) -> None:
         observation.status = status_label(request.code)
         kind = request.responseHeaders.getRawHeaders("content-type", [""])[0]
         observation.event_stream = is_event_stream(kind)
+
+
+def _promise(request: Any, core: Instrumentation) -> None:
+    observation = _observation(request, core)
+    if observation is not None and observation.status is None:
+        observation.status = status_label(request.code)
+        observation.promise()
+        observation.status = None  # it is when the server has taken it
 
 
 def _end(request: Any, core: Instrumentation, outcome: str) -> None:

@@ -44,6 +44,8 @@ class MultiprocessStore:
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.turn = Turn()
+        self.shared = True
+        self.renewals: list[Callable[[], object]] = []
         self.directory = os.fspath(directory)
         self.epoch = 0
         self._lock = DirectoryLock(self.directory)
@@ -162,7 +164,7 @@ class MultiprocessStore:
             return
         self._read_dictionary(moving)
         if self._private.enter(self._dictionary, self._index):
-            self.epoch += 1
+            self._renew()
         if not isinstance(self.cells, Unbound):
             self._cover(self._slot())
         self._retry_at = 0.0
@@ -193,10 +195,15 @@ class MultiprocessStore:
         self._private.take_placed(cells)
         left = list(estate(self._index, cells))
         self._index.clear()
-        self.epoch += 1
+        self._renew()
         for family, labels, values in left:
             offset = self._index.of(family)[labels] = self._private.allocate(family, labels)
             self._private.add(offset, values)
+
+    def _renew(self) -> None:
+        self.epoch += 1
+        for renewal in self.renewals:
+            renewal()
 
     def _slot(self) -> Vector:
         vector = self._vector

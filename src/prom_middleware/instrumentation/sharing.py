@@ -1,0 +1,29 @@
+"""The failures of all processes that share a store: a scrape of one shows those of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prom_middleware import failures
+from prom_middleware.stores import Family, Snapshot, Store
+
+FAILURES = Family("failures", ("cause",), 1)
+
+
+def share_failures(store: Store) -> None:
+    """Count failures in `store` as well, where it is shared, those until now included."""
+    if not store.shared:
+        return
+
+    def add(cause: str, number: float) -> None:
+        offset = store.allocate(FAILURES, (cause,))
+        store.cells[offset] += number
+
+    failures.forward(lambda cause, number: store.turn.update(add, cause, number))
+
+
+def failure_counts(store: Store, snapshot: Snapshot) -> Mapping[str, float]:
+    """Return how often each cause was reported, in all processes that share `store`."""
+    if not store.shared:
+        return failures.counts()
+    return {cause: number for (cause,), (number,) in snapshot.read(FAILURES)}

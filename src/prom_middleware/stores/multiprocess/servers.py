@@ -1,0 +1,80 @@
+"""Which server this process is a worker of, told without any hook in a server's configuration."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+from prom_middleware.stores.multiprocess.forking import Forkable
+
+# Servers that start their workers as processes of `multiprocessing`.
+SPAWNING = ("uvicorn", "hypercorn", "granian")
+
+
+def server_process() -> int | None:
+    """Return the pid of the server whose worker this process is or, being the server, will have."""
+    found = (look() for look in (_uwsgi_master, _gunicorn_arbiter, _spawning_parent))
+    return next((pid for pid in found if pid), None)
+
+
+def _uwsgi_master() -> int | None:
+    uwsgi: Any = sys.modules.get("uwsgi")
+    return None if uwsgi is None else int(uwsgi.masterpid())
+
+
+def _gunicorn_arbiter() -> int | None:
+    """Return the pid of the arbiter below everything in the main thread, workers' included.
+
+    With --preload the application is made in the arbiter itself, which has no pid noted yet.
+    """
+    if "gunicorn.arbiter" not in sys.modules:
+        return None
+    arbiter: Any = sys.modules["gunicorn.arbiter"].Arbiter
+    for frame in _main_thread():
+        candidate = frame.f_locals.get("self")
+        if isinstance(candidate, arbiter):
+            return int(getattr(candidate, "pid", None) or os.getpid())
+    return None
+
+
+def _main_thread() -> Iterator[FrameType]:
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _spawning_parent() -> int | None:
+    if not any(name in sys.modules for name in SPAWNING) or "multiprocessing" not in sys.modules:
+        return None
+    import multiprocessing
+
+    parent = multiprocessing.parent_process()
+    return None if parent is None else parent.pid
+
+
+def watch_forks(store: Forkable) -> None:
+    """Have `store.forked()` called where a server forks without Python's own hooks."""
+    uwsgi: Any = sys.modules.get("uwsgi")
+    if uwsgi is None:
+        return
+    try:
+        # Comes with uWSGI; it keeps the one hook that there is, and calls all that are given it.
+        from uwsgidecorators import postfork
+
+        postfork(store.forked)
+    except ImportError:
+        uwsgi.post_fork_hook = _both(getattr(uwsgi, "post_fork_hook", None), store.forked)
+
+
+def _both(first: Callable[[], object] | None, second: Callable[[], object]) -> Callable[[], None]:
+    def hook() -> None:
+        if first is not None:
+            first()
+        second()
+
+    return hook

@@ -1,0 +1,65 @@
+"""Which store this process writes to: its own memory, or files that several processes share.
+
+Files are used where `PROMETHEUS_MULTIPROC_DIR`, the ecosystem's variable, names a directory, and
+in the workers of a server that is known to have several, in a private directory.
+`PROM_MIDDLEWARE_MULTIPROC=off` turns the latter and the former off.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from prom_middleware import failures
+
+if TYPE_CHECKING:
+    from prom_middleware.stores.multiprocess import MultiprocessStore
+
+SWITCH = "PROM_MIDDLEWARE_MULTIPROC"
+DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+# Set by a worker that found its server, for what it starts itself, such as a pool of processes.
+FOUND = "PROM_MIDDLEWARE_MULTIPROC_DIR"
+# Only a process that has one of these can be a server's worker: all others are spared the search.
+SERVERS = ("gunicorn", "uvicorn", "hypercorn", "granian", "uwsgi")
+
+_lock = threading.RLock()
+_stores: dict[str, MultiprocessStore] = {}
+
+
+def shared_store() -> MultiprocessStore | None:
+    """Return the store that this process shares with others, or None where it is alone."""
+    if os.environ.get(SWITCH, "").lower() in ("off", "0", "false", "no"):
+        return None
+    try:
+        with _lock:
+            directory = os.environ.get(DIRECTORY) or os.environ.get(FOUND) or _private_directory()
+            return None if directory is None else _store(directory)
+    except Exception as error:  # a system without flock, a directory that is not ours
+        failures.report("store.directory", error)
+        return None
+
+
+def _private_directory() -> str | None:
+    if not any(name in sys.modules for name in SERVERS):
+        return None
+    from prom_middleware.stores.multiprocess import directory, servers
+
+    server = servers.server_process()
+    if server is None:
+        return None
+    found = directory.private_directory(server)
+    if server != os.getpid():  # a server may replace itself, and then has another directory
+        os.environ[FOUND] = found
+    return found
+
+
+def _store(directory: str) -> MultiprocessStore:
+    from prom_middleware.stores.multiprocess import MultiprocessStore, servers
+
+    store = _stores.get(directory)
+    if store is None:
+        store = _stores[directory] = MultiprocessStore(directory)
+        servers.watch_forks(store)
+    return store
