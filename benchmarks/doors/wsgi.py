@@ -93,7 +93,10 @@ def _flask(routes: int) -> Iterator[Contender]:
     yield Contender("prom_middleware", OURS, traffic.wsgi(app, path), count)
 
     app, registry = flask_app(routes), CollectorRegistry()
-    PrometheusMetrics(app, group_by="url_rule", registry=registry)
+    exporter = PrometheusMetrics(app, group_by="url_rule", registry=registry)
+    # As its documentation has it for all endpoints: the requests in progress, which we count too.
+    labels = {"method": lambda: flask.request.method}
+    exporter.register_default(exporter.gauge("flask_in_progress", "In progress.", labels=labels))
     name = "flask_http_request_duration_seconds_count"
     count = samples(registry, name, method="GET", url_rule=rule, status="200")
     name = "prometheus-flask-exporter"

@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
-from prom_middleware.exposition.access import AccessRule, ScrapeRequest
-from prom_middleware.exposition.scraping import ScrapeResponse, answer
 from prom_middleware.instrumentation import discard_observations
+
+if TYPE_CHECKING:
+    from prom_middleware.exposition.access import AccessRule, ScrapeRequest
+    from prom_middleware.exposition.scraping import ScrapeResponse
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -48,6 +50,8 @@ class MetricsApp:
         elif scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1000})
         else:
+            from prom_middleware.exposition.scraping import answer  # a scrape waits, not a door
+
             scraping = partial(answer, self._registry, partial(scrape_request, scope), self._access)
             loop = _running_loop()
             response = scraping() if loop is None else await loop.run_in_executor(None, scraping)
@@ -64,6 +68,8 @@ def _running_loop() -> Any:
 
 def scrape_request(scope: Scope) -> ScrapeRequest:
     """Translate an ASGI scope; https://asgi.readthedocs.io/en/latest/specs/www.html"""
+    from prom_middleware.exposition.access import ScrapeRequest
+
     discard_observations(scope)
     client = scope.get("client")
     return ScrapeRequest(

@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
-from prom_middleware.exposition.access import AccessRule, ScrapeRequest
-from prom_middleware.exposition.scraping import answer
 from prom_middleware.instrumentation import discard_observations, nesting
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-
-_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+    from prom_middleware.exposition.access import AccessRule, ScrapeRequest
 
 
 def make_wsgi_app(
@@ -34,8 +31,11 @@ def make_wsgi_app(
     nesting.expect_inner_doors()
 
     def metrics_app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        from prom_middleware.exposition.scraping import answer  # the first scrape waits, not a door
+
         response = answer(registry, partial(scrape_request, environ), access)
-        start_response(f"{response.status} {_PHRASES[response.status]}", response.headers)
+        phrase = HTTPStatus(response.status).phrase
+        start_response(f"{response.status} {phrase}", response.headers)
         return [response.body]
 
     return metrics_app
@@ -43,6 +43,8 @@ def make_wsgi_app(
 
 def scrape_request(environ: Mapping[str, Any]) -> ScrapeRequest:
     """Translate a WSGI environ (PEP 3333)."""
+    from prom_middleware.exposition.access import ScrapeRequest
+
     discard_observations(environ)
     path = environ.get("PATH_INFO", "")
     nesting.discard(environ["REQUEST_METHOD"], (path, environ.get("SCRIPT_NAME", "") + path))

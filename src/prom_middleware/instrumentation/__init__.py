@@ -7,12 +7,11 @@ door → `Instrumentation.start(request, method)` → application → last byte 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
 from prom_middleware.instrumentation.config import Configuration, Options
 from prom_middleware.instrumentation.exclusion import excluder
-from prom_middleware.instrumentation.labels import Dialect, ExtraLabels, Facts
 from prom_middleware.instrumentation.observation import (
     COMPLETE,
     DISCONNECT,
@@ -29,6 +28,11 @@ from prom_middleware.instrumentation.queueing import queue_seconds
 from prom_middleware.instrumentation.recorder import Recorder
 from prom_middleware.instrumentation.registration import recorder_for, registered
 from prom_middleware.instrumentation.websocket import Connection
+from prom_middleware.lazy import lazily
+
+if TYPE_CHECKING:
+    from prom_middleware.instrumentation.dialect import Dialect
+    from prom_middleware.instrumentation.labels import ExtraLabels, Facts
 
 __all__ = [
     "COMPLETE",
@@ -52,6 +56,14 @@ __all__ = [
     "status_label",
 ]
 
+
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "Dialect": "prom_middleware.instrumentation.dialect",
+        "Facts": "prom_middleware.instrumentation.labels",
+    },
+)
 
 KEY_PREFIX = "prom_middleware."
 
@@ -82,7 +94,7 @@ class Instrumentation:
         self.key = f"{KEY_PREFIX}{id(self.recorder):x}"
         self.resolve = dialect.route
         self.excluded = excluder(config.exclude)
-        self.extra_labels = ExtraLabels(config.labels, dialect) if config.labels else None
+        self.extra_labels = _extra_labels(config.labels, dialect) if config.labels else None
 
     def start(self, request: Any, method: str) -> Observation:
         """Begin to observe a request."""
@@ -103,3 +115,9 @@ class Instrumentation:
                 recorder.observe(recorder.series.queue, (), seconds)
         except Exception as error:
             failures.report("queue", error)
+
+
+def _extra_labels(labels: Mapping[str, Any], dialect: Dialect) -> ExtraLabels:
+    from prom_middleware.instrumentation.labels import ExtraLabels  # few doors have any
+
+    return ExtraLabels(labels, dialect)

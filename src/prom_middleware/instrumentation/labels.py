@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prom_middleware import failures
 
 if TYPE_CHECKING:
+    from prom_middleware.instrumentation.dialect import Dialect
     from prom_middleware.instrumentation.observation import Observation
     from prom_middleware.stores import Labels
 
@@ -28,22 +29,6 @@ class Facts(NamedTuple):
     status: str
     headers: Mapping[str, str]
     request: Any
-
-
-class Dialect(Protocol):
-    """How a door reads the requests of its framework."""
-
-    def route(self, request: Any) -> str | None:
-        """Return the template that matched, or None."""
-        ...
-
-    def path(self, request: Any) -> str:
-        """Return the path below the server's own root path."""
-        ...
-
-    def headers(self, request: Any) -> Mapping[str, str]:
-        """Return the request's headers, names in lower case."""
-        ...
 
 
 class ExtraLabels:

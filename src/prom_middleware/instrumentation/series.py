@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import inf
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from prom_middleware.stores import Family, Labels, Settlement, Store
+from prom_middleware.stores import Family, Labels, Settlement
+
+if TYPE_CHECKING:
+    from prom_middleware.stores import Store
 
 OVERFLOW = "<overflow>"
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from prom_middleware import failures
-from prom_middleware.stores import Family, Snapshot, Store
+from prom_middleware.stores import Family
+
+if TYPE_CHECKING:
+    from prom_middleware.stores import Snapshot, Store
 
 FAILURES = Family("failures", ("cause",), 1)
 

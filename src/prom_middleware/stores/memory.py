@@ -10,9 +10,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from time import time
+from typing import TYPE_CHECKING
 
-from prom_middleware.stores.base import Cells, Family, Labels, Worker
+from prom_middleware.stores.base import Family, Labels, Worker
 from prom_middleware.stores.turn import Turn
+
+if TYPE_CHECKING:
+    from prom_middleware.stores.contract import Cells
 
 
 class MemoryStore:

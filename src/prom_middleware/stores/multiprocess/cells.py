@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from prom_middleware.stores.base import Cells
+from prom_middleware.stores.contract import Cells
 
 if TYPE_CHECKING:
     from typing import TypeAlias

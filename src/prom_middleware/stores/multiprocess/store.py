@@ -13,7 +13,8 @@ from contextlib import suppress
 from time import monotonic, time
 
 from prom_middleware import failures
-from prom_middleware.stores.base import Cells, Family, Labels
+from prom_middleware.stores.base import Family, Labels
+from prom_middleware.stores.contract import Cells
 from prom_middleware.stores.multiprocess import forking
 from prom_middleware.stores.multiprocess.cells import NOTHING, Patched, Unbound
 from prom_middleware.stores.multiprocess.dictionary import DamagedError, Dictionary, Index
