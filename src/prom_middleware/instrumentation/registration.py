@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from itertools import count
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
+from prom_middleware import failures
 from prom_middleware.errors import MetricConflictError
 from prom_middleware.instrumentation.collector import RequestCollector
 from prom_middleware.instrumentation.recorder import Recorder
@@ -15,6 +17,9 @@ from prom_middleware.instrumentation.series import Schema, SeriesSet
 from prom_middleware.instrumentation.sharing import share_failures
 from prom_middleware.stores import MemoryStore
 from prom_middleware.stores.shared import shared_store
+
+if TYPE_CHECKING:
+    from prom_middleware.stores import Store
 
 ALWAYS_THERE = "prom_middleware_workers"
 _lock = threading.Lock()
@@ -53,8 +58,20 @@ def _register(registry: CollectorRegistry, schema: Schema, max_series: int) -> R
     collector = RequestCollector(Recorder(store, series))
     _add(registry, collector)
     _collectors[registry] = collector
-    share_failures(store)
+    if store.shared:
+        _share(registry, store)
     return collector.recorder
+
+
+def _share(registry: CollectorRegistry, store: Store) -> None:
+    """Have everything else that this process counts shown for all workers as well."""
+    share_failures(store)
+    try:
+        from prom_middleware.runtime.processes import replace
+
+        replace(registry, store)
+    except Exception as error:
+        failures.report("process", error)
 
 
 def _scope(registry: CollectorRegistry) -> str:

@@ -15,9 +15,7 @@ FAILURES = Family("failures", ("cause",), 1)
 
 
 def share_failures(store: Store) -> None:
-    """Count failures in `store` as well, where it is shared, those until now included."""
-    if not store.shared:
-        return
+    """Count failures in `store` as well, those until now included."""
 
     def add(cause: str, number: float) -> None:
         offset = store.allocate(FAILURES, (cause,))

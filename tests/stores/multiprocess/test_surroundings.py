@@ -306,14 +306,16 @@ def refuse(*arguments: object, **options: object) -> int:
     raise OSError(errno.EMFILE, "too many open files")
 
 
-def test_without_a_free_descriptor_a_snapshot_has_at_least_what_is_its_own(
+def test_without_a_free_descriptor_there_is_no_snapshot_that_has_less(
     store: MultiprocessStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = reported()
+    other = MultiprocessStore(store.directory)
+    add(other, REQUESTS, ("/",), 1)
     monkeypatch.setattr(os, "open", refuse)
-    monkeypatch.setattr(os, "listdir", refuse)
-    assert read(store, REQUESTS) == {("/",): [1.0, 0.0, 0.0]}
-    assert reported() > before
+    with pytest.raises(OSError, match="too many"):
+        read(store, REQUESTS)
+    monkeypatch.undo()
+    assert read(store, REQUESTS) == {("/",): [2.0, 0.0, 0.0]}
 
 
 def test_without_a_free_descriptor_a_worker_records_in_memory(

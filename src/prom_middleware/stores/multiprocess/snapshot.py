@@ -5,6 +5,7 @@ They are read, not mapped: to touch a mapping behind the end of a file is a SIGB
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 from array import array
@@ -39,6 +40,8 @@ from prom_middleware.stores.multiprocess.takeover import (
 from prom_middleware.stores.multiprocess.takeover import values as own_values
 
 Cells = array  # of "d"
+# What is not a file: deleted meanwhile, a symbolic link, a pipe, a directory.
+NO_VECTOR = frozenset((errno.ENOENT, errno.ELOOP, errno.EMLINK, errno.ESPIPE, errno.EISDIR))
 
 
 class Holding(NamedTuple):
@@ -51,7 +54,10 @@ class Holding(NamedTuple):
 def read_slots(
     directory: str, number: bytes, end: int, foreign: Callable[[str], None]
 ) -> list[Holding]:
-    """Return what is in every slot, in the order of the slots; unreadable ones are reported."""
+    """Return what is in every slot, in the order of the slots.
+
+    Raises OSError where one cannot be read: without it, every counter would seem to have fallen.
+    """
     holdings = []
     for name in sorted(os.listdir(directory)):
         if is_foreign(name):
@@ -62,6 +68,8 @@ def read_slots(
         try:
             live, data = _read(os.path.join(directory, name), end)
         except OSError as error:
+            if error.errno not in NO_VECTOR:
+                raise
             failures.report("store", error)
             continue
         if data[:8] not in (VECTOR_MAGIC, b""):

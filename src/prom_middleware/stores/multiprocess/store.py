@@ -77,7 +77,10 @@ class MultiprocessStore:
         return offsets[labels]
 
     def snapshot(self) -> MultiprocessSnapshot:
-        """Return what all processes have recorded; what cannot be read is reported."""
+        """Return what all processes have recorded; where there are no files, what this one has.
+
+        Raises OSError where there are files that cannot be read.
+        """
         self.check_process()
         try:
             with self._lock.held(PATIENCE):
@@ -253,7 +256,7 @@ class MultiprocessStore:
     def _holdings(self, end: int) -> list[Holding]:
         try:
             return read_slots(self.directory, self._dictionary.id, end, self._name_foreign)
-        except OSError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             failures.report("store", error)
         vector = self._vector
         return hold(vector.read(end), vector.slot, True, end) if vector else []
