@@ -10,7 +10,13 @@ from pathlib import Path
 from time import time
 
 import pytest
-from prometheus_client import PROCESS_COLLECTOR, CollectorRegistry, Gauge, generate_latest
+from prometheus_client import (
+    GC_COLLECTOR,
+    PROCESS_COLLECTOR,
+    CollectorRegistry,
+    Gauge,
+    generate_latest,
+)
 from prometheus_client.process_collector import ProcessCollector
 
 from metrics import collected
@@ -296,6 +302,14 @@ def test_ours_takes_the_place_of_theirs_and_gives_it_back(registry: CollectorReg
         assert names(registry) == theirs
     replace(registry, MemoryStore())
     assert "process_threads" in names(registry)
+
+
+def test_the_counts_of_one_worker_s_garbage_collector_go(registry: CollectorRegistry) -> None:
+    registry.register(GC_COLLECTOR)
+    replace(registry, MemoryStore())
+    assert not [name for name in names(registry) if name.startswith("python_gc")]
+    restore(registry)
+    assert [name for name in names(registry) if name.startswith("python_gc")]
 
 
 def test_a_registry_without_process_metrics_gets_none() -> None:

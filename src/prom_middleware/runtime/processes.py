@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from weakref import WeakKeyDictionary
 
-from prometheus_client import PROCESS_COLLECTOR, CollectorRegistry
+from prometheus_client import GC_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.core import Metric as MetricFamily
 from prometheus_client.registry import Collector
@@ -30,12 +30,14 @@ _ours: WeakKeyDictionary[CollectorRegistry, WorkerCollector] = WeakKeyDictionary
 def replace(registry: CollectorRegistry, store: Store) -> None:
     """Show the processes of `store` where `registry` shows the one that answers.
 
-    Nothing happens where `prometheus_client`'s own collector is not registered.
+    Nothing happens where `prometheus_client`'s own collector is not registered. The counts of its
+    garbage collector go: each process counts its own, and nobody else can ask for them.
     """
     with _lock:
         collector = WorkerCollector(store)
         if _swap(registry, PROCESS_COLLECTOR, collector):
             _ours[registry] = collector
+            collector.displaced = _drop(registry, GC_COLLECTOR)
 
 
 def restore(registry: CollectorRegistry) -> None:
@@ -44,6 +46,8 @@ def restore(registry: CollectorRegistry) -> None:
         collector = _ours.pop(registry, None)
         if collector is not None:
             _swap(registry, collector, PROCESS_COLLECTOR)
+            for displaced in collector.displaced:
+                registry.register(displaced)
 
 
 def _swap(registry: CollectorRegistry, old: Collector, new: Collector) -> bool:
@@ -60,11 +64,20 @@ def _swap(registry: CollectorRegistry, old: Collector, new: Collector) -> bool:
     return True
 
 
+def _drop(registry: CollectorRegistry, collector: Collector) -> list[Collector]:
+    try:
+        registry.unregister(collector)
+    except KeyError:
+        return []
+    return [collector]
+
+
 class WorkerCollector(Collector):
     """Show what all processes use that write to a store."""
 
     def __init__(self, store: Store, proc: str = "/proc") -> None:
         self.store = store
+        self.displaced: list[Collector] = []
         self._proc = proc
 
     def describe(self) -> Iterator[MetricFamily]:
