@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks import imports
 from benchmarks.door import DOORS
+from benchmarks.multiprocess import PARTS
 from benchmarks.report import Results, markdown
 from benchmarks.rounds import Plan
 
@@ -36,7 +37,10 @@ def main() -> None:
         names = options.door or list(DOORS)
         runs = pool.map(lambda name: _run("benchmarks.door", name, *extra), names)
         doors = dict(zip(names, runs, strict=True))
-    text = markdown(Results(doors, _memory(options.quick), _imports(options.quick), _today()))
+    parts = () if options.door else PARTS
+    several = {part: _run("benchmarks.multiprocess", part, *extra) for part in parts}
+    results = Results(doors, several, _memory(options.quick), _imports(options.quick), _today())
+    text = markdown(results)
     print(text)
     if not (options.quick or options.door):
         RESULTS.write_text(text, encoding="utf-8")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import environment
+from benchmarks import environment, several
 from benchmarks.figures import Figure, Target
 from benchmarks.rounds import OURS, PEER, TIMER
+from benchmarks.tables import table
 
 METHOD = """\
 Every application is called in its own process, as a server would call it: a GET with eight headers,
@@ -44,6 +45,7 @@ class Results:
     """All that was measured."""
 
     doors: dict[str, list[dict[str, Any]]]
+    several: dict[str, dict[str, Any]]
     memory: dict[int, dict[str, float]]
     imports: dict[str, Figure]
     date: str
@@ -60,6 +62,7 @@ def markdown(results: Results) -> str:
         _targets(results),
         "## Added to a request (µs)",
         *(_door(name, cases) for name, cases in results.doors.items()),
+        *several.section(results.several),
         "## Memory for each label set (bytes)",
         _memory(results.memory),
         "## Import beyond `import prometheus_client` (ms)",
@@ -71,17 +74,6 @@ def markdown(results: Results) -> str:
         table(("package", "version"), environment.versions().items()),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table, with columns aligned for those who read it as text."""
-    lines = [tuple(head), *(tuple(row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    cells = [
-        [cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines
-    ]
-    cells.insert(1, ["-" * width for width in widths])
-    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
 
 
 def _door(name: str, cases: list[dict[str, Any]]) -> str:
@@ -133,6 +125,7 @@ def targets(results: Results) -> Iterator[Target]:
             few, many = (_added(_role(case, OURS)[0]) for case in cases)
             what = f"{name}: {cases[1]['routes']} routes / 1 route"
             yield Target.ratio(what, many, few, 1.1)
+    yield from several.targets(results.several)
     for number, figures in results.memory.items():
         for what, value in figures.items():
             if what.startswith("prom_middleware"):

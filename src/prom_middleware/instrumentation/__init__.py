@@ -88,6 +88,7 @@ class Instrumentation:
         # At hand for the hot path.
         self.turn, self.store, self.live = recorder.turn, recorder.store, recorder.live
         self.record = recorder.finish
+        self.offsets = recorder.series.requests.offsets
         # Whether a response is noted before it begins, see Observation.promise.
         self.promises = recorder.store.shared
         # Where a request keeps its observation, so that it is recorded once per registry.

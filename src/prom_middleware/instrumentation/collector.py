@@ -17,6 +17,12 @@ from prometheus_client.core import (
 from prometheus_client.utils import floatToGoString
 
 from prom_middleware import failures
+from prom_middleware.instrumentation.families import (
+    BlockFamily,
+    histogram_pieces,
+    histogram_values,
+    number_pieces,
+)
 from prom_middleware.instrumentation.presets import OWN, PRESETS, Metric
 from prom_middleware.instrumentation.series import Histogram
 from prom_middleware.instrumentation.sharing import failure_counts
@@ -62,14 +68,38 @@ class RequestCollector:
         store = self.recorder.store
         snapshot = store.turn.read(store.snapshot)
         for metric in self.metrics:
-            family = self._family(metric)
-            for labels, block in snapshot.read(self._series(metric).family):
-                self._add(family, metric, labels, block)
-            if family.samples:
+            blocks = list(snapshot.read(self._series(metric).family))
+            family = self._shown(metric, blocks)
+            if family is not None:
                 yield family
         yield from self._overflow(snapshot)
         yield from _workers(snapshot.workers)
         yield from _errors(failure_counts(store, snapshot))
+
+    def _shown(self, metric: Metric, blocks: list[tuple[Labels, list[float]]]) -> Any:
+        series = self._series(metric)
+        if metric.type == "histogram":
+            first = series.first
+            blocks = [(labels, block) for labels, block in blocks if any(block[first:])]
+            rows = [(labels, histogram_values(block, first)) for labels, block in blocks]
+        else:
+            cells = metric.cells
+            rows = [(labels, [cells(series, block) + 0.0]) for labels, block in blocks]
+        if not rows:
+            return None
+
+        def fill() -> Any:
+            family = self._family(metric)
+            for labels, block in blocks:
+                self._add(family, metric, labels, block)
+            return family.samples
+
+        labelled = bool(series.family.label_names)
+        if metric.type == "histogram":
+            pieces = histogram_pieces(metric.name, series.family.bounds, labelled)
+        else:
+            pieces = number_pieces(metric.name, labelled)
+        return BlockFamily(self._family(metric), fill, rows, pieces)
 
     def _series(self, metric: Metric) -> Any:
         return getattr(self.recorder.series, metric.source)

@@ -18,6 +18,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
+from prom_middleware.instrumentation.series import PROMISED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,8 +115,20 @@ class Observation:
         Worth it where `core.promises`: a client may have received what a killed worker sent.
         """
         try:
-            if self._labels is None and not self.done:
-                self.core.recorder.promise(self.labels())
+            if self._labels is not None or self.done:
+                return
+            core, labels = self.core, self.labels()
+            try:
+                give = core.turn.take()
+            except IndexError:
+                core.recorder.promise(labels)
+            else:
+                try:
+                    core.store.cells[core.offsets[labels] + PROMISED] += 1
+                except KeyError:
+                    core.recorder.begin_response(labels)
+                finally:
+                    give(give)
         except Exception as error:
             failures.report("promise", error)
 

@@ -35,7 +35,7 @@ class Recorder:
 
     def promise(self, labels: Labels) -> None:
         """Note that a response with these labels begins."""
-        self.turn.update(self._promise, labels)
+        self.turn.update(self.begin_response, labels)
 
     def abort(self, labels: Labels, reason: str) -> None:
         """Count a response that was not sent whole."""
@@ -58,6 +58,10 @@ class Recorder:
     def begin(self, method: str) -> None:
         """Count one more request in progress."""
         self._add_live(method, 1)
+
+    def begin_response(self, labels: Labels) -> None:
+        """Count one more response that was promised."""
+        self._add(self._requests, labels, 1, PROMISED)
 
     def finish(self, observation: Observation, labels: Labels, seconds: float) -> None:
         """Record an answered request, and that it is no longer in progress."""
@@ -88,9 +92,6 @@ class Recorder:
         if offset is None:
             offset = self.live[method] = self.series.in_progress.offset((method,))
         self.store.cells[offset] += amount
-
-    def _promise(self, labels: Labels) -> None:
-        self._add(self._requests, labels, 1, PROMISED)
 
     def _add(self, series: Series, labels: Labels, amount: float, cell: int = 0) -> None:
         offset = series.offset(labels) + cell

@@ -29,6 +29,7 @@ from prom_middleware.stores.multiprocess.layout import (
     write_whole,
 )
 
+_quote = json.encoder.encode_basestring_ascii
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -169,7 +170,7 @@ class Dictionary:
             number = len(self._numbers)
             records = _record(number, *family)
         offset, created = index.end, time()
-        records += _record(number, labels, offset, created)
+        records += _framed(_block(number, labels, offset, created))
         write_whole(self._fd, records, self._position)
         committed = self._position + len(records)
         write_whole(self._fd, COMMITTED.pack(committed), COMMITTED_AT)
@@ -189,5 +190,14 @@ class Dictionary:
 
 
 def _record(*values: Any) -> bytes:
-    payload = _encode(values).encode()
+    return _framed(_encode(values).encode())
+
+
+def _block(number: int, labels: Labels, offset: int, created: float) -> bytes:
+    # By hand: `json` makes a new encoder for every value that is no string.
+    quoted = ",".join(map(_quote, labels))
+    return f"[{number},[{quoted}],{offset},{created!r}]".encode()
+
+
+def _framed(payload: bytes) -> bytes:
     return RECORD.pack(len(payload), crc32(payload)) + payload

@@ -37,15 +37,21 @@ class DirectoryLock:
     @contextmanager
     def held(self, patience: float) -> Iterator[None]:
         """Hold the lock; TimeoutError if it was not free for `patience` seconds."""
-        deadline = monotonic() + patience
         try:
-            while not self._try():
-                if monotonic() >= deadline:
-                    raise TimeoutError(f"{self._path} was locked for {patience} s")
-                sleep(PAUSE)
+            self.acquire(patience)
             yield
         finally:
-            self._release()
+            self.release()
+
+    def acquire(self, patience: float) -> None:
+        """Take the lock, or raise TimeoutError after `patience` seconds; `release` it even then."""
+        if self._try():
+            return
+        deadline = monotonic() + patience
+        while not self._try():
+            if monotonic() >= deadline:
+                raise TimeoutError(f"{self._path} was locked for {patience} s")
+            sleep(PAUSE)
 
     def forget(self) -> None:
         """Close the file. In a forked child, that leaves the parent's lock as it is."""
@@ -73,7 +79,8 @@ class DirectoryLock:
             os.makedirs(self._directory, mode=0o700, exist_ok=True)
             self._fd = open_file(self._path, os.O_CREAT)
 
-    def _release(self) -> None:
+    def release(self) -> None:
+        """Give the lock back."""
         if self._fd >= 0:
             # Not by closing: a child forked meanwhile may hold a copy.
             fcntl.flock(self._fd, fcntl.LOCK_UN)

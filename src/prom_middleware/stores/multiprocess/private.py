@@ -41,6 +41,9 @@ class Private:
 
     def enter(self, dictionary: Dictionary, index: Index) -> bool:
         """Give every block its place in the dictionary, and tell whether there were any."""
+        if not self:
+            self._start = self._end
+            return False
         moved = bool(self.blocks)
         for (family, labels), start in list(self.blocks.items()):
             offset = index.of(family).get(labels, start)

@@ -10,6 +10,7 @@ import os
 from array import array
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from time import monotonic, time
 
 from prom_middleware import failures
@@ -71,7 +72,7 @@ class MultiprocessStore:
         self.check_process()
         offsets = self._index.of(family)
         if labels not in offsets:
-            self._try(lambda: self._enter(family, labels))
+            self._try(partial(self._enter, family, labels))
         if labels not in offsets:
             offsets[labels] = self._private.allocate(family, labels)
         return offsets[labels]
@@ -128,8 +129,11 @@ class MultiprocessStore:
         if monotonic() < self._retry_at:
             return
         try:
-            with self._lock.held(HURRY):
+            try:
+                self._lock.acquire(HURRY)
                 change()
+            finally:
+                self._lock.release()
         except Exception as error:
             self._failed(error)
 
@@ -242,6 +246,12 @@ class MultiprocessStore:
         return vector
 
     def _cover(self, vector: Vector) -> None:
+        if (
+            self.cells is vector.cells
+            and self._index.end <= len(vector.cells)
+            and not self._private
+        ):
+            return
         vector.cover(self._index.end)
         self._private.pour(vector.cells)
         if self._private:
