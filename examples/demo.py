@@ -33,6 +33,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 APP = Path(__file__).resolve().parent / "fastapi"
 HOST = "127.0.0.1"
+WORKERS = 2
 START_SECONDS = 30.0
 REQUESTS = 600
 CLIENTS = 8
@@ -94,7 +95,9 @@ def run(port: int, deadline: float) -> None:
                 return
             # What is left after the traffic is for looking at the page.
             send_traffic(port, time.monotonic() + (deadline - time.monotonic()) * 0.7)
-            show(rows(fetch(port, "/metrics")))
+            text = fetch(port, "/metrics")
+            show(rows(text))
+            say("", f"Counted by {workers(text)} workers; any of them shows what all have counted.")
             serve_on(server, port, deadline)
         finally:
             stop(server)
@@ -132,9 +135,10 @@ def free_port(port: int) -> int:
 
 def start(port: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
     """Start uvicorn in a session of its own: Ctrl-C reaches us first, and we stop it."""
-    say(f"Starting {APP.name}/app.py under uvicorn on port {port} ...")
+    say(f"Starting {APP.name}/app.py under uvicorn, {WORKERS} workers, on port {port} ...")
     command = [sys.executable, "-m", "uvicorn", "app:app", "--app-dir", str(APP), "--host", HOST]
     command += ["--port", str(port), "--no-access-log", "--log-level", "error"]
+    command += ["--workers", str(WORKERS)]
     return subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
     )
@@ -174,9 +178,9 @@ def stop(server: subprocess.Popen[bytes]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     server.terminate()
     try:
-        server.wait(5)
+        server.wait(10)
     except subprocess.TimeoutExpired:
-        server.kill()
+        os.killpg(server.pid, signal.SIGKILL)  # its workers as well
         server.wait()
 
 
@@ -295,6 +299,15 @@ def rows(text: str) -> list[Row]:
         Row(route, count, errors[route], *quantiles(sorted(counts[route].items())))
         for route, count in sorted(requests.items(), key=lambda item: (-item[1], item[0]))
     ]
+
+
+def workers(text: str) -> int:
+    """Return how many processes answer requests."""
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == "prom_middleware_workers" and sample.labels["state"] == "live":
+                return int(sample.value)
+    return 1
 
 
 def quantiles(buckets: Buckets) -> tuple[float, float]:

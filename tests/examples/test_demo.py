@@ -88,6 +88,7 @@ def test_serves_until_interrupted(terminal: bool, environment: Any) -> None:
     bar = "\r[########################################] 600 of 600 requests"
     assert (bar in printed) is terminal
     assert ("\r" in printed) is terminal
+    assert "Counted by 2 workers" in printed
     found = table(printed)
     assert set(found) == ROUTES | {"all"}
     total = found.pop("all")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prom_middleware.asgi.routing import Router, path_below_root
 from prom_middleware.exposition.asgi import headers
-from prom_middleware.instrumentation import Connection, Observation
+
+if TYPE_CHECKING:
+    from prom_middleware.instrumentation import Connection, Observation
 
 Scope = Mapping[str, Any]
 

@@ -10,7 +10,6 @@ from prom_middleware import failures
 from prom_middleware.asgi.dialect import Dialect
 from prom_middleware.asgi.exchange import Exchange, PromisingExchange
 from prom_middleware.asgi.routing import path_below, path_below_root
-from prom_middleware.asgi.websocket import observe_websocket
 from prom_middleware.errors import NotAnApplicationError
 from prom_middleware.exposition.asgi import ASGIApp, Receive, Scope, Send, make_asgi_app
 from prom_middleware.instrumentation import Instrumentation, nesting
@@ -97,6 +96,8 @@ class PrometheusMiddleware:
             return self.app
         if core.excluded is not None and core.excluded(path_below_root(scope)):
             return self.app
+        from prom_middleware.asgi.websocket import observe_websocket  # the first one waits
+
         scope[core.key] = connection = core.connect(scope)
         return partial(observe_websocket, self.app, connection)
 

@@ -6,12 +6,11 @@ door → `Instrumentation.start(request, method)` → application → last byte 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
 from prom_middleware.instrumentation.config import Configuration, Options
-from prom_middleware.instrumentation.exclusion import excluder
 from prom_middleware.instrumentation.observation import (
     COMPLETE,
     DISCONNECT,
@@ -26,13 +25,13 @@ from prom_middleware.instrumentation.observation import (
 )
 from prom_middleware.instrumentation.queueing import queue_seconds
 from prom_middleware.instrumentation.recorder import Recorder
-from prom_middleware.instrumentation.registration import recorder_for, registered
-from prom_middleware.instrumentation.websocket import Connection
 from prom_middleware.lazy import lazily
 
 if TYPE_CHECKING:
     from prom_middleware.instrumentation.dialect import Dialect
     from prom_middleware.instrumentation.labels import ExtraLabels, Facts
+    from prom_middleware.instrumentation.registration import registered
+    from prom_middleware.instrumentation.websocket import Connection
 
 __all__ = [
     "COMPLETE",
@@ -60,8 +59,10 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        "Connection": "prom_middleware.instrumentation.websocket",
         "Dialect": "prom_middleware.instrumentation.dialect",
         "Facts": "prom_middleware.instrumentation.labels",
+        "registered": "prom_middleware.instrumentation.registration",
     },
 )
 
@@ -83,6 +84,9 @@ class Instrumentation:
     """
 
     def __init__(self, options: Mapping[str, Any], dialect: Dialect) -> None:
+        # Imported by the first door that is made, not by the import of one.
+        from prom_middleware.instrumentation.registration import recorder_for
+
         self.config = config = Configuration.from_options(options)
         self.recorder = recorder = recorder_for(config.registry, config.schema, config.max_series)
         # At hand for the hot path.
@@ -94,7 +98,7 @@ class Instrumentation:
         # Where a request keeps its observation, so that it is recorded once per registry.
         self.key = f"{KEY_PREFIX}{id(self.recorder):x}"
         self.resolve = dialect.route
-        self.excluded = excluder(config.exclude)
+        self.excluded = _excluder(config.exclude) if config.exclude else None
         self.extra_labels = _extra_labels(config.labels, dialect) if config.labels else None
 
     def start(self, request: Any, method: str) -> Observation:
@@ -105,6 +109,8 @@ class Instrumentation:
 
     def connect(self, request: Any) -> Connection:
         """Begin to observe a websocket."""
+        from prom_middleware.instrumentation.websocket import Connection  # the first one waits
+
         return Connection(self, request)
 
     def queued(self, *headers: str | None) -> None:
@@ -122,3 +128,9 @@ def _extra_labels(labels: Mapping[str, Any], dialect: Dialect) -> ExtraLabels:
     from prom_middleware.instrumentation.labels import ExtraLabels  # few doors have any
 
     return ExtraLabels(labels, dialect)
+
+
+def _excluder(exclude: tuple[Any, ...]) -> Callable[[str], bool] | None:
+    from prom_middleware.instrumentation.exclusion import excluder
+
+    return excluder(exclude)
