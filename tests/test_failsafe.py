@@ -53,6 +53,7 @@ EXEMPT = {
     "twisted.requests.observed_request.ObservedRequest.processingFailed": ENTRY,
     "twisted.resources.MetricsResource.render": ENTRY,
     "applications._starlette.build_with_door": BUILD,
+    "lazy.lazily.attribute": BUILD,
     "instrumentation.observation.Observation.promise": GUARD,
     "instrumentation.observation.Observation.finish": GUARD,
     "instrumentation.observation.Observation.returned": GUARD,

@@ -91,7 +91,7 @@ class Instrumentation:
         self.recorder = recorder = recorder_for(config.registry, config.schema, config.max_series)
         # At hand for the hot path.
         self.turn, self.store, self.live = recorder.turn, recorder.store, recorder.live
-        self.record = recorder.finish
+        self.record = recorder.finish_promised if recorder.store.shared else recorder.finish
         self.offsets = recorder.series.requests.offsets
         # Whether a response is noted before it begins, see Observation.promise.
         self.promises = recorder.store.shared

@@ -71,6 +71,7 @@ class Observation:
         "done",
         "event_stream",
         "method",
+        "promised",
         "received",
         "request",
         "resolve",
@@ -90,6 +91,7 @@ class Observation:
         self.route: str | None = None
         self.resolve: Callable[[Any], str | None] | None = None
         self._labels: Labels | None = None
+        self.promised: Labels | None = None
         self._error: BaseException | None = None
         self.sent = self.received = 0
         self.done = self.disconnected = self.event_stream = self.trailers = False
@@ -115,9 +117,10 @@ class Observation:
         Worth it where `core.promises`: a client may have received what a killed worker sent.
         """
         try:
-            if self._labels is not None or self.done:
+            if self.promised is not None or self.done:
                 return
-            core, labels = self.core, self.labels()
+            core, labels = self.core, self._labels or self.labels()
+            self.promised = labels
             try:
                 give = core.turn.take()
             except IndexError:
@@ -144,7 +147,10 @@ class Observation:
             core = self.core
             turn = core.turn
             try:
-                labels = self._labels or self.labels()
+                labels = self._labels
+                # A promise may have been made of a start that the server did not accept.
+                if labels is None or labels[2] != self.status:
+                    labels = self.labels()
             except Exception:
                 core.recorder.forget(self.method)
                 raise

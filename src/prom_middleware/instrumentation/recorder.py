@@ -36,6 +36,8 @@ class Recorder:
     def promise(self, labels: Labels) -> None:
         """Note that a response with these labels begins."""
         self.turn.update(self.begin_response, labels)
+        if self.turn.pending:  # what waits in memory is lost when this process is killed
+            self.turn.settle()
 
     def abort(self, labels: Labels, reason: str) -> None:
         """Count a response that was not sent whole."""
@@ -61,7 +63,7 @@ class Recorder:
 
     def begin_response(self, labels: Labels) -> None:
         """Count one more response that was promised."""
-        self._add(self._requests, labels, 1, PROMISED)
+        self._promise(labels, 1)
 
     def finish(self, observation: Observation, labels: Labels, seconds: float) -> None:
         """Record an answered request, and that it is no longer in progress."""
@@ -87,14 +89,27 @@ class Recorder:
             cells[offset + bisect_left(self._edges, seconds)] += 1
             cells[offset] += seconds
 
+    def finish_promised(self, observation: Observation, labels: Labels, seconds: float) -> None:
+        """Record an answered request where every one has to be promised before it is kept."""
+        promised = observation.promised
+        if promised != labels:
+            self.begin_response(labels)
+        self.finish(observation, labels, seconds)
+        if promised is not None and promised != labels:  # of a start that the server refused
+            self._promise(promised, -1)
+
+    def _promise(self, labels: Labels, number: float) -> None:
+        offset = self._requests.offset(labels, counted=False)
+        self.store.cells[offset + PROMISED] += number
+
     def _add_live(self, method: str, amount: float) -> None:
         offset = self.live.get(method)
         if offset is None:
             offset = self.live[method] = self.series.in_progress.offset((method,))
         self.store.cells[offset] += amount
 
-    def _add(self, series: Series, labels: Labels, amount: float, cell: int = 0) -> None:
-        offset = series.offset(labels) + cell
+    def _add(self, series: Series, labels: Labels, amount: float) -> None:
+        offset = series.offset(labels)
         self.store.cells[offset] += amount
 
     def _observe(self, series: Histogram, labels: Labels, value: float) -> None:

@@ -37,15 +37,19 @@ class Series:
         self._store = store
         self._overflows = overflows
 
-    def offset(self, labels: Labels) -> int:
-        """Return the first cell of the block for `labels`; the store's turn must be ours."""
+    def offset(self, labels: Labels, counted: bool = True) -> int:
+        """Return the first cell of the block for `labels`; the store's turn must be ours.
+
+        What goes into the overflow series is `counted`, unless it is only half of an update.
+        """
         offset = self.offsets.get(labels)
         if offset is not None:
             return offset
         if self._overflows is None or len(self.offsets) < self.max_series:
             return self._store.allocate(self.family, labels)
-        counter = self._overflows.offset((self.family.name,))
-        self._store.cells[counter] += 1
+        if counted:
+            counter = self._overflows.offset((self.family.name,))
+            self._store.cells[counter] += 1
         return self._store.allocate(self.family, (OVERFLOW,) * len(labels))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from prom_middleware import failures
@@ -44,13 +45,23 @@ def shared_store() -> MultiprocessStore | None:
 def _private_directory() -> str | None:
     if not any(name in sys.modules for name in SERVERS):
         return None
-    from prom_middleware.stores.multiprocess import directory, servers
+    from prom_middleware.stores.multiprocess import servers
 
     server = servers.server_process()
     if server is None:
         return None
+    return _directory_of(server)
+
+
+@cache
+def _directory_of(server: int) -> str:
+    from prom_middleware.stores.multiprocess import directory
+
     found = directory.private_directory(server)
-    if server != os.getpid():  # a server may replace itself, and then has another directory
+    if server == os.getpid():
+        # A server may replace itself, and then has another directory: only its workers know this.
+        os.register_at_fork(after_in_child=partial(os.environ.__setitem__, FOUND, found))
+    else:
         os.environ[FOUND] = found
     return found
 

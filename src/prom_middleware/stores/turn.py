@@ -24,6 +24,8 @@ View = TypeVar("View")
 
 # How often a reader tries to take the token itself, a millisecond apart.
 PATIENCE = 20
+# How much may wait: threads that do nothing but record leave more than one of them carries out.
+MOST_PENDING = 1000
 
 
 class Turn:
@@ -49,6 +51,16 @@ class Turn:
         """Call `write(*arguments)`: now, or as soon as whoever writes is done."""
         self.pending.append((write, arguments))
         self.drain()
+        if len(self.pending) > MOST_PENDING:
+            self.settle()
+
+    def settle(self) -> None:
+        """Wait until nothing is pending, for 20 ms at most."""
+        for _ in range(PATIENCE):
+            if not self.pending:
+                return
+            sleep(0.001)
+            self.drain()
 
     def read(self, view: Callable[[], View], timeout: float = 1.0) -> View:
         """Return what `view` sees between two updates.

@@ -116,6 +116,8 @@ class Response(Observation):
             self.iterated = False
             wrapper = self.request.get("wsgi.file_wrapper")
             if isinstance(wrapper, type) and isinstance(body, wrapper):
+                if self.core.promises:
+                    self.promise()
                 _watch_file(self, body)
                 return body
             if hasattr(body, "__len__"):
@@ -131,7 +133,7 @@ class Response(Observation):
         promises = self.core.promises
         try:
             for piece in self.body:
-                if promises:
+                if promises and piece:
                     self.promise()
                 try:
                     self.sent += len(piece)
@@ -145,6 +147,8 @@ class Response(Observation):
         except BaseException as error:
             self.failed(error)
             raise
+        if promises:
+            self.promise()
         self.finish(COMPLETE)
 
     def __next__(self) -> bytes:

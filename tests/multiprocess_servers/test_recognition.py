@@ -1,0 +1,211 @@
+"""Workers find one directory for themselves, and only one that is theirs alone."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from metrics import Series, value
+from multiprocess_servers.kinds import KINDS
+from multiprocess_servers.serving import (
+    HERE,
+    environment,
+    launching,
+    private_directories,
+    serving,
+)
+from servers.support import Server, python
+from waiting import becomes
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc"),
+]
+
+PRELOAD = ("--preload",)
+REFUSED = {"cause": "store.directory"}
+
+
+def gunicorn(port: int, *options: str, app: str = "pool_app:app") -> list[str]:
+    address = f"127.0.0.1:{port}"
+    return python("-m", "gunicorn", "--bind", address, "--workers", "2", *options, app)
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def start(stack: ExitStack, base: Path, *options: str, **variables: str) -> Server:
+    """Start a gunicorn that has `base` for its temporary files."""
+    launch = stack.enter_context(launching(base / "log", TMPDIR=str(base), **variables))
+    return stack.enter_context(serving(launch, gunicorn(launch.port, *options)))
+
+
+def counted(samples: Series, page: str) -> float:
+    return value(samples, "http_requests_total", {"page": page})
+
+
+def live(server: Server) -> float:
+    return value(server.metrics(), "prom_middleware_workers", {"state": "live"})
+
+
+def ask_both_workers(server: Server) -> int:
+    """Send requests until both workers have answered; return how many were sent."""
+    pids: set[bytes] = set()
+    sent = 0
+    while len(pids) < 2:
+        pids.add(server.client.get("/").content.split()[0])
+        sent += 1
+    return sent
+
+
+@pytest.mark.parametrize(
+    "name", ["gunicorn-gthread", "gunicorn-uvicorn-preload", "uvicorn", "hypercorn"]
+)
+def test_the_directory_is_named_by_the_server_and_nobody_else_gets_in(
+    name: str, servers: ExitStack, tmp_path: Path
+) -> None:
+    launch = servers.enter_context(launching(tmp_path / "log", TMPDIR=str(tmp_path)))
+    server = servers.enter_context(serving(launch, KINDS[name].arguments(launch.port)))
+    server.client.get("/items")
+    (found,) = private_directories(tmp_path)
+    assert found.name.startswith(f"{server.process.pid}-")
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (found, found.parent)] == [0o700] * 2
+    assert found.stat().st_uid == os.getuid()
+    files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in found.iterdir()}
+    assert set(files.values()) == {0o600}, files
+
+
+def test_two_servers_at_once_have_nothing_in_common(servers: ExitStack, tmp_path: Path) -> None:
+    one, other = start(servers, tmp_path), start(servers, tmp_path)
+    sent = [ask_both_workers(one), ask_both_workers(other)]
+    assert [counted(server.metrics(), "/") for server in (one, other)] == sent
+    assert [becomes(lambda server=server: live(server), 2) for server in (one, other)] == [2, 2]
+    assert len(private_directories(tmp_path)) == 2
+
+
+def test_a_server_that_is_started_again_begins_at_zero_and_clears_up(
+    servers: ExitStack, tmp_path: Path
+) -> None:
+    with ExitStack() as first:
+        ask_both_workers(start(first, tmp_path))
+        (old,) = private_directories(tmp_path)
+    server = start(servers, tmp_path)
+    assert counted(server.metrics(), "/") == 0
+    (new,) = private_directories(tmp_path)
+    assert new != old
+
+
+def test_off_leaves_every_worker_alone(servers: ExitStack, tmp_path: Path) -> None:
+    server = start(servers, tmp_path, PROM_MIDDLEWARE_MULTIPROC="off")
+    sent = ask_both_workers(server)
+    assert private_directories(tmp_path) == []
+    assert 0 < counted(server.metrics(), "/") < sent
+    assert live(server) == 1
+
+
+@pytest.mark.parametrize("options", [(), PRELOAD], ids=["", "preload"])
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("given", [False, True], ids=["private", "given"])
+def test_a_pool_of_processes_inside_a_worker_records_in_the_same_directory(
+    given: bool, method: str, options: tuple[str, ...], servers: ExitStack, tmp_path: Path
+) -> None:
+    where = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "metrics")} if given else {}
+    server = start(servers, tmp_path, *options, **where)
+    for _ in range(3):
+        assert server.client.get(f"/pool/{method}").status_code == 200
+    samples = server.metrics()
+    assert counted(samples, f"/pool/{method}") == 3
+    assert counted(samples, f"/in-a-{method}") == 3
+    assert value(samples, "prom_middleware_errors_total") == 0
+    assert len(private_directories(tmp_path)) == (0 if given else 1)
+
+
+def symlink(base: Path) -> None:
+    (base / "elsewhere").mkdir(mode=0o700)
+    (base / f"prom_middleware-{os.getuid()}").symlink_to(base / "elsewhere")
+
+
+def foreign(base: Path) -> None:
+    if os.getuid():
+        pytest.skip("only root can make what is somebody else's")
+    (base / f"prom_middleware-{os.getuid()}").mkdir(mode=0o700)
+    os.chown(base / f"prom_middleware-{os.getuid()}", 65534, 65534)
+
+
+def readable(base: Path) -> None:
+    (base / f"prom_middleware-{os.getuid()}").mkdir()
+    (base / f"prom_middleware-{os.getuid()}").chmod(0o755)
+
+
+def file(base: Path) -> None:
+    (base / f"prom_middleware-{os.getuid()}").write_text("not a directory")
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "options"),
+    [(symlink, ()), (symlink, PRELOAD), (foreign, ()), (readable, ()), (file, ())],
+)
+def test_what_is_in_the_way_is_refused_and_counted_and_requests_succeed(
+    obstacle: Callable[[Path], None],
+    options: tuple[str, ...],
+    servers: ExitStack,
+    tmp_path: Path,
+) -> None:
+    obstacle(tmp_path)
+    server = start(servers, tmp_path, *options)
+    ask_both_workers(server)
+    assert value(server.metrics(), "prom_middleware_errors_total", REFUSED) == 1
+    assert private_directories(tmp_path) == []
+
+
+FIND = """
+import os, sys
+from prom_middleware.stores.multiprocess.directory import private_directory
+print(private_directory(int(sys.argv[1])))
+"""
+
+
+def find(base: Path, server: int) -> str:
+    """Return the directory of a server, as one of its workers finds it."""
+    command = python("-c", FIND, str(server))
+    done = subprocess.run(
+        command,
+        cwd=HERE,
+        env=environment(TMPDIR=str(base)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return done.stdout.strip() or done.stderr
+
+
+def test_a_symbolic_link_of_the_right_name_is_refused(tmp_path: Path) -> None:
+    found = Path(find(tmp_path, os.getpid()))
+    found.rmdir()
+    found.symlink_to(tmp_path)
+    assert "PermissionError" in find(tmp_path, os.getpid())
+    assert found.is_symlink()
+
+
+def test_a_pid_that_is_used_again_is_another_server(tmp_path: Path) -> None:
+    found = Path(find(tmp_path, os.getpid()))
+    pid, started, space = found.name.split("-")
+    before = found.rename(found.with_name(f"{pid}-{int(started) - 1}-{space}"))
+    (before / "numbers").write_text("of the server that had the pid before")
+    elsewhere = found.with_name(f"{pid}-{int(started) - 1}-{int(space) + 1}")
+    elsewhere.mkdir()
+    again = Path(find(tmp_path, os.getpid()))
+    assert again == found
+    assert list(again.iterdir()) == []
+    assert not before.exists()
+    # Another container's: nobody here can tell whether its server lives.
+    assert elsewhere.exists()
