@@ -15,6 +15,7 @@ from prom_middleware import failures
 from prom_middleware.exposition import text
 from prom_middleware.exposition.access import AccessRule, ScrapeRequest
 from prom_middleware.instrumentation import registered
+from prom_middleware.stores.shared import named_directory
 
 METHODS = ("GET", "HEAD")
 PLAIN = ("Content-Type", "text/plain; charset=utf-8")
@@ -60,7 +61,16 @@ def _exposition(registry: Collector, request: ScrapeRequest) -> ScrapeResponse:
     names = parse_qs(request.query).get("name[]")
     if names and isinstance(registry, CollectorRegistry):
         registry = registry.restricted_registry(names)
-    return _response(200, ("Content-Type", text.CONTENT_TYPE), body=text.render(registry))
+    return _response(200, ("Content-Type", text.CONTENT_TYPE), body=text.render(_whole(registry)))
+
+
+def _whole(registry: Collector) -> Collector:
+    """Return `registry` with what other processes have written for `prometheus_client`."""
+    if named_directory() is None:
+        return registry
+    from prom_middleware.multiprocess import whole
+
+    return whole(registry)
 
 
 def _refusal(request: ScrapeRequest, access: AccessRule | None) -> ScrapeResponse | None:

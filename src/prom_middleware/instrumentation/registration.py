@@ -16,7 +16,7 @@ from prom_middleware.instrumentation.recorder import Recorder
 from prom_middleware.instrumentation.series import Schema, SeriesSet
 from prom_middleware.instrumentation.sharing import share_failures
 from prom_middleware.stores import MemoryStore
-from prom_middleware.stores.shared import shared_store
+from prom_middleware.stores.shared import named_directory, shared_store
 
 if TYPE_CHECKING:
     from prom_middleware.stores import Store
@@ -70,8 +70,14 @@ def _share(registry: CollectorRegistry, store: Store) -> None:
         from prom_middleware.runtime.processes import replace
 
         replace(registry, store)
+        # With a directory of its own, `prometheus_client` writes files, and those are shown; in a
+        # private one the users' metrics would be those of the worker that answers.
+        if named_directory() is None:
+            from prom_middleware.multiprocess import install
+
+            install(store)
     except Exception as error:
-        failures.report("process", error)
+        failures.report("share", error)
 
 
 def _scope(registry: CollectorRegistry) -> str:

@@ -29,17 +29,26 @@ _lock = threading.RLock()
 _stores: dict[str, MultiprocessStore] = {}
 
 
+def named_directory() -> str | None:
+    """Return the directory that the ecosystem's variable names, unless we are to keep out of it."""
+    return None if _is_off() else os.environ.get(DIRECTORY) or None
+
+
 def shared_store() -> MultiprocessStore | None:
     """Return the store that this process shares with others, or None where it is alone."""
-    if os.environ.get(SWITCH, "").lower() in ("off", "0", "false", "no"):
+    if _is_off():
         return None
     try:
         with _lock:
-            directory = os.environ.get(DIRECTORY) or os.environ.get(FOUND) or _private_directory()
+            directory = named_directory() or os.environ.get(FOUND) or _private_directory()
             return None if directory is None else _store(directory)
     except Exception as error:  # a system without flock, a directory that is not ours
         failures.report("store.directory", error)
         return None
+
+
+def _is_off() -> bool:
+    return os.environ.get(SWITCH, "").lower() in ("off", "0", "false", "no")
 
 
 def _private_directory() -> str | None:

@@ -1,0 +1,180 @@
+"""Metrics that were made before `install()`: finding them, and moving what they have counted."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+from contextlib import suppress
+from time import time
+from typing import Any
+
+from prometheus_client import REGISTRY, CollectorRegistry, values
+from prometheus_client.metrics import MetricWrapperBase
+
+from prom_middleware import failures
+from prom_middleware.multiprocess.adoption import FAMILY, SHARED, Adoption, Scope, children, is_ours
+from prom_middleware.multiprocess.values import GaugeValue, SharedValue
+
+
+def move_all(adoption: Adoption) -> None:
+    """Move every metric of this process into the store."""
+    files: set[str] = set()
+    for metric, registry in find():
+        try:
+            move(adoption, metric, registry, files)
+        except Exception as error:
+            failures.report("multiprocess.install", error)
+    for name in files:
+        # All that this process wrote there was moved, and must not be shown twice.
+        with suppress(OSError):
+            os.unlink(name)
+
+
+def find() -> list[tuple[Any, CollectorRegistry | None]]:
+    """Return each metric, parents and those without labels, with the registry that it is in."""
+    # By type(): to ask a proxy for its class may call anything.
+    objects: list[Any] = gc.get_objects()
+    classes, registry_classes = _classes(MetricWrapperBase), _classes(CollectorRegistry)
+    registries: list[Any] = [REGISTRY]
+    registries += [each for each in objects if type(each) in registry_classes]
+    found: dict[int, tuple[Any, CollectorRegistry | None]] = {}
+    for registry in registries:
+        with registry._lock:
+            collectors = list(registry._collector_to_names)
+        for collector in collectors:
+            found.setdefault(id(collector), (collector, registry))
+    for each in objects:
+        if type(each) in classes:
+            found.setdefault(id(each), (each, None))
+    return [pair for pair in found.values() if type(pair[0]) in classes and _is_whole(pair[0])]
+
+
+def _classes(base: type) -> set[type]:
+    found = {base}
+    subclasses: list[type] = base.__subclasses__()
+    for each in subclasses:
+        found |= _classes(each)
+    return found
+
+
+def _is_whole(metric: Any) -> bool:
+    # Not a child, which has its parent's registry; not one that is just being made.
+    return hasattr(metric, "_unit") and bool(metric._is_parent() or not metric._labelnames)
+
+
+def move(
+    adoption: Adoption, metric: Any, registry: CollectorRegistry | None, files: set[str]
+) -> None:
+    """Move one metric and its children; `files` gets the names of those that it had used."""
+    if not is_ours(metric):
+        return
+    family = adoption.family(metric, registry)
+    setattr(metric, FAMILY, family)
+    remember_scope(metric, family.scope)
+    for child in children(metric):
+        for old, new in adoption.adopt(child, family):
+            _carry(old, new, files)
+        _tell(child)
+
+
+def remember_scope(metric: Any, scope: str) -> None:
+    """Have the children of a metric know which registry it is in."""
+    # `labels()` gives these arguments to the constructor; a class of the user's may not take them.
+    if metric._is_parent() and type(metric).__module__ == MetricWrapperBase.__module__:
+        metric._kwargs["registry"] = Scope(scope)
+
+
+def _carry(old: Any, new: SharedValue, files: set[str]) -> None:
+    if old is None or isinstance(old, SharedValue):
+        return
+    exemplar, amount = old.get_exemplar(), _take(old, new)
+    if hasattr(old, "_file"):
+        files.add(old._file._fname)
+    if amount and isinstance(new, GaugeValue):
+        new.set(amount, getattr(old, "_timestamp", 0.0) or time())
+    elif amount:
+        new.inc(amount)
+    if exemplar is not None:
+        new.set_exemplar(exemplar)
+
+
+class Moved(values.MutexValue):
+    """What was a value before; what others still do to it is done to the one in the store.
+
+    A thread may have called `inc` and wait for the lock: then it changes `_value` next.
+    """
+
+    _new: SharedValue
+
+    def inc(self, amount: float) -> None:
+        """Add to the number in the store."""
+        self._new.inc(amount)
+
+    def set(self, value: float, timestamp: float | None = None) -> None:
+        """Set the number in the store."""
+        self._new.set(value, timestamp)
+
+    def get(self) -> float:
+        """Return this process's part of the number in the store."""
+        return self._new.get()
+
+    @property
+    def _value(self) -> float:
+        return self._new.get() if isinstance(self._new, GaugeValue) else 0.0
+
+    @_value.setter
+    def _value(self, value: float) -> None:
+        change = self._new.set if isinstance(self._new, GaugeValue) else self._new.inc
+        change(value)
+
+
+def _take(old: Any, new: SharedValue) -> float:
+    """Return what `old` has counted; what is still on its way goes to `new`."""
+    if old.__class__ is not values.MutexValue:
+        old.inc, old.set = new.inc, new.set
+        return float(old.get())
+    with old._lock:
+        amount = float(old._value)
+        vars(old)["_new"], old.__class__ = new, Moved
+    return amount
+
+
+def release(metric: Any) -> None:
+    """Give a metric values of its own again, with what this process has in the store."""
+    for child in (metric, *children(metric)):
+        for attribute, value in list(vars(child).items()):
+            if isinstance(value, SharedValue):
+                setattr(child, attribute, _alone(value))
+        if isinstance(getattr(child, "_buckets", None), list):
+            child._buckets = [_alone(value) for value in child._buckets]
+        child._kwargs.pop("registry", None)
+        vars(child).pop(FAMILY, None)
+        vars(child).pop(SHARED, None)
+
+
+def _alone(value: SharedValue) -> Any:
+    make: Any = values.MutexValue
+    alone = make("", "", "", (), (), "")
+    alone.set(value.get())
+    return alone
+
+
+def _tell(child: Any) -> None:
+    """Say in the store what an info says, or which state an enum is in."""
+    value = getattr(child, SHARED, None)
+    if value is not None and child._value:
+        TELL[child._type](child, value)
+
+
+def tell_info(child: Any, value: SharedValue) -> None:
+    """Say in the store what an info says."""
+    value.say(json.dumps(child._value, sort_keys=True), 1.0, time())
+
+
+def tell_state(child: Any, value: SharedValue) -> None:
+    """Say in the store which state an enum is in."""
+    value.set(float(child._value), time())
+
+
+TELL = {"info": tell_info, "stateset": tell_state}

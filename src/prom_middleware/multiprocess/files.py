@@ -1,0 +1,128 @@
+"""The files that `prometheus_client` writes by itself where `PROMETHEUS_MULTIPROC_DIR` is set.
+
+They hold what all processes have counted, and so stand for what this process has of the same
+metrics. Nothing in them says which registry a metric is in: those that this process does not have
+are shown with REGISTRY.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Any
+
+from prometheus_client import REGISTRY, CollectorRegistry, values
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector, RestrictedRegistry
+
+from prom_middleware import failures
+from prom_middleware.multiprocess.shapes import ADDITIVE, select
+
+_merge: Any = MultiProcessCollector.merge
+VARIABLES = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
+
+
+class Whole:
+    """A registry, with the files of all processes in the place of this one's values."""
+
+    def __init__(self, registry: Collector) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterable[Metric]:
+        """Return every family once; files that cannot be read are reported and passed over."""
+        registry = self._registry
+        if not isinstance(registry, RestrictedRegistry):
+            return _whole(registry, registry)
+        whole = _whole(registry._registry, registry)
+        return select(whole, registry._name_set)
+
+
+def whole(registry: Collector) -> Whole:
+    """Return what shows `registry` with what `prometheus_client` wrote in all processes."""
+    return Whole(registry)
+
+
+def _whole(registry: Collector, selected: Collector) -> Iterator[Metric]:
+    readers = _readers(registry)
+    directory = readers[0]._path if readers else _directory()
+    if directory is None:
+        yield from selected.collect()
+        return
+    files = {family.name: family for family in merged(directory)}
+    families = _beside(registry, readers) if readers else selected.collect()
+    for family in families:
+        found = files.pop(family.name, None)
+        shown = family if found is None else _one(family, found)
+        if shown.samples or found is None:
+            yield shown
+    if readers or registry is REGISTRY:
+        yield from (family for family in files.values() if family.samples)
+
+
+def _directory() -> str | None:
+    found = next(filter(None, map(os.environ.get, VARIABLES)), None)
+    return found if found and os.path.isdir(found) else None
+
+
+def _readers(registry: Collector) -> list[MultiProcessCollector]:
+    """Return the collectors that read the files, and would fail with the first broken one."""
+    if not isinstance(registry, CollectorRegistry):
+        return []
+    with registry._lock:
+        collectors = list(registry._collector_to_names)
+    return [each for each in collectors if isinstance(each, MultiProcessCollector)]
+
+
+def _beside(registry: Any, readers: list[MultiProcessCollector]) -> Iterator[Metric]:
+    with registry._lock:
+        collectors = list(registry._collector_to_names)
+    if registry.get_target_info():
+        yield registry._target_info_metric()
+    for collector in collectors:
+        if collector not in readers:
+            yield from collector.collect()
+
+
+def _one(family: Metric, found: Metric) -> Metric:
+    """Return what is shown of a metric that this process has and that the files have."""
+    if not getattr(values.ValueClass, "_shared", False):
+        return found
+    # Ours is what those processes have that called `install()`; the others still write files.
+    if family.type != found.type:
+        return family
+    samples = {(each.name, frozenset(each.labels.items())): each for each in family.samples}
+    for sample in found.samples:
+        key = sample.name, frozenset(sample.labels.items())
+        ours = samples.get(key)
+        if ours is None:
+            samples[key] = sample
+        elif family.type in ADDITIVE:
+            samples[key] = ours._replace(value=ours.value + sample.value)
+    family.samples = list(samples.values())
+    return family
+
+
+def merged(directory: str) -> list[Metric]:
+    """Return what `prometheus_client` merges of the files in `directory` that can be read."""
+    names = sorted(glob.glob(os.path.join(glob.escape(directory), "*.db")))
+    with suppress(Exception):
+        return list(_merge(names))
+    try:
+        return list(_merge([name for name in names if _is_sound(name)]))
+    except Exception as error:
+        failures.report("multiprocess.file", error)
+        return []
+
+
+def _is_sound(name: str) -> bool:
+    try:
+        list(_merge([name]))
+    except FileNotFoundError:  # its process is gone
+        return False
+    except Exception as error:
+        failures.report("multiprocess.file", error)
+        return False
+    return True

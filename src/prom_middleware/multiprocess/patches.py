@@ -1,0 +1,270 @@
+"""What `install()` replaces in `prometheus_client`: the table `PATCHES`, and nothing else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from prometheus_client import REGISTRY, CollectorRegistry, values
+from prometheus_client.metrics import Enum, Info, MetricWrapperBase
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import RestrictedRegistry
+
+from prom_middleware import failures
+from prom_middleware.multiprocess import collecting, existing
+from prom_middleware.multiprocess.adoption import (
+    FAMILY,
+    SHARED,
+    Adoption,
+    is_ours,
+    values_of,
+)
+from prom_middleware.multiprocess.shapes import KINDS, kind_of, select
+from prom_middleware.multiprocess.values import GaugeValue, Home, SharedValue
+from prom_middleware.multiprocess.view import View
+from prom_middleware.stores import Family, Labels, Store
+from prom_middleware.stores.shared import shared_store
+
+_lock = threading.RLock()
+_installed: Adoption | None = None
+_originals: dict[tuple[Any, str], Any] = {}
+_scrape = threading.local()
+
+
+def install(store: Store | None = None) -> None:
+    """Let all metrics of `prometheus_client` live in `store`, by default the one of this process.
+
+    Does nothing where there is none, in a process that is alone, nor when called again. Metrics
+    that were made before are moved with what they have counted.
+    """
+    global _installed
+    with _lock:
+        if _installed is not None:
+            return
+        store = store or shared_store()
+        if store is None:
+            return
+        _installed = Adoption(Home(store))
+        for owner, name, replacement, _ in PATCHES:
+            if hasattr(owner, name):  # not every version has them all
+                _originals[owner, name] = getattr(owner, name)
+                setattr(owner, name, replacement)
+        existing.move_all(_installed)
+
+
+def uninstall() -> None:
+    """Undo `install()`, for test suites; metrics go on with what this process has in the store."""
+    global _installed
+    with _lock:
+        if _installed is None:
+            return
+        for (owner, name), original in _originals.items():
+            setattr(owner, name, original)
+        adoption, _installed = _installed, None
+        for metric, _ in existing.find():
+            existing.release(metric)
+        adoption.home.close()
+
+
+class ValueClass:
+    """Make a value as `prometheus_client` does; its metric finds it a better place."""
+
+    _multiprocess = _shared = True
+
+    def __new__(
+        cls,
+        typ: str,
+        metric_name: str,
+        name: str,
+        labelnames: Iterable[str],
+        labelvalues: Iterable[str],
+        help_text: str,
+        multiprocess_mode: str = "",
+        **_: object,
+    ) -> Any:
+        """Return the value; one that has no metric of ours is in a block of its own."""
+        if _installed is None:
+            alone: Any = values.MutexValue
+            return alone(typ, metric_name, name, labelnames, labelvalues, help_text)
+        live = multiprocess_mode.startswith("live")
+        family = Family(name, tuple(labelnames), 3, live, kind="value", mode=multiprocess_mode)
+        make = GaugeValue if typ == "gauge" else SharedValue
+        return make(_installed.home, family, tuple(labelvalues), 0, "value")
+
+
+def _construct(self: Any, *args: Any, **kwargs: Any) -> None:
+    _originals[MetricWrapperBase, "__init__"](self, *args, **kwargs)
+    if self._type != "stateset":  # which has no states yet
+        _adopt(self, *args, **kwargs)
+
+
+def _construct_enum(self: Any, *args: Any, **kwargs: Any) -> None:
+    _originals[Enum, "__init__"](self, *args, **kwargs)
+    _adopt(self, *args, **kwargs)
+
+
+def _adopt(metric: Any, *args: Any, **kwargs: Any) -> None:
+    adoption = _installed
+    try:
+        if adoption is None or metric._type not in KINDS or not is_ours(metric):
+            return
+        registry = args[6] if len(args) > 6 else kwargs.get("registry", REGISTRY)
+        if not metric._labelvalues:
+            family = adoption.family(metric, registry)
+        else:
+            family = adoption.child_family(metric, registry)
+        adoption.adopt(metric, family)
+        existing.remember_scope(metric, family.scope)
+    except Exception as error:
+        failures.report("multiprocess.metric", error)
+
+
+def _collect_metric(self: Any) -> Iterable[Metric]:
+    family = vars(self).get(FAMILY)
+    if _installed is not None and family is not None and not self._labelvalues:
+        try:
+            return [collecting.collect(_view(_installed), family, self)]
+        except Exception as error:
+            failures.report("multiprocess.collect", error)
+    found: Iterable[Metric] = _originals[MetricWrapperBase, "collect"](self)
+    return found
+
+
+class Scrape:
+    """One collection of a registry, for which one look at the store is enough."""
+
+    view: View | None = None
+
+
+def _view(adoption: Adoption) -> View:
+    scrape: Scrape | None = getattr(_scrape, "now", None)
+    if scrape is None:
+        return adoption.home.view()
+    if scrape.view is None:
+        scrape.view = adoption.home.view()
+    return scrape.view
+
+
+def _within(scrape: Scrape, families: Iterable[Metric]) -> Iterator[Metric]:
+    # Between two families, whoever collects may do what has nothing to do with this scrape.
+    iterator = iter(families)
+    while True:
+        before, _scrape.now = getattr(_scrape, "now", None), scrape
+        try:
+            family = next(iterator)
+        except StopIteration:
+            return
+        finally:
+            _scrape.now = before
+        yield family
+
+
+def _collect_registry(self: CollectorRegistry) -> Iterator[Metric]:
+    scrape = Scrape()
+    yield from _within(scrape, _originals[CollectorRegistry, "collect"](self))
+    if self is REGISTRY:
+        yield from _within(scrape, _of_others())
+
+
+def _collect_restricted(self: RestrictedRegistry) -> Iterator[Metric]:
+    scrape = Scrape()
+    yield from _within(scrape, _originals[RestrictedRegistry, "collect"](self))
+    if self._registry is REGISTRY:
+        yield from select(_within(scrape, _of_others()), self._name_set)
+
+
+def _of_others() -> Iterator[Metric]:
+    """Yield the metrics of REGISTRY that other workers have made, and this one has not."""
+    adoption = _installed
+    if adoption is None:
+        return
+    shown = set(REGISTRY._names_to_collectors) | {name for _, name in adoption.known}
+    try:
+        view = _view(adoption)
+        for family in view.snapshot.families():
+            if family.scope == "" and kind_of(family) in KINDS and family.name not in shown:
+                shown.add(family.name)
+                yield collecting.collect(view, family)
+    except Exception as error:
+        failures.report("multiprocess.collect", error)
+
+
+def _remove(self: Any, *labelvalues: Any) -> None:
+    if not self._labelnames:
+        raise ValueError(f"No label names were set when constructing {self}")
+    if len(labelvalues) != len(self._labelnames):
+        expected = len(self._labelnames)
+        raise ValueError(f"Incorrect label count (expected {expected}, got {labelvalues})")
+    labels = tuple(map(str, labelvalues))
+    _remove_where(self, lambda each: each == labels)
+
+
+def _remove_by_labels(self: Any, labels: dict[str, str]) -> None:
+    if not self._labelnames:
+        raise ValueError(f"No label names were set when constructing {self}")
+    if not isinstance(labels, dict):
+        raise TypeError("labels must be a dict of {label_name: label_value}")
+    unknown = [name for name in labels if name not in self._labelnames]
+    if unknown:
+        raise ValueError(f"Unknown label names: {unknown}; expected {self._labelnames}")
+    wanted = {self._labelnames.index(name): str(value) for name, value in labels.items()}
+    if wanted:
+        _remove_where(self, lambda each: all(each[at] == one for at, one in wanted.items()))
+
+
+def _clear(self: Any) -> None:
+    if self._labelnames:
+        _remove_where(self, lambda each: True)
+
+
+def _remove_where(metric: Any, chosen: Callable[[Labels], bool]) -> None:
+    with metric._lock:
+        for labels in [labels for labels in metric._metrics if chosen(labels)]:
+            for value in values_of(metric._metrics.pop(labels)):
+                value.leave()
+    family = vars(metric).get(FAMILY)
+    if _installed is not None and family is not None:
+        _installed.home.turn.update(_remove_shared, _installed, family, chosen)
+
+
+def _remove_shared(adoption: Adoption, family: Family, chosen: Callable[[Labels], bool]) -> None:
+    try:
+        adoption.home.removals.remove(family, chosen)
+    except Exception as error:
+        failures.report("multiprocess.remove", error)
+
+
+def _info(self: Any, val: dict[str, str]) -> None:
+    _originals[Info, "info"](self, val)
+    _tell(self, existing.tell_info)
+
+
+def _state(self: Any, state: str) -> None:
+    _originals[Enum, "state"](self, state)
+    _tell(self, existing.tell_state)
+
+
+def _tell(child: Any, tell: Callable[[Any, SharedValue], object]) -> None:
+    value = vars(child).get(SHARED)
+    if value is not None:
+        try:
+            tell(child, value)
+        except Exception as error:
+            failures.report("multiprocess.text", error)
+
+
+# Owner, attribute, what stands there after `install()`, and why.
+PATCHES: tuple[tuple[Any, str, Any, str], ...] = (
+    (values, "ValueClass", ValueClass, "numbers live in the store"),
+    (MetricWrapperBase, "__init__", _construct, "a metric knows its registry, and all its cells"),
+    (Enum, "__init__", _construct_enum, "an enum knows its states later than the others"),
+    (MetricWrapperBase, "collect", _collect_metric, "what all workers have is shown"),
+    (MetricWrapperBase, "remove", _remove, "in all workers, and without the warning"),
+    (MetricWrapperBase, "remove_by_labels", _remove_by_labels, "the same"),
+    (MetricWrapperBase, "clear", _clear, "the same"),
+    (Info, "info", _info, "an info uses no ValueClass"),
+    (Enum, "state", _state, "nor does an enum"),
+    (CollectorRegistry, "collect", _collect_registry, "one look at the store; others' metrics"),
+    (RestrictedRegistry, "collect", _collect_restricted, "the same"),
+)

@@ -1,0 +1,81 @@
+"""How a metric of `prometheus_client` lies in a store: its family, and the cells of a block.
+
+counter    value, uses
+summary    count, sum, uses
+histogram  sum, one for each bound, uses
+gauge      value, time (Unix seconds; 0 unless mostrecent), 1 if it was ever set
+stateset   as a gauge that is mostrecent: the number of the state
+info       uses; what it says is in notes
+
+`uses` counts how often a label set was taken up again after it was removed; that of an info, how
+often it said something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator
+from typing import Any
+
+from prom_middleware.stores import Family
+
+VALUE, TIME, SET = 0, 1, 2
+GAUGE_WIDTH = 3
+
+# Of the kinds that only add up, which a removal subtracts.
+ADDITIVE = {"counter": ("_total",), "summary": ("_count", "_sum"), "histogram": ("_sum",)}
+KINDS = (*ADDITIVE, "gauge", "stateset", "info")
+
+# What belongs to a family and is none itself.
+REMOVED, REMOVAL, NOTE = "removed", "removal", "note"
+SEPARATOR = "\0"
+
+
+def kind_of(family: Family) -> str:
+    """Return the type of the metric; nothing for what is no user's."""
+    return family.kind.partition(SEPARATOR)[0]
+
+
+def states_of(family: Family) -> list[str]:
+    """Return the states of a stateset."""
+    return family.kind.split(SEPARATOR)[1:]
+
+
+def family_of(metric: Any, scope: str) -> Family:
+    """Return the family of a metric or of its child, which is the same."""
+    name, kind, text = metric._name, metric._type, metric._documentation
+    labels = tuple(metric._labelnames)
+    if kind == "gauge":
+        mode = metric._multiprocess_mode
+        live = mode.startswith("live")
+        return Family(name, labels, GAUGE_WIDTH, live, scope, (), kind, text, mode)
+    if kind == "stateset":
+        kind = SEPARATOR.join((kind, *metric._states))
+        return Family(name, labels, GAUGE_WIDTH, False, scope, (), kind, text, "mostrecent")
+    bounds = tuple(metric._upper_bounds) if kind == "histogram" else ()
+    width = len(ADDITIVE.get(kind, ())) + len(bounds) + 1
+    return Family(name, labels, width, False, scope, bounds, kind, text)
+
+
+def removed_from(family: Family) -> Family:
+    """Return the family of what is to be subtracted from the blocks of `family`."""
+    return family._replace(kind=f"{REMOVED}{SEPARATOR}{family.kind}")
+
+
+def removals_of(family: Family) -> Family:
+    """Return the family that says which removal of a label set was the last, and when."""
+    return Family(family.name, family.label_names, 2, scope=family.scope, kind=REMOVAL)
+
+
+def notes_of(family: Family, width: int) -> Family:
+    """Return the family of what is said in words of the series of `family`."""
+    kind = f"{NOTE}{SEPARATOR}{kind_of(family)}"
+    labels = (*family.label_names, "series")
+    return Family(family.name, labels, width, scope=family.scope, kind=kind)
+
+
+def select(families: Iterable[Any], names: Container[str]) -> Iterator[Any]:
+    """Yield the samples with these names, in their families."""
+    for family in families:
+        shown = family._restricted_metric(names)
+        if shown:
+            yield shown

@@ -1,0 +1,279 @@
+"""Where a metric of `prometheus_client` keeps its number: in cells of the store.
+
+The rules of `instrumentation/observation.py` hold here: `inc` is on the way of users' requests.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+from weakref import WeakSet, ref
+
+from prom_middleware import failures
+from prom_middleware.multiprocess import notes
+from prom_middleware.multiprocess.notes import Note
+from prom_middleware.multiprocess.removals import Removals
+from prom_middleware.multiprocess.shapes import SEPARATOR, SET, TIME
+from prom_middleware.multiprocess.view import View, incarnation
+
+if TYPE_CHECKING:
+    from prometheus_client.samples import Exemplar
+
+    from prom_middleware.stores import Family, Labels, Store
+
+
+class Home:
+    """The store in which this process's metrics live, and which values it has there."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.turn = store.turn
+        self.removals = Removals(store, self.void)
+        self._values: set[ref[SharedValue]] = set()
+        self.marked = False
+        store.renewals.append(self._renew)
+        _homes.add(self)
+
+    def add(self, value: SharedValue) -> None:
+        """Know a value for as long as somebody uses it."""
+        self._values.add(ref(value, self._values.discard))
+
+    def values(self) -> list[SharedValue]:
+        """Return all values."""
+        # One step of the interpreter, since other threads make values.
+        found = (each() for each in list(self._values))
+        return [value for value in found if value is not None]
+
+    def void(self) -> None:
+        """Have every value look for its cell again."""
+        for value in self.values():
+            value.offset = None
+
+    def _renew(self) -> None:
+        self.void()
+        self.removals.reopen()
+
+    def view(self) -> View:
+        """Return what all workers have now."""
+        number = self.removals.count()
+        view = View(self.turn.read(self.store.snapshot))
+        if number != self.removals.seen:
+            self.turn.update(self.removals.learn, number, view)
+        return view
+
+    def close(self) -> None:
+        """Leave the store alone from now on."""
+        self.store.renewals.remove(self._renew)
+        self.removals.close()
+
+    def mark(self) -> None:
+        """Note, when this process first writes, that it has all its gauges, at zero until set.
+
+        As in `prometheus_client`, where the file of a process has all of them.
+        """
+        if not self.marked:
+            self.marked = True
+            for value in self.values():
+                if isinstance(value, GaugeValue):
+                    value.touch()
+
+
+_homes: WeakSet[Home] = WeakSet()
+
+
+def _in_child() -> None:
+    for home in _homes:
+        home.marked = False
+
+
+os.register_at_fork(after_in_child=_in_child)
+
+
+class SharedValue:
+    """One number of a counter, a summary or a histogram."""
+
+    __slots__ = (
+        "__weakref__",
+        "_exemplar",
+        "_store",
+        "_turn",
+        "family",
+        "gone",
+        "home",
+        "index",
+        "labels",
+        "offset",
+        "series",
+    )
+
+    _multiprocess = True
+
+    def __init__(self, home: Home, family: Family, labels: Labels, index: int, series: str) -> None:
+        self.home, self._store, self._turn = home, home.store, home.turn
+        self.family, self.labels, self.index, self.series = family, labels, index, series
+        self.offset: int | None = None
+        self.gone = False
+        self._exemplar: Exemplar | None = None
+        home.add(self)
+
+    def begin(self) -> None:
+        """Have a place in the store, so that the series is shown before it is counted."""
+        self._turn.update(self._begin)
+
+    def inc(self, amount: float) -> None:
+        """Add to the number."""
+        turn = self._turn
+        try:
+            give = turn.take()
+        except IndexError:
+            turn.update(self._add, amount)
+            return
+        try:
+            self._store.cells[self.offset] += amount  # type: ignore[index]
+        except Exception:
+            self._add_late(float(amount))
+        finally:
+            give(give)
+        if turn.pending:
+            turn.drain()
+
+    def set(self, value: float, timestamp: float | None = None) -> None:
+        """Set what this worker's place in the store adds to the number."""
+        self._turn.update(self._put, float(value), timestamp)
+
+    def get(self) -> float:
+        """Return what this worker's place in the store adds to the number."""
+        return float(self._turn.read(self._own))
+
+    def set_exemplar(self, exemplar: Exemplar) -> None:
+        """Keep an example of what was counted here."""
+        self._exemplar = exemplar
+        words = (word for pair in exemplar.labels.items() for word in pair)
+        text = SEPARATOR.join(word.replace(SEPARATOR, "") for word in words)
+        self.say(text, float(exemplar.value), float(exemplar.timestamp or 0))
+
+    def say(self, text: str, value: float, time: float) -> None:
+        """Keep a text about the series, which is shown until there is a later one."""
+        self._turn.update(self._note, text, value, time)
+
+    def get_exemplar(self) -> Exemplar | None:
+        """Return the last exemplar of this process."""
+        return self._exemplar
+
+    def leave(self) -> None:
+        """Count for nothing any more: the label set was removed, this child with it."""
+        self.gone, self.offset = True, None
+
+    # What follows is called by whoever has the store's turn.
+
+    def _begin(self) -> None:
+        offset = self._find()
+        if self.labels and self.home.removals.number(self.family, self.labels):
+            self._store.cells[offset + self.family.width - 1] += 1
+
+    def _find(self) -> int:
+        if self.labels:
+            self.home.removals.look()
+        return self._place(self.labels)
+
+    def _place(self, labels: Labels) -> int:
+        offset = self._store.offsets(self.family).get(labels)
+        if offset is None:
+            offset = self._store.allocate(self.family, labels)
+        self.offset = offset + self.index
+        return offset
+
+    def _bound(self) -> int | None:
+        if self.gone:
+            return None
+        if self.offset is None:
+            self.home.mark()
+            self._find()
+        return self.offset
+
+    def _add_late(self, amount: float) -> None:
+        try:
+            self._add(amount)
+        except Exception as error:
+            failures.report("record", error)
+
+    def _add(self, amount: float) -> None:
+        offset = self._bound()
+        if offset is not None:
+            self._store.cells[offset] += amount
+
+    def _put(self, value: float, timestamp: float | None) -> None:
+        offset = self._bound()
+        if offset is not None:
+            self._store.cells[offset] = value
+
+    def _own(self) -> float:
+        if self.gone:
+            return 0.0
+        if self.offset is None:
+            self._find()
+        return self._store.cells[self.offset]  # type: ignore[index]
+
+    def _note(self, text: str, value: float, time: float) -> None:
+        try:
+            if self._bound() is not None:
+                self.home.removals.look()
+                stamp = self.home.removals.number(self.family, self.labels)
+                labels = (*self.labels, self.series)
+                notes.write(self._store, self.family, labels, Note(text, value, time, stamp))
+                if self.family.kind == "info" and self.offset is not None:
+                    self._store.cells[self.offset] += 1
+        except ValueError as error:
+            failures.report("multiprocess.text", error)
+
+
+class GaugeValue(SharedValue):
+    """The number of a gauge, or of an enum's state: one for each worker."""
+
+    __slots__ = ()
+
+    def inc(self, amount: float) -> None:
+        """Add to the number."""
+        self._turn.update(self._add, float(amount))
+
+    def touch(self) -> None:
+        """Note that this worker has the gauge; the store's turn must be ours."""
+        if self.gone or self.family.kind != "gauge":
+            return
+        self._find()
+        if self.offset is not None:
+            self._store.cells[self.offset + SET] = 1.0
+
+    def _begin(self) -> None:
+        if self.home.marked:
+            self.touch()
+        else:
+            self._find()
+
+    def _place(self, labels: Labels) -> int:
+        number = self.home.removals.number(self.family, labels)
+        return super()._place(labels + incarnation(number))
+
+    def _bound(self) -> int | None:
+        if self.gone:
+            return None
+        self.home.mark()
+        if self.labels:
+            self.home.removals.look()
+        if self.offset is None:
+            self._find()
+        return self.offset
+
+    def _add(self, amount: float) -> None:
+        offset = self._bound()
+        if offset is not None:
+            self._store.cells[offset] += amount
+            self._store.cells[offset + SET] = 1.0
+
+    def _put(self, value: float, timestamp: float | None) -> None:
+        offset = self._bound()
+        if offset is not None:
+            cells = self._store.cells
+            cells[offset] = value
+            cells[offset + TIME] = timestamp or 0.0
+            cells[offset + SET] = 1.0

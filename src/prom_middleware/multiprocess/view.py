@@ -1,0 +1,111 @@
+"""One look at the store: each series as all workers together have it, less what was removed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from math import ulp
+from typing import NamedTuple
+
+from prom_middleware.multiprocess import notes
+from prom_middleware.multiprocess.shapes import NOTE, kind_of, removals_of, removed_from
+from prom_middleware.stores import Family, Labels, Snapshot, Worker
+
+Written = list[tuple[Worker | None, list[float]]]
+
+
+class Removal(NamedTuple):
+    """The last removal of a label set: its number, and when it was, in Unix seconds."""
+
+    number: int
+    time: float
+
+
+class Sum(NamedTuple):
+    """One series that adds up: its cells, and since when it counts, in Unix seconds."""
+
+    cells: list[float]
+    created: float
+
+
+NEVER = Removal(0, 0.0)
+
+
+class View:
+    """What one snapshot says of users' metrics."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+
+    @cached_property
+    def families(self) -> Mapping[tuple[str, str, str], list[Family]]:
+        """Return the families by scope, name and kind: help and labels may have changed."""
+        found: dict[tuple[str, str, str], list[Family]] = {}
+        for family in self.snapshot.families():
+            found.setdefault((family.scope, family.name, kind_of(family)), []).append(family)
+        return found
+
+    def alike(self, family: Family) -> list[Family]:
+        """Return all that is shown as one with `family`, which comes first."""
+        same = self.families.get((family.scope, family.name, kind_of(family)), [])
+        others = [
+            other
+            for other in same
+            if other != family and other[5:7] == family[5:7] and other.mode == family.mode
+        ]
+        return [family, *others]
+
+    def removals(self, family: Family) -> dict[Labels, Removal]:
+        """Return the last removal of each label set that was ever removed."""
+        blocks = self.snapshot.read(removals_of(family))
+        return {labels: Removal(int(number), time) for labels, (number, time) in blocks if number}
+
+    def sums(self, family: Family) -> Iterator[tuple[Labels, Sum]]:
+        """Yield each label set of a family that adds up, as it has done since its last removal."""
+        removals = self.removals(family)
+        removed = dict(self.snapshot.read(removed_from(family))) if removals else {}
+        for labels, block in self.snapshot.read(family):
+            if labels not in removals:
+                yield labels, Sum(block, self.snapshot.created(family, labels))
+                continue
+            left = _less(block, removed.get(labels, [0.0] * family.width))
+            if any(left):
+                yield labels, Sum(left, removals[labels].time)
+
+    def gauges(self, family: Family) -> Iterator[tuple[Labels, Written]]:
+        """Yield each label set of a gauge with what each worker last set it to."""
+        removals, size = self.removals(family), len(family.label_names)
+        for labels, written in self.snapshot.each(family):
+            current = removals.get(labels[:size], NEVER).number
+            if labels[size:] == incarnation(current):
+                yield labels[:size], [(worker, block) for worker, block in written if block[2]]
+
+    def notes(self, family: Family) -> dict[Labels, notes.Note]:
+        """Return what is said of the series of `family`, their names being the last label."""
+        kind = f"{NOTE}\0{kind_of(family)}"
+        found = [
+            each
+            for each in self.families.get((family.scope, family.name, NOTE), ())
+            if each.kind == kind and each.label_names[:-1] == family.label_names
+        ]
+        if not found:
+            return {}
+        removals, said = self.removals(family), notes.newest(self.snapshot, found)
+        return {
+            labels: note
+            for labels, note in said.items()
+            if note.stamp >= removals.get(labels[:-1], NEVER).number
+        }
+
+
+def incarnation(number: int) -> Labels:
+    """Return what is added to the labels of a gauge's block after removal `number`."""
+    return (str(number),) if number else ()
+
+
+def _less(block: list[float], removed: list[float]) -> list[float]:
+    # What differs by no more than it was rounded by is the same.
+    return [
+        value - less if abs(value - less) > 4 * ulp(value) else 0.0
+        for value, less in zip(block, removed, strict=True)
+    ]

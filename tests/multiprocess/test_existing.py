@@ -1,0 +1,236 @@
+"""Metrics that were made before `install()`: they are moved with what they have counted, once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from prometheus_client import REGISTRY
+
+START = """
+import os, signal, sys, warnings
+from prometheus_client import *
+from prometheus_client import REGISTRY, values
+from prom_middleware import failures
+from prom_middleware.multiprocess import install, whole
+from prom_middleware.stores.multiprocess import MultiprocessStore
+store = MultiprocessStore(sys.argv[1])
+
+def shown(registry=REGISTRY):
+    return {
+        (sample.name, *sorted(sample.labels.items())): sample.value
+        for family in registry.collect()
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+        and not sample.name.startswith(("python", "process"))
+    }
+
+def child(function):
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            function()
+            code = 0
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    assert os.waitpid(pid, 0)[1] == 0
+"""
+
+
+def check(script: str, directory: Path, **environment: str) -> None:
+    """Run a program of its own: to install is to change a whole process."""
+    subprocess.run(
+        [sys.executable, "-W", "error", "-c", START + script, str(directory / "metrics")],
+        check=True,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+
+
+MAKE = """
+registry = CollectorRegistry()
+counter = Counter("jobs", "J.", ["kind"])
+counter.labels("a").inc(3, exemplar={"trace": "1"})
+plain = Counter("plain", "P.", registry=registry)
+plain.inc(2)
+loose = Counter("loose", "L.", registry=None)
+loose.inc(7)
+histogram = Histogram("t", "T.", buckets=(1, 2))
+histogram.observe(1.5)
+summary = Summary("s", "S.")
+summary.observe(4)
+gauge = Gauge("g", "G.", multiprocess_mode="sum")
+gauge.set(5)
+info = Info("build", "B.")
+info.info({"version": "1"})
+enum = Enum("state", "S.", states=["on", "off"])
+enum.state("off")
+"""
+BEFORE = """
+assert shown() == {
+    ("jobs_total", ("kind", "a")): 3,
+    ("t_bucket", ("le", "1.0")): 0, ("t_bucket", ("le", "2.0")): 1, ("t_bucket", ("le", "+Inf")): 1,
+    ("t_count",): 1, ("t_sum",): 1.5, ("s_count",): 1, ("s_sum",): 4, ("g",): 5,
+    ("build_info", ("version", "1")): 1,
+    ("state", ("state", "on")): 0, ("state", ("state", "off")): 1,
+}, shown()
+assert shown(registry) == {("plain_total",): 2}
+REGISTRY.register(loose)
+assert shown()["loose_total",] == 7
+REGISTRY.unregister(loose)
+"""
+
+
+def test_all_kinds_are_moved_with_what_they_have(tmp_path: Path) -> None:
+    check(MAKE + BEFORE + "install(store)\n" + BEFORE, tmp_path)
+
+
+def test_an_exemplar_is_moved(tmp_path: Path) -> None:
+    check(
+        MAKE
+        + """
+install(store)
+(family,) = counter.collect()
+assert family.samples[0].exemplar.labels == {"trace": "1"}
+""",
+        tmp_path,
+    )
+
+
+def test_what_a_master_counted_before_it_forked_is_there_once(tmp_path: Path) -> None:
+    check(
+        MAKE
+        + "install(store)"
+        + """
+for _ in range(4):
+    child(lambda: (counter.labels("a").inc(), plain.inc(), gauge.inc(), histogram.observe(1.5)))
+def last():
+    assert shown()["jobs_total", ("kind", "a")] == 7
+    assert shown()["t_count",] == 5
+    assert shown()["g",] == 9
+    assert shown(registry) == {("plain_total",): 6}
+child(last)
+last()
+""",
+        tmp_path,
+    )
+
+
+def test_values_in_hand_go_on_into_the_store(tmp_path: Path) -> None:
+    check(
+        """
+counter = Counter("jobs", "J.")
+value = counter._value
+install(store)
+value.inc(2)
+child(lambda: value.inc(3))
+assert shown() == {("jobs_total",): 5}
+""",
+        tmp_path,
+    )
+
+
+def test_a_worker_that_installs_by_itself_shares_with_the_others(tmp_path: Path) -> None:
+    check(
+        """
+def worker():
+    counter = Counter("jobs", "J.", ["kind"])
+    counter.labels("a").inc(2)
+    install(store)
+    counter.labels("a").inc()
+    global last
+    last = shown()
+for number in range(1, 4):
+    child(lambda: (worker(), last["jobs_total", ("kind", "a")] == 3 * number or 1 / 0))
+""",
+        tmp_path,
+    )
+
+
+def test_what_their_files_had_is_moved_and_shown_once(tmp_path: Path) -> None:
+    (tmp_path / "metrics").mkdir()
+    check(
+        MAKE
+        + """
+assert values.ValueClass is not values.MutexValue
+assert [name for name in os.listdir(sys.argv[1]) if name.endswith(".db")]
+install(store)
+counter.labels("a").inc()
+child(lambda: counter.labels("a").inc())
+assert shown(whole(REGISTRY))["jobs_total", ("kind", "a")] == 5
+assert shown(whole(REGISTRY))["g",] == 5
+assert not [name for name in os.listdir(sys.argv[1]) if name.endswith(".db")]
+""",
+        tmp_path,
+        PROMETHEUS_MULTIPROC_DIR=str(tmp_path / "metrics"),
+    )
+
+
+def test_what_another_program_writes_without_install_is_added(tmp_path: Path) -> None:
+    (tmp_path / "metrics").mkdir()
+    check(
+        """
+def other():
+    Counter("jobs", "J.", ["kind"]).labels("a").inc(2)
+    Counter("cron", "C.").inc(4)
+    Gauge("g", "G.").set(3)
+child(other)
+install(store)
+Counter("jobs", "J.", ["kind"]).labels("a").inc()
+Counter("jobs2", "J.").inc()
+found = shown(whole(REGISTRY))
+assert found["jobs_total", ("kind", "a")] == 3
+assert found["cron_total",] == 4
+assert [value for key, value in found.items() if key[0] == "g"] == [3]
+""",
+        tmp_path,
+        PROMETHEUS_MULTIPROC_DIR=str(tmp_path / "metrics"),
+    )
+
+
+def test_a_proxy_that_raises_is_left_alone(tmp_path: Path) -> None:
+    check(
+        """
+class Proxy:
+    @property
+    def __class__(self):
+        raise RuntimeError("outside of a request")
+proxy = Proxy()
+Counter("jobs", "J.").inc()
+install(store)
+assert shown() == {("jobs_total",): 1}
+assert not failures.counts(), failures.counts()
+""",
+        tmp_path,
+    )
+
+
+def test_threads_that_count_meanwhile_lose_nothing(tmp_path: Path) -> None:
+    check(
+        """
+import threading
+counter = Counter("jobs", "J.", ["kind"])
+go = threading.Event()
+def count():
+    go.wait()
+    for number in range(20_000):
+        counter.labels("a").inc()
+threads = [threading.Thread(target=count) for _ in range(4)]
+for thread in threads:
+    thread.start()
+go.set()
+install(store)
+for thread in threads:
+    thread.join()
+assert shown() == {("jobs_total", ("kind", "a")): 80_000}, shown()
+""",
+        tmp_path,
+    )
+
+
+def test_this_process_is_as_it_was() -> None:
+    assert type(REGISTRY).collect.__module__ == "prometheus_client.registry"

@@ -1,0 +1,233 @@
+"""Gauges in all ten modes: the same as what `prometheus_client` merges of its own files."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Summary,
+    values,
+)
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from multiprocess.workers import Process, Samples, samples, value
+from prom_middleware.multiprocess import install
+from prom_middleware.stores.multiprocess import MultiprocessStore
+from stores.multiprocess.children import end, fork, killed
+
+MODES = sorted(Gauge._MULTIPROC_MODES)
+RECENT = ("mostrecent", "livemostrecent")
+KINDS = ("a", "b")
+
+
+class Metrics:
+    """What a worker has, in whichever place."""
+
+    def __init__(self) -> None:
+        self.counter = Counter("counter", "C.", ["kind"])
+        self.histogram = Histogram("histogram", "H.", ["kind"], buckets=(1, 2, 3))
+        self.summary = Summary("summary", "S.")
+        self.gauges = {
+            mode: Gauge(f"g_{mode}", "G.", ["kind"], multiprocess_mode=mode) for mode in MODES
+        }
+        self.plain = {mode: Gauge(f"p_{mode}", "P.", multiprocess_mode=mode) for mode in MODES}
+        self.summary.observe(0)
+
+    def do(self, what: str, kind: str, amount: float, mode: str) -> None:
+        """Do one of the things that a worker may do."""
+        if what == "count":
+            self.counter.labels(kind).inc(amount)
+        elif what == "observe":
+            self.histogram.labels(kind).observe(amount)
+            self.summary.observe(amount)
+        elif what == "add" and mode not in RECENT:
+            self.gauges[mode].labels(kind).inc(amount - 3)
+            self.plain[mode].dec(amount)
+        elif what == "set":
+            self.gauges[mode].labels(kind).set(amount - 3)
+            self.plain[mode].set(amount)
+
+
+def theirs(directory: Path) -> Callable[[], Metrics]:
+    def make() -> Metrics:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
+        values.ValueClass = values.MultiProcessValue()
+        return Metrics()
+
+    return make
+
+
+def ours(directory: Path) -> Callable[[], Metrics]:
+    def make() -> Metrics:
+        install(MultiprocessStore(directory))
+        return Metrics()
+
+    return make
+
+
+class Scraper:
+    """A process that has none of the metrics."""
+
+    def __init__(self, directory: Path) -> None:
+        self.store = MultiprocessStore(directory)
+        install(self.store)
+
+    def samples(self) -> tuple[Samples, list[int]]:
+        """Return all samples, and the pids of those that have or had a slot."""
+        found = samples(REGISTRY)
+        return found, [worker.pid for worker in self.store.snapshot().workers]
+
+
+def normal(found: Samples, numbers: dict[int, int], keep: set[int]) -> Samples:
+    """Replace pids by the numbers of the workers; rounding may differ with the order."""
+    result: Samples = {}
+    for (name, labels), number in found.items():
+        named = dict(labels)
+        pid = named.pop("pid", None)
+        if pid is not None:
+            if numbers[int(pid)] not in keep:
+                continue
+            named["pid"] = str(numbers[int(pid)])
+        result[name, tuple(sorted(named.items()))] = round(number, 9)
+    return result
+
+
+def metrics_only(found: Samples) -> Samples:
+    prefixes = ("counter", "histogram", "summary", "g_", "p_")
+    return {key: number for key, number in found.items() if key[0].startswith(prefixes)}
+
+
+def history(chance: random.Random, length: int) -> list[tuple[Any, ...]]:
+    """Return what happens: (worker, None) is its death, and what it does otherwise."""
+    alive, made, happens = [0], 1, []
+    happens.append((0, "start"))
+    for _ in range(length):
+        roll = chance.random()
+        if not alive or (roll < 0.06 and len(alive) < 4):
+            alive.append(made)
+            happens.append((made, "start"))
+            made += 1
+        elif roll < 0.10:
+            happens.append((alive.pop(chance.randrange(len(alive))), "kill"))
+        else:
+            what = chance.choice(("count", "observe", "add", "set", "set", "add"))
+            amount = chance.randrange(1, 50) / 8
+            mode = chance.choice(MODES)
+            happens.append((chance.choice(alive), what, chance.choice(KINDS), amount, mode))
+    return happens
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_history_ends_as_with_their_own_files(seed: int, tmp_path: Path) -> None:
+    their_path, our_path = tmp_path / "theirs", tmp_path / "ours"
+    their_path.mkdir()
+    scraper = Process(lambda: Scraper(our_path))
+    pairs: dict[int, tuple[Process, Process]] = {}
+    their_numbers: dict[int, int] = {}
+    our_numbers: dict[int, int] = {}
+    alive: set[int] = set()
+
+    def compare() -> None:
+        merged = samples(MultiProcessCollector(None, str(their_path)))
+        found, pids = scraper.call("samples")
+        keep = {our_numbers[pid] for pid in pids if pid in our_numbers}
+        assert alive <= keep
+        assert merged
+        assert normal(metrics_only(found), our_numbers, keep) == normal(merged, their_numbers, keep)
+
+    for step, (worker, what, *arguments) in enumerate(history(random.Random(seed), 150)):
+        if what == "start":
+            pairs[worker] = Process(theirs(their_path)), Process(ours(our_path))
+            their_numbers[pairs[worker][0].pid] = worker
+            our_numbers[pairs[worker][1].pid] = worker
+            alive.add(worker)
+            for process in pairs[worker]:  # until it has written, no other worker knows of it
+                process.call("do", "count", "a", 1, "sum")
+        elif what == "kill":
+            alive.remove(worker)
+            for process in pairs[worker]:
+                process.kill()
+            mark_process_dead(pairs[worker][0].pid, str(their_path))
+        else:
+            for process in pairs[worker]:
+                process.call("do", what, *arguments)
+        if step % 10 == 0:
+            compare()
+    compare()
+    for worker in alive:
+        for process in pairs[worker]:
+            process.kill()
+    scraper.kill()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_dead_worker_s_value(
+    mode: str, installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    gauge = Gauge("g", "G.", registry=registry, multiprocess_mode=mode)
+    killed(lambda: gauge.set(8))
+    (found,) = samples(registry).values() or [None]
+    # Where nobody has the gauge, it is zero here, as it would be without other processes.
+    assert found == (None if mode == "livemostrecent" else 0 if mode.startswith("live") else 8)
+
+
+def test_a_gauge_that_nobody_has_set_is_zero(
+    installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    Gauge("s", "S.", registry=registry, multiprocess_mode="sum")
+    Gauge("a", "A.", registry=registry)
+    Gauge("r", "R.", registry=registry, multiprocess_mode="mostrecent")
+    assert samples(registry) == {("s", ()): 0, ("a", (("pid", str(os.getpid())),)): 0}
+
+
+def test_in_progress_is_down_again_when_a_worker_is_killed(
+    installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    gauge = Gauge("g", "G.", ["kind"], registry=registry, multiprocess_mode="livesum")
+
+    def die() -> None:
+        with gauge.labels("a").track_inprogress():
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    gauge.labels("a").inc()
+    assert end(fork(die)) == -signal.SIGKILL
+    assert value(registry, "g", kind="a") == 1
+
+
+def test_a_function_s_value_is_shown_by_its_process_and_then_by_others(
+    installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    class Worker:
+        def __init__(self) -> None:
+            gauge.set_function(lambda: 5)
+
+        def scrape(self) -> Samples:
+            return samples(registry)
+
+    gauge = Gauge("g", "G.", registry=registry, multiprocess_mode="livesum")
+    worker = Process(Worker)
+    assert worker.call("scrape") == {("g", ()): 5}
+    gauge.set(2)
+    assert samples(registry) == {("g", ()): 7}
+    worker.kill()
+    assert samples(registry) == {("g", ()): 2}
+
+
+def test_a_function_that_raises_is_left_out(
+    installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    gauge = Gauge("g", "G.", registry=registry, multiprocess_mode="sum")
+    Counter("jobs", "Jobs done.", registry=registry).inc()
+    gauge.set_function(lambda: 1 / 0)
+    assert value(registry, "jobs_total") == 1

@@ -1,0 +1,211 @@
+"""Exemplars and infos: text that any worker's scrape shows, never half of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Enum, Histogram, Info
+from prometheus_client.openmetrics.exposition import generate_latest
+
+from multiprocess.workers import Process, samples, value
+from prom_middleware import failures
+from prom_middleware.multiprocess import notes
+from prom_middleware.multiprocess.notes import Note
+from prom_middleware.multiprocess.shapes import notes_of
+from prom_middleware.stores import Family, MemoryStore
+from prom_middleware.stores.multiprocess import MultiprocessStore
+from stores.multiprocess.children import end, fork, killed
+
+JOBS = Family("jobs", (), 2, kind="counter")
+
+
+def exemplars(registry: CollectorRegistry) -> dict[tuple[str, str], tuple[dict[str, str], float]]:
+    return {
+        (sample.name, sample.labels.get("le", "")): (sample.exemplar.labels, sample.exemplar.value)
+        for family in registry.collect()
+        for sample in family.samples
+        if sample.exemplar
+    }
+
+
+def test_any_worker_shows_the_newest_exemplar(
+    installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    counter = Counter("jobs", "Jobs done.", registry=registry)
+    counter.inc(1, exemplar={"trace": "first"})
+    killed(lambda: counter.inc(2, exemplar={"trace": "second", "span": "ü"}))
+    assert exemplars(registry) == {("jobs_total", ""): ({"trace": "second", "span": "ü"}, 2)}
+    counter.inc(3, exemplar={"trace": "third"})
+    assert exemplars(registry) == {("jobs_total", ""): ({"trace": "third"}, 3)}
+
+
+def test_each_bucket_has_its_exemplar(
+    installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    histogram = Histogram("t", "Times.", ["kind"], buckets=(1, 2), registry=registry)
+    histogram.labels("a").observe(0.5, exemplar={"trace": "fast"})
+    killed(lambda: histogram.labels("a").observe(7, exemplar={"trace": "slow"}))
+    assert exemplars(registry) == {
+        ("t_bucket", "1.0"): ({"trace": "fast"}, 0.5),
+        ("t_bucket", "+Inf"): ({"trace": "slow"}, 7),
+    }
+    text = generate_latest(registry).decode()
+    assert 't_bucket{kind="a",le="+Inf"} 2.0 # {trace="slow"} 7.0 ' in text
+
+
+def test_an_exemplar_says_when_it_was(
+    installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    counter = Counter("jobs", "Jobs done.", registry=registry)
+    counter.inc(exemplar={"trace": "1"})
+    own = counter._value.get_exemplar()
+    (family,) = registry.collect()
+    shown = family.samples[0].exemplar
+    assert shown == own
+    assert shown is not None
+    assert shown.timestamp == pytest.approx(time.time(), abs=60)
+
+
+def test_the_longest_exemplar_is_kept(
+    installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    counter = Counter("jobs", "Jobs done.", registry=registry)
+    longest = {"k" * 14: "\U0001f600" * 100, "l": "\U0001f600" * 13}
+    counter.inc(exemplar=longest)
+    assert exemplars(registry) == {("jobs_total", ""): (longest, 1)}
+    with pytest.raises(ValueError, match="limit of 128"):
+        counter.inc(exemplar={"k": "x" * 128})
+
+
+def test_an_info_is_what_was_said_last(
+    installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    info = Info("build", "Build.", registry=registry)
+    assert value(registry, "build_info") == 1
+    info.info({"version": "1"})
+    killed(lambda: info.info({"version": "2", "by": 'ü "\n\\' * 50}))
+    assert samples(registry) == {("build_info", (("by", 'ü "\n\\' * 50), ("version", "2"))): 1}
+    info.info({"version": "3"})
+    assert samples(registry) == {("build_info", (("version", "3"),)): 1}
+
+
+def test_infos_with_labels_are_apart(
+    installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    info = Info("build", "Build.", ["part"], registry=registry)
+    info.labels("a").info({"version": "1"})
+    killed(lambda: info.labels("b").info({"version": "2"}))
+    assert value(registry, "build_info", part="a", version="1") == 1
+    assert value(registry, "build_info", part="b", version="2") == 1
+
+
+def test_an_info_that_is_too_long_is_counted_and_the_last_one_stays(
+    installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    info = Info("build", "Build.", registry=registry)
+    info.info({"version": "1"})
+    reported = failures.counts().get("multiprocess.text", 0)
+    info.info({"version": "x" * 100_000})
+    assert failures.counts()["multiprocess.text"] == reported + 1
+    assert samples(registry) == {("build_info", (("version", "1"),)): 1}
+
+
+def test_an_enum_is_in_the_state_that_was_set_last(
+    installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    enum = Enum("state", "State.", states=["on", "off"], registry=registry)
+    assert value(registry, "state", state="on") == 1
+    killed(lambda: enum.state("off"))
+    assert samples(registry) == {
+        ("state", (("state", "off"),)): 1,
+        ("state", (("state", "on"),)): 0,
+    }
+    enum.state("on")
+    assert value(registry, "state", state="on") == 1
+    with pytest.raises(ValueError, match="not in list"):
+        enum.state("away")
+
+
+def test_a_reader_never_sees_half_a_note(installed: MultiprocessStore) -> None:
+    info = Info("build", "Build.")
+
+    def write() -> None:
+        deadline = time.monotonic() + 20
+        number = 0
+        while time.monotonic() < deadline:
+            number += 1
+            info.info({"version": str(number), "same": f"{number} " * 150})
+
+    info.info({"version": "0", "same": "0 " * 150})
+    writer = fork(write)
+    try:
+        seen = set()
+        for _ in range(300):
+            (shown,) = samples(REGISTRY, "build")
+            labels = dict(shown[1])
+            assert labels["same"] == f"{labels['version']} " * 150
+            seen.add(labels["version"])
+        assert len(seen) > 1
+    finally:
+        os.kill(writer, signal.SIGKILL)
+        end(writer)
+
+
+def test_a_note_that_was_cut_off_leaves_the_one_before() -> None:
+    store = MemoryStore()
+    for number in range(1, 4):
+        notes.write(store, JOBS, ("total",), Note(f"text {number}", number, 100 + number, 0))
+        cells = store.cells
+        family = notes_of(JOBS, 48)
+        assert list(notes.newest(store.snapshot(), [family])) == [("total",)]
+        kept = [cells[index] for index in range(48)]
+        later = Note("a longer text", 9, 200, 0)
+        notes.write(store, JOBS, ("total",), later)
+        whole = [cells[index] for index in range(48)]
+        order = [index for index in range(48) if kept[index] != whole[index]]
+        for stop in range(len(order)):
+            for index, cell in enumerate(kept):
+                cells[index] = whole[index] if index in order[:stop] else cell
+            found = notes.newest(store.snapshot(), [family])["total",]
+            assert found.text == f"text {number}"
+        for index, cell in enumerate(kept):
+            cells[index] = cell
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=600), st.floats(allow_nan=False), st.floats(0, 1e12))
+def test_any_text_comes_back(text: str, value: float, when: float) -> None:
+    store = MemoryStore()
+    notes.write(store, JOBS, ("total",), Note(text, value, when, 0))
+    families = list(store.snapshot().families())
+    assert notes.newest(store.snapshot(), families) == {("total",): Note(text, value, when, 0)}
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(), min_size=48, max_size=48))
+def test_noise_is_no_note(noise: list[float]) -> None:
+    store = MemoryStore()
+    family = notes_of(JOBS, 48)
+    offset = store.allocate(family, ("total",))
+    for index, cell in enumerate(noise, offset):
+        store.cells[index] = cell
+    assert notes.newest(store.snapshot(), [family]) == {}
+
+
+def test_sums_of_all_cells_stay_finite(
+    installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    counter = Counter("jobs", "Jobs done.", registry=registry)
+    worker = Process(lambda: counter)
+    for amount in (1, 2):
+        counter.inc(amount, exemplar={"trace": "\uffff" * 100})
+        worker.call("inc", amount, {"trace": "\U0010ffff" * 100})
+    assert value(registry, "jobs_total") == 6
+    worker.kill()
+    assert Path(installed.directory).is_dir()

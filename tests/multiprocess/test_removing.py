@@ -1,0 +1,228 @@
+"""Series that one worker removes are gone from every worker's scrape, and begin again at zero."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+from time import time
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram, Info, Summary
+
+from multiprocess.workers import Process, Samples, samples, value
+from prom_middleware import failures
+from prom_middleware.multiprocess import removals
+from prom_middleware.stores.multiprocess import MultiprocessStore
+from stores.multiprocess.children import killed
+
+
+class Worker:
+    """A worker with children of its metrics in hand, made before anything was removed."""
+
+    def __init__(self, registry: CollectorRegistry, metrics: dict[str, Any]) -> None:
+        self.registry, self.metrics = registry, metrics
+
+    def call(self, metric: str, labels: tuple[str, ...], method: str, *arguments: Any) -> None:
+        """Call a method of a child, or of the metric itself."""
+        there = self.metrics[metric]
+        getattr(there.labels(*labels) if labels else there, method)(*arguments)
+
+    def samples(self) -> Samples:
+        """Scrape."""
+        return samples(self.registry)
+
+
+METRICS: dict[str, tuple[type[Any], dict[str, Any], tuple[Any, ...]]] = {
+    "counter": (Counter, {}, ("inc", 2)),
+    "summary": (Summary, {}, ("observe", 2)),
+    "histogram": (Histogram, {"buckets": (1, 2, 3)}, ("observe", 2)),
+    "all": (Gauge, {}, ("set", 2)),
+    "sum": (Gauge, {"multiprocess_mode": "sum"}, ("inc", 2)),
+    "livesum": (Gauge, {"multiprocess_mode": "livesum"}, ("inc", 2)),
+    "max": (Gauge, {"multiprocess_mode": "max"}, ("inc", 2)),
+    "mostrecent": (Gauge, {"multiprocess_mode": "mostrecent"}, ("set", 2)),
+    "enum": (Enum, {"states": ["off", "on"]}, ("state", "on")),
+    "info": (Info, {}, ("info", {"version": "2"})),
+}
+
+
+@pytest.fixture
+def pair(installed: MultiprocessStore, registry: CollectorRegistry) -> Any:
+    metrics = {
+        name: make(name, "M.", ["kind"], registry=registry, **options)
+        for name, (make, options, _) in METRICS.items()
+    }
+    here = Worker(registry, metrics)
+    there = Process(lambda: Worker(registry, metrics))
+    yield here, there
+    there.kill()
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_what_is_removed_here_is_gone_there_and_begins_anew(name: str, pair: Any) -> None:
+    here, there = pair
+    update = METRICS[name][2]
+    fresh = CollectorRegistry()
+    here.call(name, ("kept",), *update)
+    before = here.samples()
+    here.call(name, ("a",), *update)
+    there.call("call", name, ("a",), *update)
+    assert here.samples() != before
+    here.call(name, (), "remove", "a")
+    assert here.samples() == before
+    assert there.call("samples") == before
+    here.call(name, (), "remove", "a")
+    assert there.call("samples") == before
+
+    there.call("call", name, ("a",), *update)
+    alone = METRICS[name][0](name, "M.", ["kind"], registry=fresh, **METRICS[name][1])
+    getattr(alone.labels("a"), update[0])(*update[1:])
+    expected = {
+        (sample, tuple((k, str(there.pid) if k == "pid" else v) for k, v in labels)): number
+        for (sample, labels), number in samples(fresh).items()
+    }
+    assert here.samples() == before | expected
+    assert there.call("samples") == before | expected
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_clear_removes_what_other_workers_made(name: str, pair: Any) -> None:
+    here, there = pair
+    update = METRICS[name][2]
+    there.call("call", name, ("a",), *update)
+    there.call("call", name, ("b",), *update)
+    assert here.samples()
+    here.call(name, (), "clear")
+    assert here.samples() == there.call("samples") == {}
+    there.call("call", name, ("a",), *update)
+    assert {dict(labels)["kind"] for _, labels in here.samples()} == {"a"}
+
+
+def test_a_child_that_was_removed_counts_for_nothing(pair: Any) -> None:
+    here, there = pair
+    child = here.metrics["counter"].labels("a")
+    gauge = here.metrics["sum"].labels("a")
+    here.call("counter", (), "remove", "a")
+    here.call("sum", (), "remove", "a")
+    child.inc(exemplar={"trace": "1"})
+    gauge.inc()
+    assert here.samples() == there.call("samples") == {}
+    assert child._value.get() == 0
+
+
+def test_a_series_that_begins_anew_is_shown_before_it_is_counted(pair: Any) -> None:
+    here, there = pair
+    here.call("counter", ("a",), "inc", 2)
+    there.call("call", "counter", (), "remove", "a")
+    assert here.samples() == {}
+    there.call("call", "counter", ("a",), "inc", 0)
+    assert here.samples() == {("counter_total", (("kind", "a"),)): 0}
+
+
+def test_a_series_that_begins_anew_says_since_when(pair: Any) -> None:
+    here, _ = pair
+    here.call("counter", ("a",), "inc", 2)
+    for _ in range(3):
+        removed = time()
+        here.call("counter", (), "remove", "a")
+        here.call("counter", ("a",), "inc", 2)
+    (family,) = here.metrics["counter"].collect()
+    created = [each.value for each in family.samples if each.name == "counter_created"]
+    assert created == [pytest.approx(removed, abs=5)]
+    assert created[0] >= removed - 0.001
+
+
+def test_what_was_set_while_nobody_looked_is_exact(pair: Any) -> None:
+    here, there = pair
+    here.call("sum", ("a",), "inc", 5)
+    there.call("call", "sum", ("a",), "inc", 3)
+    here.call("sum", (), "remove", "a")
+    there.call("call", "sum", ("a",), "inc", 1)
+    there.call("call", "sum", ("a",), "dec", 3)
+    assert value(here.registry, "sum", kind="a") == -2
+
+
+def test_removing_survives_the_worker_that_removed(pair: Any) -> None:
+    here, there = pair
+    here.call("counter", ("a",), "inc", 2)
+    here.call("sum", ("a",), "inc", 2)
+    killed(lambda: (here.call("counter", (), "clear"), here.call("sum", (), "clear")))
+    assert there.call("samples") == {}
+    killed(lambda: here.metrics["counter"].labels("a").inc(3))
+    killed(lambda: here.metrics["sum"].labels("a").inc(3))
+    assert value(here.registry, "counter_total", kind="a") == 3
+    assert value(here.registry, "sum", kind="a") == 3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_any_order_of_counting_and_removing_is_exact(seed: int, pair: Any) -> None:
+    chance = random.Random(seed)
+    model: dict[tuple[str, str], float] = {}
+    for _ in range(150):
+        name, kind = chance.choice(("counter", "sum")), chance.choice("ab")
+        call = chance.choice((pair[0].call, lambda *each: pair[1].call("call", *each)))
+        if chance.random() < 0.2:
+            call(name, (), "remove", kind)
+            model.pop((name, kind), None)
+        else:
+            amount = chance.randrange(1, 9)
+            call(name, (kind,), "inc", amount)
+            model[name, kind] = model.get((name, kind), 0) + amount
+    expected = {
+        ({"counter": "counter_total"}.get(name, name), (("kind", kind),)): amount
+        for (name, kind), amount in model.items()
+    }
+    assert pair[0].samples() == pair[1].call("samples") == expected
+
+
+@pytest.mark.skipif(
+    not hasattr(Counter, "remove_by_labels"), reason="this prometheus_client cannot do it"
+)
+def test_remove_by_labels_removes_what_other_workers_made(
+    installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    counter = Counter("jobs", "Jobs done.", ["kind", "place"], registry=registry)
+    counter.labels("a", "1").inc()
+    killed(lambda: (counter.labels("a", "2").inc(), counter.labels("b", "2").inc()))
+    counter.remove_by_labels({"kind": "a"})
+    assert samples(registry) == {("jobs_total", (("kind", "b"), ("place", "2"))): 1}
+    counter.remove_by_labels({})
+    assert len(samples(registry)) == 1
+
+
+def test_what_cannot_be_meant_is_an_error_as_before(
+    installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    plain = Counter("plain", "P.", registry=registry)
+    counter = Counter("jobs", "Jobs done.", ["kind"], registry=registry)
+    with pytest.raises(ValueError, match="No label names were set"):
+        plain.remove("a")
+    with pytest.raises(ValueError, match="Incorrect label count"):
+        counter.remove("a", "b")
+    plain.clear()
+    counter.remove("never there")
+    if hasattr(counter, "remove_by_labels"):
+        with pytest.raises(ValueError, match="Unknown label names"):
+            counter.remove_by_labels({"place": "a"})
+        with pytest.raises(TypeError, match="must be a dict"):
+            counter.remove_by_labels(["kind"])
+        with pytest.raises(ValueError, match="No label names were set"):
+            plain.remove_by_labels({"kind": "a"})
+
+
+def test_a_lock_that_is_not_given_back_is_counted_and_nothing_raises(
+    installed: MultiprocessStore, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    monkeypatch.setattr(removals, "PATIENCE", 0.01)
+    counter = Counter("jobs", "Jobs done.", ["kind"], registry=registry)
+    counter.labels("a").inc()
+    reported = failures.counts().get("multiprocess.remove", 0)
+    with open(Path(installed.directory) / removals.REMOVALS, "rb") as locked:
+        fcntl.flock(locked, fcntl.LOCK_EX)
+        counter.remove("a")
+    assert failures.counts()["multiprocess.remove"] == reported + 1
+    assert os.path.getsize(Path(installed.directory) / removals.REMOVALS) == 0

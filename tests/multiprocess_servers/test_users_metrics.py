@@ -1,0 +1,60 @@
+"""What an application counts itself is shown for all workers, each metric once."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from metrics import series, value
+from multiprocess_servers.serving import launching, serving
+from servers.support import Server, python
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc"),
+]
+
+WORKERS = 3
+BATCH = 20
+
+
+def ordered(server: Server) -> tuple[int, set[str]]:
+    """Order until more than one worker has answered; each of them loads in its own time."""
+    number, answers = 0, set[str]()
+    deadline = time.monotonic() + 30
+    while len(answers) < 2 and time.monotonic() < deadline:
+        answers |= {server.client.get("/order/books").text for _ in range(BATCH)}
+        number += BATCH
+    assert len(answers) > 1
+    return number, answers
+
+
+@pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["each-loads", "preload"])
+@pytest.mark.parametrize("install", [{}, {"INSTALL": "1"}], ids=["as-they-are", "installed"])
+@pytest.mark.parametrize("named", [False, True], ids=["private", "named"])
+def test_users_metrics(
+    tmp_path: Path, named: bool, install: dict[str, str], preload: tuple[str, ...]
+) -> None:
+    directory = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "shared")} if named else {}
+    if named:
+        (tmp_path / "shared").mkdir()  # prometheus_client does not make it
+    with launching(tmp_path / "log", TMPDIR=str(tmp_path), **directory, **install) as launch:
+        address = f"127.0.0.1:{launch.port}"
+        command = python("-m", "gunicorn", "--bind", address, "--workers", str(WORKERS))
+        with serving(launch, [*command, *preload, "users_app:app"]) as server:
+            number, answers = ordered(server)
+            scrapes = [server.client.get("/metrics").text for _ in range(2 * WORKERS)]
+    for text in scrapes:
+        samples = series(text)
+        assert value(samples, "orders_total", {"kind": "books"}) == number
+        assert value(samples, "baskets_count") == number
+        assert value(samples, "baskets_bucket", {"le": "10.0"}) == number
+        assert value(samples, "queue") == len(answers)
+        assert value(samples, "http_requests_total") == number
+        if install:
+            assert value(samples, "state", {"state": "open"}) == 1
+        families = re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)
+        assert len(families) == len(set(families))
