@@ -5,6 +5,7 @@ This is the floor that every door stands on, so it depends on nothing but a dict
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 
@@ -34,6 +35,15 @@ def report(cause: str, error: BaseException) -> None:
             )
     except Exception:  # noqa: S110 - a logging handler that raises must not reach the request
         pass
+
+
+def _in_child() -> None:
+    global _lock
+    _lock = threading.RLock()  # a thread that is not in the child may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 def counts() -> dict[str, float]:

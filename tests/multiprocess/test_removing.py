@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from pathlib import Path
 from time import time
 from typing import Any
@@ -226,3 +227,25 @@ def test_a_lock_that_is_not_given_back_is_counted_and_nothing_raises(
         counter.remove("a")
     assert failures.counts()["multiprocess.remove"] == reported + 1
     assert os.path.getsize(Path(installed.directory) / removals.REMOVALS) == 0
+
+
+def test_a_remover_that_is_killed_half_way_takes_nothing_away_twice(
+    installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    counter = Counter("c", "C.", ["kind"], registry=registry)
+    counter.labels("a").inc(5)
+    whole = removals.Removals._add
+
+    def remove() -> None:
+        def die_after(self: Any, *arguments: Any) -> None:
+            whole(self, *arguments)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        removals.Removals._add = die_after  # type: ignore[method-assign]
+        counter.remove("a")
+
+    killed(remove)
+    counter.remove("a")
+    assert value(registry, "c_total", kind="a") is None
+    counter.labels("a").inc()
+    assert value(registry, "c_total", kind="a") == 1

@@ -14,7 +14,7 @@ from multiprocess_servers.crowd import ended
 PATIENCE = 60.0
 GROWING = ("_total", "_count", "_sum", "_bucket")
 # What prometheus_client tells of the interpreter is one process's.
-SHARED = ("http_", "websocket_", "prom_middleware_")
+SHARED = ("http_", "websocket_", "prom_middleware_", "process_cpu_")
 
 
 def scrape(port: int) -> str:

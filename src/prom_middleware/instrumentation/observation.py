@@ -7,7 +7,8 @@ Two rules say what may not enter this file:
 2. Nothing that waits: no blocking lock, no input or output, no logging. An update that finds the
    store taken is left in a queue for whoever has it, so that recording inside a signal handler or
    a finalizer cannot dead-lock, and no update is lost. See `stores/turn.py`. (After a failure of
-   ours, `failures.report` does count under a lock, and logs once.)
+   ours, `failures.report` does count under a lock, and logs once; where several processes share a
+   store, `promise` waits for a scrape that has the turn, 20 ms at most.)
 
 Calls are spared rather than lines: a call costs as much as ten look-ups here.
 """
@@ -231,6 +232,7 @@ class Observation:
             except Exception as error:
                 failures.report("route", error)
                 route = UNMATCHED
+        self.route = route  # should the status change, the request may be gone by then
         labels: Labels = (self.method, route, self.status or "500")
         if core.extra_labels is not None:
             labels += core.extra_labels(self, labels)

@@ -102,10 +102,11 @@ class Removals:
         for labels, cells in found:
             if not chosen(labels):
                 continue
+            before = removals[labels].time if labels in removals else 0.0
+            # First: a worker that is killed in between has removed nothing, and the next one can.
+            self._add(removals_of(family), labels, [1.0, now - before])
             if kind_of(family) not in GAUGES:
                 self._add(removed_from(family), labels, cells)
-            before = removals[labels].time if labels in removals else 0.0
-            self._add(removals_of(family), labels, [1.0, now - before])
 
     def _add(self, family: Family, labels: Labels, amounts: list[float]) -> None:
         offset = self._store.allocate(family, labels)
@@ -132,7 +133,7 @@ class Removals:
         if self._path is None:
             yield self._count_one
             return
-        from prom_middleware.stores.multiprocess.locking import try_flock
+        from prom_middleware.stores.multiprocess.locking import free_flock, try_flock
 
         fd, deadline = self._open(self._path), monotonic() + PATIENCE
         try:
@@ -142,6 +143,7 @@ class Removals:
                 sleep(0.0005)
             yield lambda: os.write(fd, b".")
         finally:
+            free_flock(fd)
             os.close(fd)
 
     def _count_one(self) -> None:

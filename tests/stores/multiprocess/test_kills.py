@@ -9,6 +9,8 @@ from pathlib import Path
 from threading import Thread
 from time import sleep
 
+import pytest
+
 from prom_middleware import failures
 from prom_middleware.stores import Family, Settlement
 from prom_middleware.stores.multiprocess import MultiprocessStore
@@ -123,3 +125,24 @@ def test_a_fork_while_threads_record_gives_the_child_a_slot_of_its_own(tmp_path:
     found = read(store, REQUESTS)
     assert [found[f"child-{number}",][0] for number in range(100)] == [5.0] * 100
     assert all(begun == kept for begun, kept, _ in found.values())
+
+
+def test_a_fork_while_a_dead_slot_is_read_leaves_it_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(lambda: add(MultiprocessStore(tmp_path), LIVE, (), 7))
+    store, pread, children = MultiprocessStore(tmp_path), os.pread, []
+    assert read(store, LIVE) == {(): [0.0]}
+
+    def fork_and_read(fd: int, length: int, offset: int) -> bytes:
+        if not children:
+            children.append(fork(lambda: sleep(60)))
+        return pread(fd, length, offset)
+
+    monkeypatch.setattr(os, "pread", fork_and_read)
+    read(store, LIVE)
+    monkeypatch.undo()
+    assert [worker.live for worker in store.snapshot().workers] == [False]
+    assert read(store, LIVE) == {(): [0.0]}
+    os.kill(children[0], signal.SIGKILL)
+    end(children[0])

@@ -26,6 +26,11 @@ def try_flock(fd: int) -> bool:
     return True
 
 
+def free_flock(fd: int) -> None:
+    """Give the file's lock back. Not by closing: a child forked meanwhile may hold a copy."""
+    fcntl.flock(fd, fcntl.LOCK_UN)
+
+
 class DirectoryLock:
     """The lock of one directory, as one store sees it."""
 
@@ -82,5 +87,4 @@ class DirectoryLock:
     def release(self) -> None:
         """Give the lock back."""
         if self._fd >= 0:
-            # Not by closing: a child forked meanwhile may hold a copy.
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
+            free_flock(self._fd)

@@ -26,7 +26,7 @@ from prom_middleware.stores.multiprocess.layout import (
     is_foreign,
     retires,
 )
-from prom_middleware.stores.multiprocess.locking import try_flock
+from prom_middleware.stores.multiprocess.locking import free_flock, try_flock
 from prom_middleware.stores.multiprocess.takeover import (
     MODES,
     Offsets,
@@ -83,8 +83,12 @@ def _read(path: str, end: int) -> tuple[bool, bytes]:
     fd = os.open(path, os.O_RDONLY | FLAGS)
     try:
         # First: a worker that dies after this is read as the living one that it was.
-        live = not try_flock(fd)
-        return live, os.pread(fd, end * CELL, 0)
+        dead = try_flock(fd)
+        try:
+            return not dead, os.pread(fd, end * CELL, 0)
+        finally:
+            if dead:
+                free_flock(fd)
     finally:
         os.close(fd)
 
