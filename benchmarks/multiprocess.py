@@ -24,7 +24,7 @@ import prometheus_client.values
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from benchmarks import traffic
+from benchmarks import incs, traffic
 from benchmarks.counting import samples
 from benchmarks.figures import Figure
 from benchmarks.fleet import Fleet, fleet
@@ -56,6 +56,8 @@ class Size:
     restart_rounds: int = 60
     new: int = 500  # label sets in a batch: files grow in each
     new_rounds: int = 18
+    incs: int = 20_000  # in a batch
+    inc_rounds: int = 40
 
 
 SMALL = Size(
@@ -69,6 +71,8 @@ SMALL = Size(
     restart_rounds=3,
     new=20,
     new_rounds=2,
+    incs=100,
+    inc_rounds=2,
 )
 
 
@@ -364,9 +368,15 @@ def _case(directory: str, make: Any, door: Any, drive: Callable[[Any], Any]) -> 
     return Case(1, Contender("bare", "bare", drive(make())), contenders)
 
 
+def user_metrics(directory: str, size: Size, plan: Plan) -> dict[str, Any]:
+    """Return what `inc()` of a user's own counter takes."""
+    return _figures(incs.measure(directory, size.inc_rounds, size.incs))
+
+
 PARTS: dict[str, Callable[[str, Size, Plan], dict[str, Any]]] = {
     "doors": doors,
     "label_sets": label_sets,
+    "user_metrics": user_metrics,
     "sizes": sizes,
     "restarts": restarts,
     "scrapes": scrapes,

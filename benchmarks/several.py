@@ -34,6 +34,8 @@ def targets(figures: Several) -> Iterator[Target]:
         yield Target.ratio(f"{name}: shared store / own memory", shared, alone, 1.3)
     new = Figure(**figures["label_sets"]["ours"])
     yield Target("new label set, shared store", new.median * 1e6, new.error * 1e6, 60, " µs")
+    alone, shared = (Figure(**figures["user_metrics"][where]) for where in ("alone", "shared"))
+    yield Target.ratio("Counter.inc(): after install() / prometheus_client", shared, alone, 1.2)
     yield _size(figures["sizes"]["sizes"])
     restarts = figures["restarts"]
     none, restarted = (Figure(**restarts[what]) for what in ("none", "restarted"))
@@ -64,6 +66,7 @@ def section(figures: Several) -> Iterator[str]:
     yield METHOD.strip()
     yield table(("", "prom_middleware", "prometheus_client", ""), _rows(figures))
     yield _doors(figures["doors"]["doors"])
+    yield _incs(figures["user_metrics"])
     yield _sizes(figures["sizes"]["sizes"])
     yield _restarts(figures["restarts"])
 
@@ -88,6 +91,12 @@ def _doors(doors: dict[str, dict[str, Any]]) -> str:
         for name, added in doors.items()
     ]
     return table(head, rows)
+
+
+def _incs(found: dict[str, Any]) -> str:
+    head = ("`Counter.inc()` (µs)", "prometheus_client, one process", "after `install()`")
+    shown = [Figure(**found[where]).show() for where in ("alone", "shared")]
+    return table(head, [("without labels", *shown)])
 
 
 SIZES = {
