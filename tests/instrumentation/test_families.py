@@ -14,7 +14,7 @@ from prom_middleware.exposition.text import render
 from prom_middleware.instrumentation.families import BlockFamily
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
-    ["%", "%s", "%(a)s", "%%", '"', "\\", "\n", '\\"', "{}", "a,b", ""]
+    ["%", "%r", "%r%s%%", "%s", "%(a)s", "%%", '"', "\\", "\n", '\\"', "{}", "a,b", ""]
 )
 SIZES = st.sampled_from([0, 1, 57, 999_999, 1_000_000, 123_456_789, 10**15])
 

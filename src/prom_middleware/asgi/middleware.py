@@ -81,9 +81,14 @@ class PrometheusMiddleware:
             if header[0] in RAW_HEADERS:
                 core.queued(*_queue_headers(scope))
                 break
-        scope[key] = exchange = self._exchange()
+        exchange = self._exchange()
         exchange.server_receive, exchange.server_send = receive, send
         exchange.begin(core, scope, scope["method"])
+        try:
+            scope[key] = exchange
+        except Exception:
+            exchange.discard()
+            raise
         if nesting.inner_doors:
             _announce(exchange, key, scope)
         return exchange

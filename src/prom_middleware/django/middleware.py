@@ -24,7 +24,7 @@ from prom_middleware.django.responses import observe_response
 from prom_middleware.instrumentation import Instrumentation, Observation, nesting
 from prom_middleware.instrumentation.queueing import QUEUE_START, REQUEST_START
 from prom_middleware.wsgi.input import CountedInput
-from prom_middleware.wsgi.place import outer_observation, place_of
+from prom_middleware.wsgi.place import enter, outer_observation, place_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -100,6 +100,8 @@ class PrometheusMiddleware:
         observation = core.start(request, below["REQUEST_METHOD" if wsgi else "method"])
         try:
             below[core.key] = observations(request)[core.key] = observation
+            if wsgi:
+                enter(below)
             if meta.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in meta:
                 _observe_body(request, observation)
         except Exception:

@@ -24,7 +24,7 @@ from prom_middleware.instrumentation.families import (
     number_pieces,
 )
 from prom_middleware.instrumentation.presets import OWN, PRESETS, Metric
-from prom_middleware.instrumentation.series import Histogram
+from prom_middleware.instrumentation.series import Histogram, is_recorded
 from prom_middleware.instrumentation.sharing import failure_counts
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ class RequestCollector:
             rows = [(labels, histogram_values(block, first)) for labels, block in blocks]
         else:
             cells = metric.cells
+            if metric.source == "requests":  # one that is only promised is none yet
+                blocks = [(labels, block) for labels, block in blocks if is_recorded(block)]
             rows = [(labels, [cells(series, block) + 0.0]) for labels, block in blocks]
         if not rows:
             return None

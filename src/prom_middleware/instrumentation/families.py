@@ -57,17 +57,14 @@ class BlockFamily(MetricFamily):
 
     def _lines(self) -> Iterable[str]:
         # Most of a scrape's time is spent here.
-        pieces, names = (
-            self._pieces,
-            sorted((name, index) for index, name in enumerate(self._names)),
-        )
+        pieces, wide = self._pieces, [piece.replace("%r", "%s") for piece in self._pieces]
+        names = sorted((name, index) for index, name in enumerate(self._names))
         for labels, values in self._rows:
             own = ",".join([f'{name}="{_escaped(labels[index])}"' for name, index in names])
-            pattern = own.join(pieces)
             if max(values) < EXPONENTS:
-                yield pattern % tuple(values)
+                yield own.join(pieces) % tuple(values)
             else:
-                yield pattern.replace("%r", "%s") % tuple(map(floatToGoString, values))
+                yield own.join(wide) % tuple(map(floatToGoString, values))
 
 
 def _escaped(value: str) -> str:

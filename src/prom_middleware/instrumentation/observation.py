@@ -64,6 +64,7 @@ class Observation:
     """
 
     __slots__ = (
+        "_counted",
         "_error",
         "_labels",
         "_started",
@@ -94,6 +95,7 @@ class Observation:
         self._labels: Labels | None = None
         self.promised: Labels | None = None
         self._error: BaseException | None = None
+        self._counted = 0
         self.sent = self.received = 0
         self.done = self.disconnected = self.event_stream = self.trailers = False
         try:
@@ -172,6 +174,8 @@ class Observation:
                 core.recorder.abort(labels, outcome)
             if self._error is not None:
                 core.recorder.raised(labels, self._error)
+                # Only to know it again: its traceback holds the frames of the application.
+                self._error, self._counted = None, id(self._error)
         except Exception as error:
             failures.report("finish", error)
 
@@ -189,24 +193,25 @@ class Observation:
             self.raised(error)
             if not self.done:
                 self.finish(DISCONNECT if self.disconnected else ERROR)
-            self._error = None  # its traceback holds our frames, and they hold us
         except Exception as failure:
             failures.report("finish", failure)
 
     def raised(self, error: BaseException) -> None:
         """Count an exception that something inside the application saw; the same one once."""
         try:
-            if error is self._error:
+            if error is self._error or id(error) == self._counted:
                 return
-            self._error = error
-            if self.done:
-                self.core.recorder.raised(self._labels or self.labels(), error)
+            if not self.done:
+                self._error = error
+                return
+            self._counted = id(error)
+            self.core.recorder.raised(self._labels or self.labels(), error)
         except Exception as failure:
             failures.report("exception", failure)
 
     @property
     def error(self) -> BaseException | None:
-        """Return the exception that was counted last, while the request lasts."""
+        """Return the exception that was seen last, while the request lasts."""
         return self._error
 
     def discard(self) -> None:
@@ -214,7 +219,7 @@ class Observation:
         try:
             if not self.done:
                 self.done = True
-                self.resolve = None
+                self.request = self.resolve = None
                 self.core.recorder.forget(self.method)
         except Exception as error:
             failures.report("discard", error)

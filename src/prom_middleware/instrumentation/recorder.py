@@ -72,6 +72,7 @@ class Recorder:
             cells[self.live[observation.method]] -= 1
         except KeyError:  # the beginning of the first one still waits for its turn
             self._add_live(observation.method, -1)
+            cells = self.store.cells
         try:
             offset = self._offsets[labels]
         except KeyError:

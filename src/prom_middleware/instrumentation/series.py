@@ -89,6 +89,11 @@ class Requests(Histogram):
     first = 5
 
 
+def is_recorded(block: Sequence[float]) -> bool:
+    """Tell whether there is a response in a block of requests, not only a promise of one."""
+    return any(block[Requests.first :]) or block[STREAMS] > 0
+
+
 def _histogram(scope: str, name: str, labels: Labels, bounds: Sequence[float]) -> Family:
     width = Histogram.first + len(bounds) + 1
     return Family(name, labels, width, scope=scope, bounds=tuple(bounds))

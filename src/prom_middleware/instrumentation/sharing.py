@@ -18,8 +18,11 @@ def share_failures(store: Store) -> None:
     """Count failures in `store` as well, those until now included."""
 
     def add(cause: str, number: float) -> None:
-        offset = store.allocate(FAILURES, (cause,))
-        store.cells[offset] += number
+        try:
+            offset = store.allocate(FAILURES, (cause,))
+            store.cells[offset] += number
+        except Exception:  # noqa: S110 - to report that would end here again
+            pass
 
     failures.forward(lambda cause, number: store.turn.update(add, cause, number))
 

@@ -61,7 +61,11 @@ class Removals:
         if fd >= 0:
             os.close(fd)
 
-    __del__ = close
+    def __del__(self) -> None:
+        try:  # noqa: SIM105 - what suppresses may be gone as well
+            self.close()
+        except AttributeError:  # the interpreter ends, and `os` is gone
+            pass
 
     def number(self, family: Family, labels: Labels) -> int:
         """Return which removal of this label set was the last."""

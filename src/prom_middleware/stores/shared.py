@@ -78,6 +78,7 @@ def _directory_of(server: int) -> str:
 def _store(directory: str) -> MultiprocessStore:
     from prom_middleware.stores.multiprocess import MultiprocessStore, servers
 
+    directory = os.path.abspath(directory)
     store = _stores.get(directory)
     if store is None:
         store = _stores[directory] = MultiprocessStore(directory)

@@ -12,11 +12,13 @@ of taking it, and a holder that comes back late cannot put a second token into t
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable
 from threading import Event
 from time import sleep
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from prom_middleware import failures
 
@@ -28,14 +30,27 @@ PATIENCE = 20
 MOST_PENDING = 1000
 
 
+_turns: WeakSet[Turn] = WeakSet()
+
+
+def _in_child() -> None:
+    for turn in list(_turns):
+        turn.forget()  # a thread that is not in the child may have had it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
+
+
 class Turn:
     """The one token of a store, and what waits for it."""
 
-    __slots__ = ("pending", "take")
+    __slots__ = ("__weakref__", "pending", "take")
 
     def __init__(self) -> None:
         self.pending: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._renew()
+        _turns.add(self)
 
     def _renew(self) -> None:
         token: list[Any] = []

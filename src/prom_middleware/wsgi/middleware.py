@@ -78,8 +78,9 @@ class PrometheusMiddleware:
             return None
         if REQUEST_START in environ or QUEUE_START in environ:
             core.queued(environ.get(REQUEST_START), environ.get(QUEUE_START))
+        method = environ["REQUEST_METHOD"]
         response = Response()
-        response.begin(core, environ, environ["REQUEST_METHOD"])
+        response.begin(core, environ, method)
         try:
             response.server, response.name = start_response, self.name
             response.root, response.path = (

@@ -62,6 +62,7 @@ class Response(Observation):
             self.writer = self.server(status, headers)
         else:
             self.writer = self.server(status, headers, exc_info)
+            self.event_stream = False  # of what is replaced
         try:
             code = status[:3]
             self.status = code if code in _CODES else _unusual(code)
@@ -72,7 +73,7 @@ class Response(Observation):
                     if len(value) > 16 and value[5] in "eE":
                         self.event_stream = is_event_stream(value)
                     break
-            if self.name is not None:
+            if self.name is not None and not self.done:
                 self.name(self, self.request)
         except Exception as error:
             failures.report("start_response", error)
@@ -111,7 +112,6 @@ class Response(Observation):
         try:
             if self.done:  # a scrape, further in
                 return body
-            self.body: Any = body
             self.pieces: Iterator[bytes] | None = None
             self.iterated = False
             wrapper = self.request.get("wsgi.file_wrapper")
@@ -120,6 +120,7 @@ class Response(Observation):
                     self.promise()
                 _watch_file(self, body)
                 return body
+            self.body: Any = body
             if hasattr(body, "__len__"):
                 self.__class__ = SizedResponse
             return self

@@ -109,7 +109,11 @@ class Dictionary:
         if fd >= 0:
             os.close(fd)
 
-    __del__ = close
+    def __del__(self) -> None:
+        try:  # noqa: SIM105 - what suppresses may be gone as well
+            self.close()
+        except AttributeError:  # the interpreter ends, and `os` is gone
+            pass
 
     def refresh(self) -> None:
         """Read what others have committed since; DamagedError if it is not what was written."""

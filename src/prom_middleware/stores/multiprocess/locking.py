@@ -64,7 +64,11 @@ class DirectoryLock:
         if fd >= 0:
             os.close(fd)
 
-    __del__ = forget
+    def __del__(self) -> None:
+        try:  # noqa: SIM105 - what suppresses may be gone as well
+            self.forget()
+        except AttributeError:  # the interpreter ends, and `os` is gone
+            pass
 
     def _try(self) -> bool:
         if self._fd < 0:

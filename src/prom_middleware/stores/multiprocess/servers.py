@@ -11,8 +11,9 @@ from typing import Any
 
 from prom_middleware.stores.multiprocess.forking import Forkable
 
-# Servers that start their workers as processes of `multiprocessing`.
-SPAWNING = ("uvicorn", "hypercorn", "granian")
+# What runs a worker of the servers that start theirs as processes of `multiprocessing`. A program
+# that starts a server in such a process itself has none of these below it.
+WORKER_MODULES = ("uvicorn._subprocess", "hypercorn.asyncio.run", "hypercorn.trio.run", "granian.")
 
 
 def server_process() -> int | None:
@@ -49,12 +50,15 @@ def _main_thread() -> Iterator[FrameType]:
 
 
 def _spawning_parent() -> int | None:
-    if not any(name in sys.modules for name in SPAWNING) or "multiprocessing" not in sys.modules:
+    if "multiprocessing" not in sys.modules:
         return None
     import multiprocessing
 
     parent = multiprocessing.parent_process()
-    return None if parent is None else parent.pid
+    if parent is None:
+        return None
+    modules = (str(frame.f_globals.get("__name__")) for frame in _main_thread())
+    return parent.pid if any(name.startswith(WORKER_MODULES) for name in modules) else None
 
 
 def watch_forks(store: Forkable) -> None:

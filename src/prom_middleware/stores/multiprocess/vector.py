@@ -48,7 +48,11 @@ class Vector:
         if fd >= 0:
             os.close(fd)
 
-    __del__ = close
+    def __del__(self) -> None:
+        try:  # noqa: SIM105 - what suppresses may be gone as well
+            self.close()
+        except AttributeError:  # the interpreter ends, and `os` is gone
+            pass
 
     def cover(self, end: int) -> None:
         """Have at least `end` cells mapped; on a full disk OSError, and nothing has changed."""

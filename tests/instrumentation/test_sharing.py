@@ -1,0 +1,68 @@
+"""Failures are counted for all workers; one that cannot be counted ends there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from instrumentation.driver import core, record
+from metrics import collected, value
+from prom_middleware import failures
+from prom_middleware.instrumentation.sharing import share_failures
+from prom_middleware.stores import MemoryStore
+
+pytest.importorskip("fcntl")
+
+
+@pytest.fixture(autouse=True)
+def own_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failures, "_counts", {})
+    monkeypatch.setattr(failures, "_forward", None)
+
+
+def test_a_failure_that_the_store_cannot_count_is_no_failure_again() -> None:
+    store = MemoryStore()
+    calls = []
+
+    def allocate(*_: object) -> int:
+        calls.append(1)
+        raise OSError("no space")
+
+    store.allocate = allocate  # type: ignore[method-assign, assignment]
+    share_failures(store)
+    failures.report("first", ValueError())
+    failures.report("second", ValueError())
+    assert len(calls) == 2
+    assert failures.counts() == {"first": 1, "second": 1}
+
+
+def test_a_shared_store_shows_the_failures_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    failures.report("before", ValueError())
+    registry = CollectorRegistry()
+    record(core(registry))
+    failures.report("after", ValueError())
+    samples = collected(registry)
+    for cause in ("before", "after"):
+        assert value(samples, "prom_middleware_errors_total", {"cause": cause}) == 1
+
+
+def test_what_is_only_promised_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    registry = CollectorRegistry()
+    instrumentation = core(registry)
+    observation = instrumentation.start({"route": "/r"}, "GET")
+    observation.status = "200"
+    observation.promise()
+    assert not [key for key in collected(registry) if key[0] == "http_requests_total"]
+    observation.status = "500"  # the server did not take the first start
+    observation.finish()
+    samples = collected(registry)
+    statuses = [dict(have)["status"] for name, have in samples if name == "http_requests_total"]
+    assert statuses == ["500"]
