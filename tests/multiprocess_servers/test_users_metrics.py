@@ -11,6 +11,7 @@ import pytest
 from metrics import series, value
 from multiprocess_servers.serving import launching, serving
 from servers.support import Server, python
+from waiting import eventually
 
 pytestmark = [
     pytest.mark.real,
@@ -32,6 +33,10 @@ def ordered(server: Server) -> tuple[int, set[str]]:
     return number, answers
 
 
+def counted(server: Server) -> float:
+    return value(series(server.client.get("/metrics").text), "http_requests_total")
+
+
 @pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["each-loads", "preload"])
 @pytest.mark.parametrize("install", [{}, {"INSTALL": "1"}], ids=["as-they-are", "installed"])
 @pytest.mark.parametrize("named", [False, True], ids=["private", "named"])
@@ -46,6 +51,8 @@ def test_users_metrics(
         command = python("-m", "gunicorn", "--bind", address, "--workers", str(WORKERS))
         with serving(launch, [*command, *preload, "users_app:app"]) as server:
             number, answers = ordered(server)
+            # The last one is recorded after its answer has come.
+            eventually(lambda: counted(server), lambda found: found == number)
             scrapes = [server.client.get("/metrics").text for _ in range(2 * WORKERS)]
     for text in scrapes:
         samples = series(text)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import twisted
 from prometheus_client import CollectorRegistry
 from twisted.internet import reactor
 from twisted.web.resource import Resource
@@ -112,8 +113,9 @@ def test_hanging_up_after_the_end_changes_nothing(registry: CollectorRegistry) -
     assert in_progress(registry) == 0
 
 
+@pytest.mark.skipif(twisted.version.major < 23, reason="it processes what is behind")
 def test_hanging_up_ends_a_pipelined_request_too(registry: CollectorRegistry) -> None:
-    """The one behind was never processed, and is nobody's request."""
+    """The one behind was never processed, and is nobody's request; old Twisted does process it."""
     lines = request("GET /it", close=False) * 2
     expected = [("GET", "/it", 200, "", "incomplete")]
     resource = HangsUp(b"half", "request", later=True)

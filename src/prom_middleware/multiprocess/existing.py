@@ -33,9 +33,11 @@ def move_all(adoption: Adoption) -> None:
 
 def find() -> list[tuple[Any, CollectorRegistry | None]]:
     """Return each metric, parents and those without labels, with the registry that it is in."""
-    # By type(): to ask a proxy for its class may call anything.
-    objects: list[Any] = gc.get_objects()
     classes, registry_classes = _classes(MetricWrapperBase), _classes(CollectorRegistry)
+    # What refers to a class are its instances, among others. `gc.get_objects` would also give what
+    # another thread is making: its `tuple(...)` then raises SystemError, and a request fails.
+    # By type(): to ask a proxy for its class may call anything.
+    objects: list[Any] = gc.get_referrers(*classes, *registry_classes)
     registries: list[Any] = [REGISTRY]
     registries += [each for each in objects if type(each) in registry_classes]
     found: dict[int, tuple[Any, CollectorRegistry | None]] = {}
