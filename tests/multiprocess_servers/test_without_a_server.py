@@ -40,7 +40,8 @@ def surroundings(directory: Path) -> dict[str, str]:
 
 def told(directory: Path, *arguments: object) -> Any:
     """Run a program to its end, and return what it told."""
-    command = python(*map(str, arguments))
+    # To fork where there are threads is what is tested; Python 3.12 and newer warn of it.
+    command = python("-W", "ignore::DeprecationWarning", *map(str, arguments))
     done = subprocess.run(
         command, cwd=HERE, env=surroundings(directory), capture_output=True, text=True, timeout=110
     )
