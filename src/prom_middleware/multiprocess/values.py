@@ -245,10 +245,9 @@ class GaugeValue(SharedValue):
             self._store.cells[self.offset + SET] = 1.0
 
     def _begin(self) -> None:
+        self._find()
         if self.home.marked:
             self.touch()
-        else:
-            self._find()
 
     def _place(self, labels: Labels) -> int:
         number = self.home.removals.number(self.family, labels)
