@@ -61,7 +61,7 @@ EXEMPT = {
     "instrumentation.observation.Observation.raised": GUARD,
     "instrumentation.observation.Observation.discard": GUARD,
     "asgi.websocket._end": GUARD,
-    "asgi.exchange.PromisingExchange.send": ENTRY,
+    "asgi.exchange.Exchange._promise": GUARD,
     "django.middleware.PrometheusMiddleware._enter": GUARD,
     "django.middleware.PrometheusMiddleware._failed": GUARD,
     "django.middleware.PrometheusMiddleware._leave": RETURNS,

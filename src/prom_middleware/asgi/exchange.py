@@ -7,8 +7,6 @@ of the response, which are looked through once for its type.
 from __future__ import annotations
 
 import os
-from collections.abc import Coroutine
-from typing import Any
 
 from prom_middleware import failures
 from prom_middleware.exposition.asgi import Message, Receive, Send
@@ -25,15 +23,17 @@ from prom_middleware.instrumentation import (
 class Exchange(Observation):
     """An observation that stands between an application and its server."""
 
-    __slots__ = ("server_receive", "server_send")
+    __slots__ = ("server_receive", "server_send", "unpromised")
 
     # Set by the door: a constructor that calls the observation's would be a tenth of the whole.
     server_receive: Receive
     server_send: Send
+    unpromised: bool
 
     async def receive(self) -> Message:
         """Receive a message for the application, and note it."""
-        message = await self.server_receive()
+        receive = self.server_receive
+        message = await receive()
         try:
             if message["type"] == "http.request":
                 self.received += len(message.get("body", b""))
@@ -45,8 +45,11 @@ class Exchange(Observation):
 
     async def send(self, message: Message) -> None:
         """Send a message of the application, and note it once it is sent."""
+        if self.unpromised:
+            self._promise(message)
+        send = self.server_send
         try:
-            await self.server_send(message)
+            await send(message)
         except OSError:  # how a server says that the client is gone
             self.disconnected = True
             raise
@@ -72,6 +75,18 @@ class Exchange(Observation):
         except Exception as error:
             failures.report("send", error)
 
+    def _promise(self, message: Message) -> None:
+        # With the status that it is about to have; the server may still refuse it.
+        try:
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                self.unpromised = False
+                self.status = STATUSES.get(status) or status_label(status)
+                self.promise()
+                self.status = None
+        except Exception as error:
+            failures.report("promise", error)
+
     def _sent_otherwise(self, kind: str, message: Message) -> None:
         # https://asgi.readthedocs.io/en/latest/extensions.html
         if kind == "http.response.body":
@@ -95,27 +110,6 @@ class Exchange(Observation):
     def _last(self) -> None:
         # Servers before ASGI 2.4 drop what is sent to a client that is gone.
         self.finish(DISCONNECT if self.disconnected else COMPLETE)
-
-
-class PromisingExchange(Exchange):
-    """An exchange that notes that a response begins, with its status, before it does."""
-
-    __slots__ = ()
-
-    def send(self, message: Message) -> Coroutine[Any, Any, None]:
-        """Send a message of the application, and note it before and after.
-
-        No coroutine itself: one more for each message would be a tenth of what a request costs.
-        """
-        try:
-            if self.status is None and message["type"] == "http.response.start":
-                status = message["status"]
-                self.status = STATUSES.get(status) or status_label(status)
-                self.promise()
-                self.status = None
-        except Exception as error:
-            failures.report("promise", error)
-        return Exchange.send(self, message)
 
 
 def _zero_copied(message: Message) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from prom_middleware import failures
 from prom_middleware.asgi.dialect import Dialect
-from prom_middleware.asgi.exchange import Exchange, PromisingExchange
+from prom_middleware.asgi.exchange import Exchange
 from prom_middleware.asgi.routing import path_below, path_below_root
 from prom_middleware.errors import NotAnApplicationError
 from prom_middleware.exposition.asgi import ASGIApp, Receive, Scope, Send, make_asgi_app
@@ -33,14 +33,18 @@ class PrometheusMiddleware:
         self.app = app
         self._dialect = Dialect(app)
         self._core = core = Instrumentation(options, self._dialect)
-        self._exchange = PromisingExchange if core.promises else Exchange
         self._metrics_paths = core.config.metrics_paths
         self._metrics = make_asgi_app(core.config.registry, access=core.config.access)
         nesting.expect_outer_doors()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection."""
+        """Serve one connection.
+
+        Part of the hot path, and one function for that reason: see `observation.py`.
+        """
         app, exchange = self.app, None  # what goes wrong below must leave these as they are
+        core = self._core
+        key = core.key
         try:
             if scope["type"] == "http":
                 path = scope["path"]
@@ -48,8 +52,25 @@ class PrometheusMiddleware:
                     path = path_below(scope["root_path"], scope)
                 if path in self._metrics_paths:
                     app = self._metrics
-                else:
-                    exchange = self._begin(scope, receive, send)
+                elif key in scope and not scope[key].done:
+                    self._dialect.refine(scope[key], scope)
+                elif core.excluded is None or not core.excluded(path_below_root(scope)):
+                    queued = RAW_HEADERS
+                    for header in scope.get("headers", ()):
+                        if header[0] in queued:
+                            core.queued(*_queue_headers(scope))
+                            break
+                    begun = Exchange()
+                    begun.server_receive, begun.server_send = receive, send
+                    begun.unpromised = core.promises
+                    begun.begin(core, scope, scope["method"])
+                    try:
+                        scope[key] = exchange = begun
+                    except Exception:
+                        begun.discard()
+                        raise
+                    if nesting.inner_doors:
+                        _announce(exchange, key, scope)
             elif scope["type"] == "websocket":
                 app = self._connect(scope)
         except Exception as error:
@@ -67,31 +88,7 @@ class PrometheusMiddleware:
             if not exchange.done:
                 exchange.returned()
             # A server's `send` holds the scope: left there, each request would wait for the GC.
-            scope.pop(self._core.key, None)
-
-    def _begin(self, scope: Scope, receive: Receive, send: Send) -> Exchange | None:
-        core = self._core
-        key = core.key
-        if key in scope and not scope[key].done:
-            self._dialect.refine(scope[key], scope)
-            return None
-        if core.excluded is not None and core.excluded(path_below_root(scope)):
-            return None
-        for header in scope.get("headers", ()):
-            if header[0] in RAW_HEADERS:
-                core.queued(*_queue_headers(scope))
-                break
-        exchange = self._exchange()
-        exchange.server_receive, exchange.server_send = receive, send
-        exchange.begin(core, scope, scope["method"])
-        try:
-            scope[key] = exchange
-        except Exception:
-            exchange.discard()
-            raise
-        if nesting.inner_doors:
-            _announce(exchange, key, scope)
-        return exchange
+            scope.pop(key, None)
 
     def _connect(self, scope: Scope) -> ASGIApp:
         core = self._core

@@ -91,8 +91,8 @@ class Instrumentation:
         self.recorder = recorder = recorder_for(config.registry, config.schema, config.max_series)
         # At hand for the hot path.
         self.turn, self.store, self.live = recorder.turn, recorder.store, recorder.live
-        self.record = recorder.finish_promised if recorder.store.shared else recorder.finish
         self.offsets = recorder.series.requests.offsets
+        self.edges = recorder.series.requests.edges
         # Whether a response is noted before it begins, see Observation.promise.
         self.promises = recorder.store.shared
         # Where a request keeps its observation, so that it is recorded once per registry.

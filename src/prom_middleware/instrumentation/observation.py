@@ -15,11 +15,12 @@ Calls are spared rather than lines: a call costs as much as ten look-ups here.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
-from prom_middleware.instrumentation.series import PROMISED
+from prom_middleware.instrumentation.series import PROMISED, RECEIVED, SENT, STREAMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,8 +99,9 @@ class Observation:
         self._counted = 0
         self.sent = self.received = 0
         self.done = self.disconnected = self.event_stream = self.trailers = False
+        take = core.turn.take
         try:
-            give = core.turn.take()
+            give = take()
         except IndexError:
             self.method = method if method in METHODS else OTHER
             core.turn.update(core.recorder.begin, self.method)
@@ -124,8 +126,9 @@ class Observation:
                 return
             core, labels = self.core, self._labels or self.labels()
             self.promised = labels
+            take = core.turn.take
             try:
-                give = core.turn.take()
+                give = take()
             except IndexError:
                 core.recorder.promise(labels)
             else:
@@ -138,46 +141,97 @@ class Observation:
         except Exception as error:
             failures.report("promise", error)
 
-    def finish(self, outcome: str = COMPLETE) -> None:
-        """Record the request as ended now; only the first call counts."""
+    def finish(self, outcome: str = COMPLETE, late: tuple[Labels, float] | None = None) -> None:
+        """Record the request as ended now; only the first call counts.
+
+        A call that finds the store taken leaves another one to whoever has it, with the labels and
+        the seconds that it was `late` with. One function for all of it: a part that is called costs
+        as much as what it does.
+        """
         try:
-            seconds = perf_counter() - self._started
-            if self.done:
-                return
-            self.done = True
-            if self.status is None:
-                self.status = "499" if outcome is DISCONNECT else "500"
             core = self.core
             turn = core.turn
-            try:
-                labels = self._labels
-                # A promise may have been made of a start that the server did not accept.
-                if labels is None or labels[2] != self.status:
-                    labels = self.labels()
-            except Exception:
-                core.recorder.forget(self.method)
-                raise
-            try:
-                give = turn.take()
-            except IndexError:
-                turn.update(core.record, self, labels, seconds)
+            labels: Labels | None
+            give: Callable[[Any], None] | None
+            if late is not None:
+                (labels, seconds), give = late, None
             else:
+                seconds = perf_counter() - self._started
+                if self.done:
+                    return
+                self.done = True
+                status, labels = self.status, self._labels
+                if status is None:
+                    status = self.status = "499" if outcome is DISCONNECT else "500"
+                # A promise may have been made of a start that the server did not accept.
+                if labels is None or labels[2] != status:
+                    try:
+                        if self.route is None and core.extra_labels is None:
+                            route = (self.resolve or core.resolve)(self.request) or UNMATCHED
+                            labels = self._labels = (self.method, route, status)
+                        else:
+                            labels = self.labels()
+                    except Exception as error:
+                        failures.report("route", error)
+                        labels = self._labels_after_all()
+                take = turn.take
                 try:
-                    core.record(self, labels, seconds)
-                finally:
+                    give = take()
+                except IndexError:
+                    turn.update(self.finish, outcome, (labels, seconds))
+                    return
+            try:
+                cells, method = core.store.cells, self.method
+                try:
+                    cells[core.live[method]] -= 1
+                except KeyError:  # the beginning of the first one still waits for its turn
+                    core.recorder.end(method)
+                    cells = core.store.cells
+                if core.promises and self.promised is not labels:
+                    core.recorder.promise_instead(self.promised, labels)
+                try:
+                    offset = core.offsets[labels]
+                except KeyError:
+                    offset = core.recorder.allocate(labels)
+                    cells = core.store.cells
+                # RFC 9110 section 9.3.2: what is given in answer to HEAD is not sent.
+                if self.sent and method != "HEAD":
+                    cells[offset + SENT] += self.sent
+                if self.received:
+                    cells[offset + RECEIVED] += self.received
+                if self.event_stream:
+                    cells[offset + STREAMS] += 1
+                    core.recorder.observe_stream(labels, seconds)
+                else:
+                    cells[offset + bisect_left(core.edges, seconds)] += 1
+                    cells[offset] += seconds
+            finally:
+                if give is not None:
                     give(give)
-                if turn.pending:
-                    turn.drain()
+            if turn.pending:
+                turn.drain()
             # The request holds us: without the cycle, nothing waits for the garbage collector.
             self.request = self.resolve = None
-            if outcome is not COMPLETE:
-                core.recorder.abort(labels, outcome)
-            if self._error is not None:
-                core.recorder.raised(labels, self._error)
-                # Only to know it again: its traceback holds the frames of the application.
-                self._error, self._counted = None, id(self._error)
+            if outcome is not COMPLETE or self._error is not None:
+                self._tell(labels, outcome)
         except Exception as error:
             failures.report("finish", error)
+
+    def _labels_after_all(self) -> Labels:
+        # Once more, and what fails then as well is left out.
+        try:
+            return self.labels()
+        except Exception:
+            self.core.recorder.forget(self.method)
+            raise
+
+    def _tell(self, labels: Labels, outcome: str) -> None:
+        if outcome is not COMPLETE:
+            self.core.recorder.abort(labels, outcome)
+        if self._error is not None:
+            self.core.recorder.raised(labels, self._error)
+            # Only to know it again: its traceback holds the frames of the application.
+            self._error, self._counted = None, id(self._error)
 
     def returned(self) -> None:
         """Record that the application is done; nothing is left to do after the last byte."""

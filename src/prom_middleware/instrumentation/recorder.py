@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from typing import TYPE_CHECKING
+from weakref import finalize
 
-from prom_middleware.instrumentation.series import PROMISED, RECEIVED, SENT, STREAMS
+from prom_middleware.instrumentation.series import PROMISED
 
 if TYPE_CHECKING:
-    from prom_middleware.instrumentation.observation import Observation
     from prom_middleware.instrumentation.series import Histogram, Series, SeriesSet
     from prom_middleware.stores import Labels, Store
 
@@ -25,9 +25,9 @@ class Recorder:
         self.series = series
         self.live: dict[str, int] = {}
         store.renewals.append(self.live.clear)
+        # It holds no more than `live`, so that it can go when this does.
+        finalize(self, store.renewals.remove, self.live.clear).atexit = False
         self._requests = series.requests
-        self._offsets = series.requests.offsets
-        self._edges = series.requests.edges
 
     def forget(self, method: str) -> None:
         """Count one less request in progress."""
@@ -65,38 +65,24 @@ class Recorder:
         """Count one more response that was promised."""
         self._promise(labels, 1)
 
-    def finish(self, observation: Observation, labels: Labels, seconds: float) -> None:
-        """Record an answered request, and that it is no longer in progress."""
-        cells = self.store.cells
-        try:
-            cells[self.live[observation.method]] -= 1
-        except KeyError:  # the beginning of the first one still waits for its turn
-            self._add_live(observation.method, -1)
-            cells = self.store.cells
-        try:
-            offset = self._offsets[labels]
-        except KeyError:
-            offset = self._requests.offset(labels)
-            cells = self.store.cells
-        # RFC 9110 section 9.3.2: what an application gives in answer to HEAD is not sent.
-        if observation.sent and observation.method != "HEAD":
-            cells[offset + SENT] += observation.sent
-        if observation.received:
-            cells[offset + RECEIVED] += observation.received
-        if observation.event_stream:
-            cells[offset + STREAMS] += 1
-            self._observe(self.series.streams, (labels[1], *labels[3:]), seconds)
-        else:
-            cells[offset + bisect_left(self._edges, seconds)] += 1
-            cells[offset] += seconds
+    def end(self, method: str) -> None:
+        """Count one less request in progress."""
+        self._add_live(method, -1)
 
-    def finish_promised(self, observation: Observation, labels: Labels, seconds: float) -> None:
-        """Record an answered request where every one has to be promised before it is kept."""
-        promised = observation.promised
-        if promised != labels:
-            self.begin_response(labels)
-        self.finish(observation, labels, seconds)
-        if promised is not None and promised != labels:  # of a start that the server refused
+    def allocate(self, labels: Labels) -> int:
+        """Return the first cell of the block of requests with `labels`, new or not."""
+        return self._requests.offset(labels)
+
+    def observe_stream(self, labels: Labels, seconds: float) -> None:
+        """Add the time that an event stream was open."""
+        self._observe(self.series.streams, (labels[1], *labels[3:]), seconds)
+
+    def promise_instead(self, promised: Labels | None, labels: Labels) -> None:
+        """Note that a response has these labels, and not those of a start that was refused."""
+        if promised == labels:
+            return
+        self._promise(labels, 1)
+        if promised is not None:
             self._promise(promised, -1)
 
     def _promise(self, labels: Labels, number: float) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from itertools import count
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 ALWAYS_THERE = "prom_middleware_workers"
 _lock = threading.Lock()
-_made = count(1)
+_named = 0
 _collectors: WeakKeyDictionary[CollectorRegistry, RequestCollector] = WeakKeyDictionary()
 
 
@@ -53,10 +52,14 @@ def registered(registry: object) -> Recorder | None:
 
 
 def _register(registry: CollectorRegistry, schema: Schema, max_series: int) -> Recorder:
+    global _named
     store = shared_store() or MemoryStore()
-    series = SeriesSet(store, schema, max_series, _scope(registry))
+    number = 0 if registry is REGISTRY else _named + 1
+    series = SeriesSet(store, schema, max_series, f"registry {number}" if number else "")
     collector = RequestCollector(Recorder(store, series))
     _add(registry, collector)
+    # Not before: a conflict in one worker must not shift the names of the ones after it.
+    _named = max(_named, number)
     _collectors[registry] = collector
     if store.shared:
         _share(registry, store)
@@ -78,11 +81,6 @@ def _share(registry: CollectorRegistry, store: Store) -> None:
             install(store)
     except Exception as error:
         failures.report("share", error)
-
-
-def _scope(registry: CollectorRegistry) -> str:
-    # What the processes of one server call a registry: they make theirs in the same order.
-    return "" if registry is REGISTRY else f"registry {next(_made)}"
 
 
 def _is_registered(registry: CollectorRegistry) -> bool:

@@ -53,7 +53,7 @@ class Turn:
         _turns.add(self)
 
     def _renew(self) -> None:
-        token: list[Any] = []
+        token: deque[Any] = deque()
         token.append(token.append)
         self.take: Callable[[], Callable[[Any], None]] = token.pop
 
