@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 from pathlib import Path
 from time import time
 from typing import Any
@@ -14,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram
 
 from multiprocess.workers import Process, Samples, samples, value
 from prom_middleware import failures
-from prom_middleware.multiprocess import removals
+from prom_middleware.multiprocess import announcing
 from prom_middleware.stores.multiprocess import MultiprocessStore
 from stores.multiprocess.children import killed
 
@@ -218,34 +217,12 @@ def test_a_lock_that_is_not_given_back_is_counted_and_nothing_raises(
 ) -> None:
     import fcntl
 
-    monkeypatch.setattr(removals, "PATIENCE", 0.01)
+    monkeypatch.setattr(announcing, "PATIENCE", 0.01)
     counter = Counter("jobs", "Jobs done.", ["kind"], registry=registry)
     counter.labels("a").inc()
     reported = failures.counts().get("multiprocess.remove", 0)
-    with open(Path(installed.directory) / removals.REMOVALS, "rb") as locked:
+    with open(Path(installed.directory) / announcing.REMOVALS, "rb") as locked:
         fcntl.flock(locked, fcntl.LOCK_EX)
         counter.remove("a")
     assert failures.counts()["multiprocess.remove"] == reported + 1
-    assert os.path.getsize(Path(installed.directory) / removals.REMOVALS) == 0
-
-
-def test_a_remover_that_is_killed_half_way_takes_nothing_away_twice(
-    installed: MultiprocessStore, registry: CollectorRegistry
-) -> None:
-    counter = Counter("c", "C.", ["kind"], registry=registry)
-    counter.labels("a").inc(5)
-    whole = removals.Removals._add
-
-    def remove() -> None:
-        def die_after(self: Any, *arguments: Any) -> None:
-            whole(self, *arguments)
-            os.kill(os.getpid(), signal.SIGKILL)
-
-        removals.Removals._add = die_after  # type: ignore[method-assign]
-        counter.remove("a")
-
-    killed(remove)
-    counter.remove("a")
-    assert value(registry, "c_total", kind="a") is None
-    counter.labels("a").inc()
-    assert value(registry, "c_total", kind="a") == 1
+    assert os.path.getsize(Path(installed.directory) / announcing.REMOVALS) == 0

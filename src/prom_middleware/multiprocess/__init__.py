@@ -4,6 +4,7 @@ shapes.py       how a metric lies in a store
 values.py       where a metric keeps its number; on the way of users' requests
 notes.py        text in cells: exemplars, infos
 removals.py     removing series in all workers
+announcing.py   how they come to know of it
 view.py         what all workers have, less what was removed
 collecting.py   from there to metric families
 adoption.py     how a metric comes to have its numbers in the store

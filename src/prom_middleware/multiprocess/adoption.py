@@ -7,7 +7,8 @@ several registries, they are told apart by their order.
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 from weakref import ref
 
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -15,7 +16,7 @@ from prometheus_client.metrics import Counter, Enum, Gauge, Histogram, Info, Sum
 from prometheus_client.utils import floatToGoString
 
 from prom_middleware.multiprocess.shapes import family_of
-from prom_middleware.multiprocess.values import GaugeValue, Home, SharedValue
+from prom_middleware.multiprocess.values import GaugeValue, Home, SharedValue, is_provisional
 from prom_middleware.stores import Family
 
 # Where a metric notes its family, and an info or enum the value that it does not have by itself.
@@ -31,13 +32,10 @@ class Nobody:
 NOBODY = Nobody()
 
 
-class Scope(str):
-    """What the processes call a registry among those that have a metric of the same name.
+class Parent(NamedTuple):
+    """What the children of a metric are given in the place of their registry: they use none."""
 
-    The children of a metric are given it in the place of their registry, which they do not use.
-    """
-
-    __slots__ = ()
+    family: Family
 
 
 class Adoption:
@@ -48,7 +46,8 @@ class Adoption:
         # Which names this process shows by itself, if only in no registry any more.
         self.known: set[tuple[str, str]] = set()
         self._registries: dict[tuple[str, str], list[ref[object]]] = {}
-        self._scopes: dict[tuple[str, str], Scope] = {}
+        # By which a class of the user's, whose children get no such thing, is found again.
+        self._scopes: dict[tuple[str, str], str] = {}
 
     def family(self, metric: Any, registry: CollectorRegistry | None) -> Family:
         """Return the family of a metric that is in `registry`."""
@@ -56,22 +55,23 @@ class Adoption:
         self.known.add((scope, metric._name))
         return family_of(metric, scope)
 
-    def child_family(self, child: Any, scope: object) -> Family:
-        """Return the family of a child; `scope` is its parent's, if that is known."""
-        if not isinstance(scope, Scope):
-            scope = self._scopes.get((child._type, child._name), Scope())
-        return family_of(child, scope)
+    def child_family(self, child: Any, parent: object) -> Family:
+        """Return the family of a child, which is its parent's."""
+        if isinstance(parent, Parent):
+            return parent.family
+        return family_of(child, self._scopes.get((child._type, child._name), ""))
 
-    def _scope(self, metric: Any, registry: CollectorRegistry | None) -> Scope:
+    def _scope(self, metric: Any, registry: CollectorRegistry | None) -> str:
+        # What the processes call a registry among those that have a metric of the same name.
         if registry is REGISTRY:
-            return Scope()
+            return ""
         holder = NOBODY if registry is None else registry
         holders = self._registries.setdefault((metric._type, metric._name), [])
         known = [each() for each in holders]
         # The place of one that is gone is free.
         place = next((known.index(each) for each in (holder, None) if each in known), len(known))
         holders[place : place + 1] = [ref(holder)]
-        return Scope(f"private {place + 1}")
+        return f"private {place + 1}"
 
     def adopt(self, metric: Any, family: Family) -> list[tuple[Any, SharedValue]]:
         """Replace the values of a metric; return the pairs of old and new ones."""
@@ -82,27 +82,38 @@ class Adoption:
             return self._adopt_histogram(metric, family)
         pairs = []
         for attribute, index, series in VALUES.get(metric._type, ()):
-            value = self._value(metric, family, index, series)
-            pairs.append((getattr(metric, attribute, None), value))
+            old = getattr(metric, attribute, None)
+            value = self._value(old, metric, family, index, series)
+            pairs.append((old, value))
             setattr(metric, attribute, value)
         return pairs
 
     def _adopt_histogram(self, metric: Any, family: Family) -> list[tuple[Any, SharedValue]]:
-        total = self._value(metric, family, 0, "sum")
-        buckets = [
-            self._value(metric, family, index, bound)
-            for index, bound in enumerate(map(floatToGoString, family.bounds), 1)
-        ]
         old = [metric._sum, *metric._buckets]
-        metric._sum, metric._buckets = total, buckets
-        return list(zip(old, [total, *buckets], strict=True))
+        new = [
+            self._value(each, metric, family, index, series)
+            for index, (each, series) in enumerate(zip(old, _series(family.bounds), strict=True))
+        ]
+        metric._sum, metric._buckets = new[0], new[1:]
+        return list(zip(old, new, strict=True))
 
-    def _value(self, metric: Any, family: Family, index: int, series: str) -> SharedValue:
-        make = GaugeValue if metric._type in ("gauge", "stateset") else SharedValue
-        value = make(self.home, family, tuple(metric._labelvalues), index, series)
+    def _value(self, old: Any, metric: Any, family: Family, index: int, series: str) -> SharedValue:
+        make = GaugeValue if family.mode else SharedValue
+        place = self.home, family, tuple(metric._labelvalues), index, series
+        if metric._labelvalues and is_provisional(old, self.home) and type(old) is make:
+            # Nobody has a child before it is made: it takes half the time to let it keep its own.
+            value: SharedValue = old
+            value.move(*place)
+        else:
+            value = make(*place)
         if index == 0:
             value.begin()
         return value
+
+
+@lru_cache(maxsize=256)
+def _series(bounds: tuple[float, ...]) -> tuple[str, ...]:
+    return ("sum", *map(floatToGoString, bounds))
 
 
 # Attribute, cell and series of each value.

@@ -13,8 +13,16 @@ from prometheus_client import REGISTRY, CollectorRegistry, values
 from prometheus_client.metrics import MetricWrapperBase
 
 from prom_middleware import failures
-from prom_middleware.multiprocess.adoption import FAMILY, SHARED, Adoption, Scope, children, is_ours
+from prom_middleware.multiprocess.adoption import (
+    FAMILY,
+    SHARED,
+    Adoption,
+    Parent,
+    children,
+    is_ours,
+)
 from prom_middleware.multiprocess.values import GaugeValue, SharedValue
+from prom_middleware.stores import Family
 
 
 def move_all(adoption: Adoption) -> None:
@@ -73,18 +81,18 @@ def move(
         return
     family = adoption.family(metric, registry)
     setattr(metric, FAMILY, family)
-    remember_scope(metric, family.scope)
+    remember_family(metric, family)
     for child in children(metric):
         for old, new in adoption.adopt(child, family):
             _carry(old, new, files)
         _tell(child)
 
 
-def remember_scope(metric: Any, scope: str) -> None:
-    """Have the children of a metric know which registry it is in."""
+def remember_family(metric: Any, family: Family) -> None:
+    """Have the children of a metric know its family."""
     # `labels()` gives these arguments to the constructor; a class of the user's may not take them.
     if metric._is_parent() and type(metric).__module__ == MetricWrapperBase.__module__:
-        metric._kwargs["registry"] = Scope(scope)
+        metric._kwargs["registry"] = Parent(family)
 
 
 def _carry(old: Any, new: SharedValue, files: set[str]) -> None:

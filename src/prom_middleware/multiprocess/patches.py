@@ -21,7 +21,7 @@ from prom_middleware.multiprocess.adoption import (
     values_of,
 )
 from prom_middleware.multiprocess.shapes import KINDS, kind_of, select
-from prom_middleware.multiprocess.values import GaugeValue, Home, SharedValue
+from prom_middleware.multiprocess.values import GaugeValue, Home, SharedValue, provisional_family
 from prom_middleware.multiprocess.view import View
 from prom_middleware.stores import Family, Labels, Store
 from prom_middleware.stores.shared import shared_store
@@ -87,8 +87,7 @@ class ValueClass:
         if _installed is None:
             alone: Any = values.MutexValue
             return alone(typ, metric_name, name, labelnames, labelvalues, help_text)
-        live = multiprocess_mode.startswith("live")
-        family = Family(name, tuple(labelnames), 3, live, kind="value", mode=multiprocess_mode)
+        family = provisional_family(name, tuple(labelnames), multiprocess_mode)
         make = GaugeValue if typ == "gauge" else SharedValue
         return make(_installed.home, family, tuple(labelvalues), 0, "value")
 
@@ -115,7 +114,7 @@ def _adopt(metric: Any, *args: Any, **kwargs: Any) -> None:
         else:
             family = adoption.child_family(metric, registry)
         adoption.adopt(metric, family)
-        existing.remember_scope(metric, family.scope)
+        existing.remember_family(metric, family)
     except Exception as error:
         failures.report("multiprocess.metric", error)
 

@@ -6,6 +6,9 @@ histogram  sum, one for each bound, uses
 gauge      value, time (Unix seconds; 0 unless mostrecent), 1 if it was ever set
 stateset   as a gauge that is mostrecent: the number of the state
 info       uses; what it says is in notes
+removal    flips: which of two copies is valid, the second after an odd number; a copy: how often
+           the label set was removed, the last time (Unix seconds), and for what adds up the cells
+           that are to be subtracted. All of it is a sum over all workers.
 
 `uses` counts how often a label set was taken up again after it was removed; that of an info, how
 often it said something.
@@ -20,13 +23,16 @@ from prom_middleware.stores import Family
 
 VALUE, TIME, SET = 0, 1, 2
 GAUGE_WIDTH = 3
+NUMBER, SINCE, AMOUNTS = 0, 1, 2
 
 # Of the kinds that only add up, which a removal subtracts.
 ADDITIVE = {"counter": ("_total",), "summary": ("_count", "_sum"), "histogram": ("_sum",)}
 KINDS = (*ADDITIVE, "gauge", "stateset", "info")
 
+GAUGES = ("gauge", "stateset")
+
 # What belongs to a family and is none itself.
-REMOVED, REMOVAL, NOTE = "removed", "removal", "note"
+REMOVAL, NOTE = "removal", "note"
 SEPARATOR = "\0"
 
 
@@ -56,14 +62,18 @@ def family_of(metric: Any, scope: str) -> Family:
     return Family(name, labels, width, False, scope, bounds, kind, text)
 
 
-def removed_from(family: Family) -> Family:
-    """Return the family of what is to be subtracted from the blocks of `family`."""
-    return family._replace(kind=f"{REMOVED}{SEPARATOR}{family.kind}")
-
-
 def removals_of(family: Family) -> Family:
-    """Return the family that says which removal of a label set was the last, and when."""
-    return Family(family.name, family.label_names, 2, scope=family.scope, kind=REMOVAL)
+    """Return the family that says what was removed of the label sets of `family`."""
+    kind = f"{REMOVAL}{SEPARATOR}{family.kind}"
+    amounts = 0 if kind_of(family) in GAUGES else family.width
+    width = 1 + 2 * (AMOUNTS + amounts)
+    return family._replace(width=width, live=False, kind=kind, mode="")
+
+
+def copies_of(removals: Family, offset: int, flips: float) -> tuple[int, int]:
+    """Return where the valid copy of a block of `removals` begins, and where the other one."""
+    first, second = offset + 1, offset + 1 + removals.width // 2
+    return (second, first) if flips % 2 == 1 else (first, second)
 
 
 def notes_of(family: Family, width: int) -> Family:

@@ -6,6 +6,7 @@ The rules of `instrumentation/observation.py` hold here: `inc` is on the way of 
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from typing import TYPE_CHECKING
 from weakref import WeakSet, ref
 
@@ -15,11 +16,12 @@ from prom_middleware.multiprocess.notes import Note
 from prom_middleware.multiprocess.removals import Removals
 from prom_middleware.multiprocess.shapes import SEPARATOR, SET, TIME
 from prom_middleware.multiprocess.view import View, incarnation
+from prom_middleware.stores import Family, Labels
 
 if TYPE_CHECKING:
     from prometheus_client.samples import Exemplar
 
-    from prom_middleware.stores import Family, Labels, Store
+    from prom_middleware.stores import Store
 
 
 class Home:
@@ -51,20 +53,20 @@ class Home:
 
     def _renew(self) -> None:
         self.void()
-        self.removals.reopen()
+        self.removals.announcements.reopen()
 
     def view(self) -> View:
         """Return what all workers have now."""
-        number = self.removals.count()
+        number = self.removals.news()
         view = View(self.turn.read(self.store.snapshot))
-        if number != self.removals.seen:
+        if number is not None:
             self.turn.update(self.removals.learn, number, view)
         return view
 
     def close(self) -> None:
         """Leave the store alone from now on."""
         self.store.renewals.remove(self._renew)
-        self.removals.close()
+        self.removals.announcements.close()
 
     def mark(self) -> None:
         """Note, when this process first writes, that it has all its gauges, at zero until set.
@@ -109,12 +111,16 @@ class SharedValue:
     _multiprocess = True
 
     def __init__(self, home: Home, family: Family, labels: Labels, index: int, series: str) -> None:
+        self.gone = False
+        self._exemplar: Exemplar | None = None
+        self.move(home, family, labels, index, series)
+        home.add(self)
+
+    def move(self, home: Home, family: Family, labels: Labels, index: int, series: str) -> None:
+        """Have the number elsewhere from now on; nobody may have written to it."""
         self.home, self._store, self._turn = home, home.store, home.turn
         self.family, self.labels, self.index, self.series = family, labels, index, series
         self.offset: int | None = None
-        self.gone = False
-        self._exemplar: Exemplar | None = None
-        home.add(self)
 
     def begin(self) -> None:
         """Have a place in the store, so that the series is shown before it is counted."""
@@ -225,6 +231,23 @@ class SharedValue:
                     self._store.cells[self.offset] += 1
         except ValueError as error:
             failures.report("multiprocess.text", error)
+
+
+PROVISIONAL = "value"
+
+
+@lru_cache(maxsize=256)
+def provisional_family(name: str, label_names: Labels, mode: str) -> Family:
+    """Return the family of a value whose metric is not known yet, and may be none of ours."""
+    live = mode.startswith("live")
+    return Family(name, label_names, 3, live, kind=PROVISIONAL, mode=mode)
+
+
+def is_provisional(value: object, home: Home) -> bool:
+    """Tell whether a value is where `home` has put it when its metric was not known."""
+    if not isinstance(value, SharedValue):
+        return False
+    return value.home is home and value.family.kind == PROVISIONAL
 
 
 class GaugeValue(SharedValue):

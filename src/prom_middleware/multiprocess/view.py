@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from math import ulp
+from math import fsum, ulp
 from typing import NamedTuple
 
 from prom_middleware.multiprocess import notes
-from prom_middleware.multiprocess.shapes import NOTE, kind_of, removals_of, removed_from
+from prom_middleware.multiprocess.shapes import (
+    AMOUNTS,
+    NOTE,
+    NUMBER,
+    SINCE,
+    copies_of,
+    kind_of,
+    removals_of,
+)
 from prom_middleware.stores import Family, Labels, Snapshot, Worker
 
 Written = list[tuple[Worker | None, list[float]]]
 
 
 class Removal(NamedTuple):
-    """The last removal of a label set: its number, and when it was, in Unix seconds."""
+    """What was removed of a label set: how often, the last time (Unix seconds), which sums."""
 
     number: int
     time: float
+    cells: list[float]
 
 
 class Sum(NamedTuple):
@@ -28,7 +37,7 @@ class Sum(NamedTuple):
     created: float
 
 
-NEVER = Removal(0, 0.0)
+NEVER = Removal(0, 0.0, [])
 
 
 class View:
@@ -56,21 +65,32 @@ class View:
         return [family, *others]
 
     def removals(self, family: Family) -> dict[Labels, Removal]:
-        """Return the last removal of each label set that was ever removed."""
-        blocks = self.snapshot.read(removals_of(family))
-        return {labels: Removal(int(number), time) for labels, (number, time) in blocks if number}
+        """Return what was removed of each label set of `family` that ever was."""
+        return self.removed(removals_of(family))
+
+    def removed(self, removals: Family) -> dict[Labels, Removal]:
+        """Return what was removed, by the family that says so."""
+        width = removals.width // 2
+        found = {}
+        for labels, written in self.snapshot.each(removals):
+            starts = [(block, copies_of(removals, 0, block[0])[0]) for _, block in written]
+            copies = [block[start : start + width] for block, start in starts]
+            whole = list(map(fsum, zip(*copies, strict=True)))
+            if whole and whole[NUMBER]:
+                found[labels] = Removal(int(whole[NUMBER]), whole[SINCE], whole[AMOUNTS:])
+        return found
 
     def sums(self, family: Family) -> Iterator[tuple[Labels, Sum]]:
         """Yield each label set of a family that adds up, as it has done since its last removal."""
         removals = self.removals(family)
-        removed = dict(self.snapshot.read(removed_from(family))) if removals else {}
         for labels, block in self.snapshot.read(family):
-            if labels not in removals:
+            removal = removals.get(labels)
+            if removal is None:
                 yield labels, Sum(block, self.snapshot.created(family, labels))
                 continue
-            left = _less(block, removed.get(labels, [0.0] * family.width))
+            left = _less(block, removal.cells)
             if any(left):
-                yield labels, Sum(left, removals[labels].time)
+                yield labels, Sum(left, removal.time)
 
     def gauges(self, family: Family) -> Iterator[tuple[Labels, Written]]:
         """Yield each label set of a gauge with what each worker last set it to."""

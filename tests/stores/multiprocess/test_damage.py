@@ -113,6 +113,20 @@ def test_a_record_that_can_be_read_but_was_changed_is_damage(
     assert read(store, REQUESTS) == {("/",): [1.0, 0.0, 0.0]}
 
 
+def test_a_committed_end_that_nobody_wrote_is_damage(
+    store: MultiprocessStore, directory: Path
+) -> None:
+    before = reported()
+    with open(directory / DICTIONARY, "r+b") as file:
+        file.seek(16)
+        file.write(b"\xff" * 8)
+    other = MultiprocessStore(directory)
+    add(other, REQUESTS, ("/other",), 1)
+    assert reported() > before
+    assert read(store, REQUESTS) == {("/",): [1.0, 0.0, 0.0], ("/other",): [1.0, 0.0, 0.0]}
+    assert read(other, REQUESTS) == read(store, REQUESTS)
+
+
 def test_a_torn_tail_is_overwritten(store: MultiprocessStore, directory: Path) -> None:
     with (directory / DICTIONARY).open("ab") as file:
         file.write(b"torn" * 10)

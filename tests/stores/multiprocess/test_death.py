@@ -7,89 +7,22 @@ each line that is run while a slot is taken over.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import pytest
 
 from prom_middleware import failures
 from prom_middleware.stores import Family, Settlement
-from prom_middleware.stores.multiprocess import MultiprocessStore, takeover, vector
+from prom_middleware.stores.multiprocess import MultiprocessStore, takeover
 from stores.multiprocess.children import LIVE, REQUESTS, add, killed, read, run, vectors
+from stores.multiprocess.deaths import STEPS, Death, at_calls, at_lines
 
 SETTLED = Family("settled", (), 3, settlement=Settlement(0, (1, 2), 2))
 MODES = {mode: Family(mode, (), 3, mode=mode) for mode in ("sum", "max", "mostrecent", "all")}
 WIDE = Family("wide", ("n",), 5000)
-
-# No life has more steps than this; a child that is not through by then never will be.
-STEPS = 2000
-
-
-class Death:
-    """Kill this process at step number `at`."""
-
-    def __init__(self, at: int) -> None:
-        self.left = at
-
-    def step(self) -> None:
-        self.left -= 1
-        if not self.left:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def around(self, module: Any, name: str) -> None:
-        """Make a step before and after every call of a function."""
-        call = getattr(module, name)
-
-        def stepping(*arguments: Any) -> Any:
-            self.step()
-            result = call(*arguments)
-            self.step()
-            return result
-
-        setattr(module, name, stepping)
-
-    def halfway(self) -> None:
-        """Make a step when only half of what `os.pwrite` is given was written."""
-        pwrite = os.pwrite
-
-        def torn(fd: int, data: bytes, at: int) -> int:
-            half = len(data) // 2
-            written = pwrite(fd, data[:half], at)
-            self.step()
-            return written + pwrite(fd, data[half:], at + half)
-
-        # A write of 8 bytes is one; no file system tears it.
-        os.pwrite = lambda fd, data, at: (torn if len(data) > 8 else pwrite)(fd, data, at)
-
-
-def at_calls(death: Death) -> None:
-    """Step at every call that changes a file, a mapping or a lock."""
-    death.halfway()
-    for name in ("pwrite", "posix_fallocate", "rename", "unlink", "open", "close"):
-        if hasattr(os, name):
-            death.around(os, name)
-    death.around(fcntl, "flock")
-    death.around(vector, "mmap")
-
-
-def at_lines(death: Death) -> None:
-    """Step at every line of taking over."""
-
-    def trace(frame: FrameType, event: str, argument: object) -> Any:
-        if frame.f_code.co_filename != takeover.__file__:
-            return None
-        if event == "line":
-            death.step()
-        return trace
-
-    sys.settrace(trace)
 
 
 def lives(
@@ -181,7 +114,7 @@ def later_life(directory: Path) -> None:
     add(store, WIDE, ("new",), *([0.0] * 4999), 1)
 
 
-@pytest.mark.parametrize("arm", [at_calls, at_lines])
+@pytest.mark.parametrize("arm", [at_calls, at_lines(takeover)], ids=["calls", "lines"])
 def test_every_moment_of_taking_a_slot_over(tmp_path: Path, arm: Callable[[Death], None]) -> None:
     leave_everything(tmp_path / "left")
     for directory in lives(tmp_path, arm, later_life):

@@ -1,6 +1,7 @@
 """One store for all processes of a server: one dictionary, and a vector for each worker.
 
 layout.py        what the files are called, and what is in them
+openfile.py      a file that is open for as long as somebody uses it
 locking.py       the directory's lock, with bounded patience
 dictionary.py    which block is where, agreed on by all workers
 vector.py        a worker's slot: its file, its lock, its mapping

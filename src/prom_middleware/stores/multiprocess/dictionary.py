@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from time import time
+from time import time_ns
 from typing import Any
 from zlib import crc32
 
@@ -28,6 +28,10 @@ from prom_middleware.stores.multiprocess.layout import (
     span,
     write_whole,
 )
+from prom_middleware.stores.multiprocess.openfile import OpenFile
+
+# A record has whole nanoseconds: to write a fraction takes ten times as long.
+SECOND = 1e9
 
 _quote = json.encoder.encode_basestring_ascii
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -52,7 +56,9 @@ class Index:
     def add(self, family: Family, labels: Labels, offset: int, created: float) -> None:
         """Note a block."""
         self.created[offset] = created
-        self.end = max(self.end, offset + span(family))
+        end = offset + span(family)
+        if end > self.end:
+            self.end = end
         self.of(family)[labels] = offset
 
     def clear(self) -> None:
@@ -64,15 +70,14 @@ class Index:
         self.end = HEADER_CELLS
 
 
-class Dictionary:
-    """The file, as far as it was read into `index`."""
+class Dictionary(OpenFile):
+    """The file, as far as it was read into `index`; that stays when it is closed."""
 
     def __init__(self, directory: str, index: Index) -> None:
         self._directory = directory
         self._path = os.path.join(directory, DICTIONARY)
         self._index = index
-        self._fd = -1
-        self._file = (0, 0)
+        self._file, self._size = (0, 0), 0
         self._families: dict[int, Family] = {}
         self._numbers: dict[Family, int] = {}
         self._position = DICTIONARY_HEADER.size
@@ -83,10 +88,11 @@ class Dictionary:
         if self._fd < 0:
             return False
         try:
-            found = os.stat(self._path, follow_symlinks=False)
+            found = os.lstat(self._path)
         except FileNotFoundError:
             return False
-        return (found.st_dev, found.st_ino) == self._file
+        self._size = found.st_size
+        return found.st_ino == self._file[1] and found.st_dev == self._file[0]
 
     def open(self) -> None:
         """Open the file, made if it is missing; `id` tells then whether it is another one."""
@@ -97,36 +103,28 @@ class Dictionary:
             self._create()
             self._fd = open_file(self._path)
         found = os.fstat(self._fd)
-        self._file = found.st_dev, found.st_ino
+        self._file, self._size = (found.st_dev, found.st_ino), found.st_size
         number, _ = self._header()
         if number != self.id:
             self._families, self._numbers = {}, {}
             self._position, self.id = DICTIONARY_HEADER.size, number
 
-    def close(self) -> None:
-        """Close the file; what was read of it stays."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    def __del__(self) -> None:
-        try:  # noqa: SIM105 - what suppresses may be gone as well
-            self.close()
-        except AttributeError:  # the interpreter ends, and `os` is gone
-            pass
-
     def refresh(self) -> None:
-        """Read what others have committed since; DamagedError if it is not what was written."""
+        """Read what others have committed since the file was looked at by `is_current` or `open`.
+
+        Raises DamagedError if it is not what was written.
+        """
+        # Whoever reads a file and writes to it in turns has its times updated with each: twice the
+        # price. A file that is as long as what was read of it has nothing else.
+        if self._size == self._position:
+            return
         number, committed = self._header()
         if number != self.id:
             raise DamagedError(f"{self._path} has another header")
-        missing = committed - self._position
-        if not missing:
-            return
-        tail = os.pread(self._fd, missing, self._position) if missing > 0 else b""
-        if len(tail) != missing:
+        # Noise, too: it must not make us ask for more than there is.
+        if not self._position <= committed <= self._size:
             raise DamagedError(f"{self._path} was truncated")
-        self._replay(tail)
+        self._replay(os.pread(self._fd, committed - self._position, self._position))
         self._position = committed
 
     def _header(self) -> tuple[bytes, int]:
@@ -156,7 +154,7 @@ class Dictionary:
     def _read(self, number: int, *record: Any) -> None:
         if len(record) == 3:
             labels, offset, created = record
-            self._index.add(self._families[number], tuple(labels), offset, created)
+            self._index.add(self._families[number], tuple(labels), offset, created / SECOND)
             return
         name, label_names, width, live, scope, bounds, kind, text, mode, settled = record
         settlement = settled and Settlement(settled[0], tuple(settled[1]), settled[2])
@@ -168,20 +166,32 @@ class Dictionary:
 
     def add(self, family: Family, labels: Labels) -> int:
         """Append a block and return its offset; the lock is held, and `refresh` was called."""
-        index, records = self._index, b""
         number = self._numbers.get(family)
         if number is None:
-            number = len(self._numbers)
-            records = _record(number, *family)
-        offset, created = index.end, time()
-        records += _framed(_block(number, labels, offset, created))
-        write_whole(self._fd, records, self._position)
-        committed = self._position + len(records)
-        write_whole(self._fd, COMMITTED.pack(committed), COMMITTED_AT)
-        self._families[number], self._numbers[family] = family, number
-        index.add(family, labels, offset, created)
-        self._position = committed
+            number = self._add_family(family)
+        offset, created = self._index.end, time_ns()
+        # By hand: `json` makes a new encoder for every value that is no string.
+        quoted = ",".join(map(_quote, labels))
+        end = self._append(f"[{number},[{quoted}],{offset},{created}]")
+        self._index.add(family, labels, offset, created / SECOND)
+        self._position = end
         return offset
+
+    def _add_family(self, family: Family) -> int:
+        number = len(self._numbers)
+        end = self._append(_encode((number, *family)))
+        self._families[number], self._numbers[family] = family, number
+        self._position = end
+        return number
+
+    def _append(self, text: str) -> int:
+        """Return the new committed end: whoever is interrupted here reads the record later."""
+        payload = text.encode()
+        record = RECORD.pack(len(payload), crc32(payload)) + payload
+        end = self._position + len(record)
+        write_whole(self._fd, record, self._position)
+        write_whole(self._fd, COMMITTED.pack(end), COMMITTED_AT)
+        return end
 
     def set_aside(self) -> None:
         """Give the damaged file another name; an earlier one of that name is gone then."""
@@ -191,17 +201,3 @@ class Dictionary:
         size = DICTIONARY_HEADER.size
         header = DICTIONARY_HEADER.pack(DICTIONARY_MAGIC, os.urandom(8), size)
         create(self._directory, DICTIONARY, header, size)
-
-
-def _record(*values: Any) -> bytes:
-    return _framed(_encode(values).encode())
-
-
-def _block(number: int, labels: Labels, offset: int, created: float) -> bytes:
-    # By hand: `json` makes a new encoder for every value that is no string.
-    quoted = ",".join(map(_quote, labels))
-    return f"[{number},[{quoted}],{offset},{created!r}]".encode()
-
-
-def _framed(payload: bytes) -> bytes:
-    return RECORD.pack(len(payload), crc32(payload)) + payload

@@ -8,9 +8,13 @@ import shutil
 import stat
 import tempfile
 from contextlib import suppress
+from fcntl import LOCK_NB, LOCK_SH, flock
+from time import time
 
 from prom_middleware import failures
 
+# Seconds in which a server in another container has started its workers, which then hold files.
+STARTING = 3600.0
 NAME = re.compile(r"(?P<pid>\d+)-(?P<started>\d+)-(?P<space>\d+)")
 
 
@@ -40,17 +44,19 @@ def _own(path: str) -> str:
 def _sweep(base: str, ours: str) -> None:
     try:
         for name in os.listdir(base):
-            if name != ours and _is_gone(name):
-                shutil.rmtree(os.path.join(base, name))
-    except OSError as error:  # another worker is at it
+            if name != ours and _is_gone(base, name):
+                with suppress(FileNotFoundError):  # another worker is at it
+                    shutil.rmtree(os.path.join(base, name))
+    except OSError as error:
         failures.report("store.sweep", error)
 
 
-def _is_gone(name: str) -> bool:
+def _is_gone(base: str, name: str) -> bool:
     parts = NAME.fullmatch(name)
-    # Another container's processes cannot be seen from here.
-    if parts is None or int(parts["space"]) != _namespace():
+    if parts is None:
         return False
+    if int(parts["space"]) != _namespace():
+        return _is_deserted(os.path.join(base, name))
     pid, started = int(parts["pid"]), int(parts["started"])
     if _started(pid) is not None:
         return _started(pid) != started
@@ -60,6 +66,22 @@ def _is_gone(name: str) -> bool:
         return True
     except PermissionError:
         return False
+    return False
+
+
+def _is_deserted(path: str) -> bool:
+    """Tell whether nobody holds a file in `path`: another container's processes cannot be seen."""
+    if time() - os.stat(path).st_mtime < STARTING:
+        return False
+    return not any(_is_held(os.path.join(path, name)) for name in os.listdir(path))
+
+
+def _is_held(path: str) -> bool:
+    with open(path, "rb") as file:
+        try:
+            flock(file, LOCK_SH | LOCK_NB)
+        except BlockingIOError:
+            return True
     return False
 
 

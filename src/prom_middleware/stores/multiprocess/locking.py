@@ -1,6 +1,6 @@
 """The directory's lock: who changes the dictionary or takes a slot, and who takes a snapshot.
 
-A forked child has to `forget` its copy of the descriptor: with it, it would hold what its parent
+A forked child has to close its copy of the descriptor: with it, it would hold what its parent
 holds, and would be let in where its parent is.
 """
 
@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from time import monotonic, sleep
 
 from prom_middleware.stores.multiprocess.layout import LOCK, open_file
+from prom_middleware.stores.multiprocess.openfile import OpenFile
 
 PAUSE = 0.0005
 
@@ -31,13 +32,12 @@ def free_flock(fd: int) -> None:
     fcntl.flock(fd, fcntl.LOCK_UN)
 
 
-class DirectoryLock:
+class DirectoryLock(OpenFile):
     """The lock of one directory, as one store sees it."""
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._path = os.path.join(directory, LOCK)
-        self._fd = -1
 
     @contextmanager
     def held(self, patience: float) -> Iterator[None]:
@@ -58,18 +58,6 @@ class DirectoryLock:
                 raise TimeoutError(f"{self._path} was locked for {patience} s")
             sleep(PAUSE)
 
-    def forget(self) -> None:
-        """Close the file. In a forked child, that leaves the parent's lock as it is."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    def __del__(self) -> None:
-        try:  # noqa: SIM105 - what suppresses may be gone as well
-            self.forget()
-        except AttributeError:  # the interpreter ends, and `os` is gone
-            pass
-
     def _try(self) -> bool:
         if self._fd < 0:
             self._open()
@@ -78,7 +66,7 @@ class DirectoryLock:
         if os.fstat(self._fd).st_nlink:
             return True
         # It was deleted, and others lock another file of that name.
-        self.forget()
+        self.close()
         return False
 
     def _open(self) -> None:

@@ -41,9 +41,6 @@ class Private:
 
     def enter(self, dictionary: Dictionary, index: Index) -> bool:
         """Give every block its place in the dictionary, and tell whether there were any."""
-        if not self:
-            self._start = self._end
-            return False
         moved = bool(self.blocks)
         for (family, labels), start in list(self.blocks.items()):
             offset = index.of(family).get(labels, start)
@@ -95,16 +92,19 @@ def view(
         return MultiprocessSnapshot(holdings, blocks, index.created, end, since)
     for holding in holdings:
         holding.cells.frombytes(bytes(CELL * private.size))
-    own = _own(holdings, vector, whole, since)
-    for offset, value in private.cells.items():
-        place = private.place(offset, end)
-        if place < whole:
-            own[place] += value
+    _add_to(_own(holdings, vector, whole, since), private, end)
     blocks = {
         family: {labels: private.place(offset, end) for labels, offset in offsets.items()}
         for family, offsets in index.offsets.items()
     }
     return MultiprocessSnapshot(holdings, blocks, index.created, whole, since)
+
+
+def _add_to(own: array[float], private: Private, end: int) -> None:
+    for offset, value in private.cells.items():
+        place = private.place(offset, end)
+        if place < len(own):
+            own[place] += value
 
 
 def _own(holdings: list[Holding], vector: Vector | None, size: int, since: float) -> array[float]:

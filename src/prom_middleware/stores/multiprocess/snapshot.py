@@ -60,23 +60,26 @@ def read_slots(
     """
     holdings = []
     for name in sorted(os.listdir(directory)):
-        if is_foreign(name):
-            foreign(name)
         match = VECTOR.fullmatch(name)
-        if match is None:
-            continue
-        try:
-            live, data = _read(os.path.join(directory, name), end)
-        except OSError as error:
-            if error.errno not in NO_VECTOR:
-                raise
-            failures.report("store", error)
-            continue
-        if data[:8] not in (VECTOR_MAGIC, b""):
+        live, data = _read_vector(os.path.join(directory, name), end) if match else NOTHING
+        if is_foreign(name) or data[:8] not in (VECTOR_MAGIC, b""):
             foreign(name)
-        elif data[:16] == VECTOR_MAGIC + number:
+        elif match and data[:16] == VECTOR_MAGIC + number:
             holdings += hold(data, int(match[1]), live, end)
     return holdings
+
+
+NOTHING = False, b""
+
+
+def _read_vector(path: str, end: int) -> tuple[bool, bytes]:
+    try:
+        return _read(path, end)
+    except OSError as error:
+        if error.errno not in NO_VECTOR:
+            raise
+        failures.report("store", error)
+        return NOTHING
 
 
 def _read(path: str, end: int) -> tuple[bool, bytes]:
@@ -93,10 +96,16 @@ def _read(path: str, end: int) -> tuple[bool, bytes]:
         os.close(fd)
 
 
-def hold(data: bytes, slot: int, live: bool, end: int) -> list[Holding]:
-    """Return the slot with its cells; nothing if nobody has held it yet."""
+def cells_of(data: bytes, end: int) -> Cells[float]:
+    """Return what was read of a vector as its first `end` cells: where it is shorter, zeros."""
     cells = array("d", data[: len(data) - len(data) % CELL])
     cells.frombytes(bytes((end - len(cells)) * CELL))
+    return cells
+
+
+def hold(data: bytes, slot: int, live: bool, end: int) -> list[Holding]:
+    """Return the slot with its cells; nothing if nobody has held it yet."""
+    cells = cells_of(data, end)
     generation = _whole(cells[GENERATION])
     if not generation:
         return []

@@ -10,8 +10,8 @@ import os
 from array import array
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from time import monotonic, time
+from typing import Any
 
 from prom_middleware import failures
 from prom_middleware.stores.base import Family, Labels
@@ -24,6 +24,7 @@ from prom_middleware.stores.multiprocess.private import Private, estate, view
 from prom_middleware.stores.multiprocess.snapshot import (
     Holding,
     MultiprocessSnapshot,
+    cells_of,
     hold,
     read_slots,
 )
@@ -40,8 +41,7 @@ PAUSE = 1.0
 class MultiprocessStore:
     """Keep blocks in files that the processes of one server share.
 
-    `epoch` changes when offsets that were handed out are void, which happens in `allocate` and
-    `snapshot` only; the maps of `offsets` are right at once, offsets kept elsewhere are not.
+    Offsets that were handed out become void in `allocate` and `snapshot` only.
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
@@ -49,7 +49,6 @@ class MultiprocessStore:
         self.shared = True
         self.renewals: list[Callable[[], object]] = []
         self.directory = os.fspath(directory)
-        self.epoch = 0
         self._lock = DirectoryLock(self.directory)
         self._index = Index()
         self._dictionary = Dictionary(self.directory, self._index)
@@ -72,7 +71,7 @@ class MultiprocessStore:
         self.check_process()
         offsets = self._index.of(family)
         if labels not in offsets:
-            self._try(partial(self._enter, family, labels))
+            self._try(self._enter, family, offsets, labels)
         if labels not in offsets:
             offsets[labels] = self._private.allocate(family, labels)
         return offsets[labels]
@@ -102,7 +101,7 @@ class MultiprocessStore:
     def forked(self) -> None:
         """Give up what is the parent's: its slot, its locks, its updates."""
         self._pid, self._since = os.getpid(), time()
-        self._lock.forget()
+        self._lock.close()
         self._dictionary.close()
         self._private.forget()
         self._retry_at = 0.0
@@ -122,16 +121,16 @@ class MultiprocessStore:
             # From here on `_agree` takes a slot, now or as soon as there is one.
             self._patch_with(NOTHING)
             # But the offset of the write that waits must stay right: nothing may be moved.
-            self._try(lambda: self._agree(moving=False))
+            self._try(self._agree, False)
         return self.cells
 
-    def _try(self, change: Callable[[], None]) -> None:
+    def _try(self, change: Callable[..., None], *arguments: Any) -> None:
         if monotonic() < self._retry_at:
             return
         try:
             try:
                 self._lock.acquire(HURRY)
-                change()
+                change(*arguments)
             finally:
                 self._lock.release()
         except Exception as error:
@@ -155,14 +154,14 @@ class MultiprocessStore:
     def _retry(self) -> memoryview[float]:
         # A worker that knows all its labels allocates nothing: its writes have to try.
         if not self._private.blocks:
-            self._try(lambda: self._agree(moving=False))
+            self._try(self._agree, False)
         return self._mapped()
 
     # What follows is done with the directory's lock.
 
-    def _enter(self, family: Family, labels: Labels) -> None:
+    def _enter(self, family: Family, offsets: dict[Labels, int], labels: Labels) -> None:
         self._agree()
-        if labels not in self._index.of(family):
+        if labels not in offsets:
             self._dictionary.add(family, labels)
             if self._vector is not None:
                 self._cover(self._vector)
@@ -171,7 +170,7 @@ class MultiprocessStore:
         if not moving and self._private.blocks:
             return
         self._read_dictionary(moving)
-        if self._private.enter(self._dictionary, self._index):
+        if self._private and self._private.enter(self._dictionary, self._index):
             self._renew()
         if not isinstance(self.cells, Unbound):
             self._cover(self._slot())
@@ -181,7 +180,8 @@ class MultiprocessStore:
         try:
             if not self._dictionary.is_current():
                 self._dictionary.open()
-            self._withdraw(moving)
+            if self._dictionary.id != self._index_of:
+                self._withdraw(moving)
             self._dictionary.refresh()
         except DamagedError as error:
             failures.report("store", error)
@@ -209,13 +209,13 @@ class MultiprocessStore:
             self._private.add(offset, values)
 
     def _renew(self) -> None:
-        self.epoch += 1
-        for renewal in self.renewals:
+        # A copy: who is gone takes its own away, at any moment.
+        for renewal in list(self.renewals):
             renewal()
 
     def _slot(self) -> Vector:
         vector = self._vector
-        if vector is not None and _is_sound(vector):
+        if vector is not None and vector.is_sound():
             return vector
         if vector is not None:
             for family, labels, values in estate(self._index, self._leave()):
@@ -232,9 +232,7 @@ class MultiprocessStore:
                 data = vector.read(self._index.end)
             vector.close()
             self._patch()
-        cells = array("d", data[: len(data) - len(data) % 8])
-        cells.frombytes(bytes(8 * (self._index.end - len(cells))))
-        return cells
+        return cells_of(data, self._index.end)
 
     def _take(self) -> Vector:
         vector = take_slot(self.directory, self._dictionary.id)
@@ -246,11 +244,8 @@ class MultiprocessStore:
         return vector
 
     def _cover(self, vector: Vector) -> None:
-        if (
-            self.cells is vector.cells
-            and self._index.end <= len(vector.cells)
-            and not self._private
-        ):
+        # Where all cells are mapped, nothing is in memory: what fails has them `Patched`.
+        if self.cells is vector.cells and self._index.end <= len(vector.cells):
             return
         vector.cover(self._index.end)
         self._private.pour(vector.cells)
@@ -276,13 +271,3 @@ class MultiprocessStore:
             self._foreign.add(name)
             error = ValueError(f"{name} in {self.directory} is not of this version; left alone")
             failures.report("store.foreign", error)
-
-
-def _is_sound(vector: Vector) -> bool:
-    try:
-        if vector.is_sound():
-            return True
-        failures.report("store", OSError(f"slot {vector.slot} was deleted or overwritten"))
-    except OSError as error:
-        failures.report("store", error)
-    return False

@@ -24,35 +24,24 @@ from prom_middleware.stores.multiprocess.layout import (
     vector_name,
 )
 from prom_middleware.stores.multiprocess.locking import try_flock
+from prom_middleware.stores.multiprocess.openfile import OpenFile
 
 STEP = 65536
 
 
-class Vector:
-    """One slot, locked; its cells are there when it was mapped."""
+class Vector(OpenFile):
+    """One slot, locked until it is closed; its cells are there when it was mapped.
+
+    The mapping stays for as long as anybody has `cells`: an interrupted frame may.
+    """
 
     def __init__(self, path: str, slot: int, number: bytes, fd: int) -> None:
         self.slot = slot
         self.cells: memoryview[float] = memoryview(b"").cast("d")
         self._header = memoryview(b"")
         self._path = path
-        self._number = number
+        self._expected = VECTOR_MAGIC + number
         self._fd = fd
-
-    def close(self) -> None:
-        """Give the lock back; in a forked child, close its copy of it.
-
-        The mapping stays for as long as anybody has `cells`: an interrupted frame may.
-        """
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    def __del__(self) -> None:
-        try:  # noqa: SIM105 - what suppresses may be gone as well
-            self.close()
-        except AttributeError:  # the interpreter ends, and `os` is gone
-            pass
 
     def cover(self, end: int) -> None:
         """Have at least `end` cells mapped; on a full disk OSError, and nothing has changed."""
@@ -88,20 +77,29 @@ class Vector:
 
     def read(self, end: int) -> bytes:
         """Return the first `end` cells, or as many as there are; nothing if it is noise."""
-        return os.pread(self._fd, end * CELL, 0) if has_header(self._fd, self._number) else b""
+        data = os.pread(self._fd, end * CELL, 0)
+        return data if data.startswith(self._expected) else b""
 
     def is_sound(self) -> bool:
-        """Tell whether the file is still ours and can be found.
+        """Tell whether the file is still ours and can be found; if not, it must not be touched.
 
-        One that was cut is made as long as it was: OSError if that fails, and it must not be
-        touched again.
+        One that was cut is made as long as it was, if there is room.
         """
-        size = len(self.cells) * CELL
-        found = os.fstat(self._fd)
-        if found.st_size < size:
-            reserve(self._fd, found.st_size, size)
-            failures.report("store", OSError(errno.EIO, "somebody truncated", self._path))
-        return found.st_nlink > 0 and self._header == VECTOR_MAGIC + self._number
+        try:
+            found = os.fstat(self._fd)
+            if found.st_size < len(self.cells) * CELL:
+                self._lengthen(found.st_size)
+        except OSError as error:
+            failures.report("store", error)
+            return False
+        if found.st_nlink and self._header == self._expected:
+            return True
+        failures.report("store", OSError(f"{self._path} was deleted or overwritten"))
+        return False
+
+    def _lengthen(self, size: int) -> None:
+        reserve(self._fd, size, len(self.cells) * CELL)
+        failures.report("store", OSError(errno.EIO, "somebody truncated", self._path))
 
 
 def has_header(fd: int, number: bytes) -> bool:

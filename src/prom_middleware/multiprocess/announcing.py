@@ -1,0 +1,93 @@
+"""How all workers come to know that one of them removes something: a file that gets longer.
+
+It has a byte for each beginning of a removal and one for each end. So an odd length says that one
+is under way, or that its process was killed in it; the file's lock, which is free then, tells the
+two apart. Who finds it free notes the end.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from time import monotonic, sleep
+
+from prom_middleware import failures
+from prom_middleware.stores.multiprocess.layout import FLAGS
+from prom_middleware.stores.multiprocess.locking import free_flock, try_flock
+from prom_middleware.stores.multiprocess.openfile import OpenFile
+
+REMOVALS = "prom_middleware.removals-1"
+# Seconds to wait for others who remove something.
+PATIENCE = 0.5
+PAUSE = 0.0005
+ENDED, BEGUN = 0, 1
+
+
+class AnnouncementFile(OpenFile):
+    """The file in a store's directory."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._path = os.path.join(directory, REMOVALS)
+        self.reopen()
+
+    def reopen(self) -> None:
+        """Look at the file that has the name now."""
+        self.close()
+        with suppress(OSError):
+            os.makedirs(self._directory, mode=0o700, exist_ok=True)
+            self._fd = self._open()
+
+    def length(self) -> int:
+        """Return another number than before if something was removed since."""
+        try:
+            # The cheapest way to ask: gauges do so before each write.
+            return os.lseek(self._fd, 0, os.SEEK_END)
+        except OSError:
+            return 0
+
+    def settled(self, length: int) -> int | None:
+        """Return the length, with the end of who was killed; None while somebody removes."""
+        if length % 2 == ENDED:
+            return length
+        try:
+            with self._own() as fd:
+                return _note(fd, ENDED) if try_flock(fd) else None
+        except OSError as error:
+            failures.report("multiprocess.remove", error)
+            return None
+
+    @contextmanager
+    def removing(self) -> Iterator[None]:
+        """Be the only one who removes; TimeoutError if others take too long."""
+        with self._own() as fd:
+            deadline = monotonic() + PATIENCE
+            while not try_flock(fd):
+                if monotonic() >= deadline:
+                    raise TimeoutError(f"{self._path} was locked for {PATIENCE} s")
+                sleep(PAUSE)
+            _note(fd, BEGUN)
+            try:
+                yield
+            finally:
+                _note(fd, ENDED)
+
+    @contextmanager
+    def _own(self) -> Iterator[int]:
+        # Opened anew: the lock of a file that a child inherits would be the child's as well.
+        fd = self._open()
+        try:
+            yield fd
+        finally:
+            free_flock(fd)
+            os.close(fd)
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | FLAGS, 0o600)
+
+
+def _note(fd: int, what: int) -> int:
+    # Not twice: who was killed has noted the beginning for the next one.
+    length = os.fstat(fd).st_size
+    return length if length % 2 == what else length + os.write(fd, b".")
