@@ -56,6 +56,11 @@ class Crowd:
     ) -> None:
         self.stop()
 
+    @property
+    def answers(self) -> int:
+        """Return how many answers came whole."""
+        return sum(self.whole.values())
+
     def stop(self, meanwhile: Callable[[], object] = lambda: None) -> None:
         """Let every client end what it does."""
         self._enough.set()
@@ -96,6 +101,21 @@ class Crowd:
             return False
         self._note(path, answer.status, content)
         return True
+
+    def ask_all(self, workers: int, path: str = "/items") -> None:
+        """Send requests until so many workers have answered; one at a time, one may get all."""
+        self.pids.clear()
+        while len(self.pids) < workers:
+            self.ask_at_once(path)
+            assert not self.cut, self.cut
+
+    def ask_at_once(self, path: str) -> None:
+        """Send a request from each client."""
+        asking = [Thread(target=self.ask, args=(path,)) for _ in range(CLIENTS)]
+        for thread in asking:
+            thread.start()
+        for thread in asking:
+            thread.join()
 
     def _note_cut(self, path: str) -> None:
         with self._lock:

@@ -46,6 +46,14 @@ def _serves(pid: int) -> bool:
     return bool(command) and b"resource_tracker" not in command
 
 
+def born(pid: int) -> int:
+    """Return when a process was started, in ticks since the machine was; 0 if it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+    except OSError:
+        return 0
+
+
 class Launch:
     """Start a server as often as need be, always on the same port."""
 

@@ -21,20 +21,27 @@ def scrape(port: int) -> str:
     """Return an exposition; the scrape is made again where the worker that had it was killed."""
     deadline = monotonic() + PATIENCE
     while monotonic() < deadline:
-        connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-        try:
-            connection.request("GET", "/metrics", headers={"Connection": "close"})
-            answer = connection.getresponse()
-            content = answer.read()
-        except (OSError, HTTPException):
-            sleep(0.01)
-            continue
-        finally:
-            connection.close()
-        if answer.status != 200:
-            raise AssertionError(f"a scrape was answered {answer.status}: {content!r}")
-        return content.decode()
+        found = attempt(port)
+        if found is not None:
+            return found
+        sleep(0.01)
     raise AssertionError(f"no scrape was answered for {PATIENCE} s")
+
+
+def attempt(port: int) -> str | None:
+    """Scrape once; None where there was no whole answer."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    try:
+        connection.request("GET", "/metrics", headers={"Connection": "close"})
+        answer = connection.getresponse()
+        content = answer.read()
+    except (OSError, HTTPException):
+        return None
+    finally:
+        connection.close()
+    if answer.status != 200:
+        raise AssertionError(f"a scrape was answered {answer.status}: {content!r}")
+    return content.decode()
 
 
 def faults(before: Series, now: Series) -> Iterator[str]:

@@ -1,0 +1,229 @@
+"""Real servers whose directory is none, or becomes none: no request and no scrape fails."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from metrics import Series, value
+from multiprocess_servers.crowd import Crowd
+from multiprocess_servers.kinds import ASGI, GTHREAD, UVICORN_WORKER, WORKERS, Kind
+from multiprocess_servers.namespaces import with_tmpfs
+from multiprocess_servers.serving import launching, serving, workers
+from servers.support import Server
+from waiting import becomes, eventually
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc"),
+]
+
+KINDS = {
+    "wsgi": Kind((*GTHREAD, "--preload"), 0),
+    "asgi": Kind((*UVICORN_WORKER, "--preload", ASGI), 0),
+}
+NOISE = bytes(range(256)) * 4096
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    return KINDS[request.param]
+
+
+class Visitor:
+    """One who asks all workers of a server, and insists on answers."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.crowd = Crowd(server.port)
+        self.workers = eventually(self.living, lambda found: len(found) == WORKERS)
+        self._pages = 0
+
+    def living(self) -> set[int]:
+        return set(workers(self.server.process.pid))
+
+    def visit(self, pages: int = 12) -> None:
+        """Ask for pages that nobody has asked for, each a label set, and for one of each worker."""
+        for _ in range(pages):
+            self._pages += 1
+            assert self.crowd.ask(f"/page/{self._pages}")
+        self.crowd.ask_all(WORKERS)
+
+    def uncounted(self) -> float:
+        """Return how many answers are in no number, once all requests are recorded."""
+        samples = eventually(self.server.metrics, is_quiet, 2)
+        return self.crowd.answers - value(samples, "http_requests_total")
+
+
+def is_quiet(samples: Series) -> bool:
+    return value(samples, "http_requests_in_progress") == 0
+
+
+def lost(samples: Series) -> set[str]:
+    """Return the causes of what went wrong."""
+    return {
+        dict(labels)["cause"]
+        for (name, labels), number in samples.items()
+        if name == "prom_middleware_errors_total" and number
+    }
+
+
+Wrapper = Callable[[list[str], str], list[str]]
+
+
+def as_it_is(command: list[str], directory: str) -> list[str]:
+    return command
+
+
+@contextmanager
+def visiting(
+    kind: Kind, base: Path, directory: Path, wrap: Wrapper = as_it_is
+) -> Iterator[Visitor]:
+    """Run a server that is told to use `directory`; in the end none of its workers is dead."""
+    variables = {"PROMETHEUS_MULTIPROC_DIR": str(directory), "TMPDIR": str(base)}
+    with launching(base / "log", **variables) as launch:
+        command = wrap(kind.arguments(launch.port), str(directory))
+        with serving(launch, command) as server:
+            visitor = Visitor(server)
+            yield visitor
+            assert visitor.living() == visitor.workers
+
+
+def read_only(command: list[str], directory: str) -> list[str]:
+    return with_tmpfs(directory, "ro", command)
+
+
+def full(command: list[str], directory: str) -> list[str]:
+    return with_tmpfs(directory, "size=4k", command)
+
+
+@pytest.mark.parametrize("wrap", [read_only, full])
+def test_where_nothing_can_be_written_every_worker_counts_alone(
+    wrap: Wrapper, kind: Kind, tmp_path: Path
+) -> None:
+    directory = tmp_path / "metrics"
+    directory.mkdir()
+    with visiting(kind, tmp_path, directory, wrap) as visitor:
+        visitor.visit()
+        visitor.visit()
+        for _ in range(WORKERS):
+            assert 0 < visitor.uncounted() < visitor.crowd.answers
+            assert lost(visitor.server.metrics()) == {"store"}
+
+
+def test_a_directory_that_can_be_made_only_later(kind: Kind, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a directory")
+    with visiting(kind, tmp_path, tmp_path / "file" / "metrics") as visitor:
+        visitor.visit()
+        assert 0 < visitor.uncounted() < visitor.crowd.answers
+        assert lost(visitor.server.metrics()) == {"store"}
+        (tmp_path / "file").unlink()
+        nothing_is_lost(visitor)
+
+
+def nothing_is_lost(visitor: Visitor) -> None:
+    """Let the workers notice that they can write again, and compare."""
+
+    def uncounted() -> float:
+        visitor.visit(1)
+        return visitor.uncounted()
+
+    assert becomes(uncounted, 0) == 0
+
+
+def counting_goes_on(visitor: Visitor) -> None:
+    """Let the workers notice that their files are none, and then lose nothing more."""
+
+    def difference() -> float:
+        before = visitor.uncounted()
+        visitor.visit()
+        return visitor.uncounted() - before
+
+    assert becomes(difference, 0) == 0
+
+
+def remove(directory: Path) -> None:
+    shutil.rmtree(directory)
+
+
+def replace_files(directory: Path) -> None:
+    for path in list(directory.iterdir()):
+        path.unlink()
+        path.write_bytes(NOISE)
+
+
+def overwrite_files(directory: Path) -> None:
+    for path in directory.iterdir():
+        with path.open("r+b") as file:
+            file.write(NOISE[: path.stat().st_size])
+
+
+def put_a_file_in_its_place(directory: Path) -> None:
+    shutil.rmtree(directory)
+    directory.write_text("not a directory")
+
+
+@pytest.mark.parametrize("misfortune", [remove, replace_files])
+def test_files_that_are_gone_are_made_again_with_all_that_was_in_them(
+    misfortune: Callable[[Path], None], kind: Kind, tmp_path: Path
+) -> None:
+    directory = tmp_path / "metrics"
+    with visiting(kind, tmp_path, directory) as visitor:
+        visitor.visit()
+        misfortune(directory)
+        visitor.visit()
+        nothing_is_lost(visitor)
+        assert {"store"} <= lost(visitor.server.metrics()) <= {"store", "store.foreign"}
+
+
+def test_what_stands_in_the_place_of_the_directory_may_go_again(kind: Kind, tmp_path: Path) -> None:
+    directory = tmp_path / "metrics"
+    with visiting(kind, tmp_path, directory) as visitor:
+        visitor.visit()
+        put_a_file_in_its_place(directory)
+        visitor.visit()
+        assert 0 < visitor.uncounted() < visitor.crowd.answers
+        directory.unlink()
+        nothing_is_lost(visitor)
+        assert lost(visitor.server.metrics()) == {"store"}
+
+
+def test_after_noise_in_the_files_counting_goes_on(kind: Kind, tmp_path: Path) -> None:
+    directory = tmp_path / "metrics"
+    with visiting(kind, tmp_path, directory) as visitor:
+        visitor.visit()
+        overwrite_files(directory)
+        visitor.visit()
+        counting_goes_on(visitor)
+        assert {"store"} <= lost(visitor.server.metrics()) <= {"store", "store.foreign"}
+
+
+def small(command: list[str], directory: str) -> list[str]:
+    return with_tmpfs(directory, "size=1m", command)
+
+
+def test_a_disk_that_is_full_for_a_while_ends_no_worker(kind: Kind, tmp_path: Path) -> None:
+    directory = tmp_path / "metrics"
+    directory.mkdir()
+    with visiting(kind, tmp_path, directory, small) as visitor:
+        visitor.visit()
+        # The disk is the server's alone; this is the way to it from here.
+        inside = Path(f"/proc/{visitor.server.process.pid}/root{directory}")
+        fill(inside / "ballast")
+        visitor.visit(600)  # more than a worker's file has room for
+        assert lost(visitor.server.metrics()) == {"store"}
+        (inside / "ballast").unlink()
+        nothing_is_lost(visitor)
+
+
+def fill(ballast: Path) -> None:
+    """Write a file for as long as the disk has place for more of it."""
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    with pytest.raises(OSError, match="No space left"):
+        ballast.with_name("more").write_bytes(bytes(4096))
