@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +20,15 @@ LIVE = Family("in_progress", (), 1, live=True)
 
 def fork(child: Callable[[], object]) -> int:
     """Run `child` in a forked process that says no goodbye, and return the process's id."""
+    # Coverage's lock may be another thread's at that moment, and would be so for ever in the child.
+    trace = sys.gettrace()
+    sys.settrace(None)
     with warnings.catch_warnings():
         # To fork while there are threads is what some tests are about.
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if pid:
+        sys.settrace(trace)
         return pid
     code = 1
     try:
