@@ -10,8 +10,13 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from instrumentation.driver import core, record
-from prom_middleware.exposition.text import render
+from prom_middleware.exposition import text
 from prom_middleware.instrumentation.families import BlockFamily
+
+
+def render(registry: CollectorRegistry) -> bytes:
+    return b"".join(text.render(registry.collect()))
+
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
     ["%", "%r", "%r%s%%", "%s", "%(a)s", "%%", '"', "\\", "\n", '\\"', "{}", "a,b", ""]
@@ -19,11 +24,11 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampl
 SIZES = st.sampled_from([0, 1, 57, 999_999, 1_000_000, 123_456_789, 10**15])
 
 
-def parsed(text: bytes) -> list[Any]:
+def parsed(body: bytes) -> list[Any]:
     """Return the families in their order, their samples without an order of labels."""
     return [
         (family.name, family.type, family.documentation, family.samples)
-        for family in text_string_to_metric_families(text.decode())
+        for family in text_string_to_metric_families(body.decode())
     ]
 
 

@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector
 
 from prom_middleware import failures
-from prom_middleware.exposition import text
 from prom_middleware.exposition.access import AccessRule, ScrapeRequest
+from prom_middleware.exposition.negotiation import negotiate
 from prom_middleware.instrumentation import registered
 from prom_middleware.stores.shared import named_directory
 
@@ -61,7 +61,9 @@ def _exposition(registry: Collector, request: ScrapeRequest) -> ScrapeResponse:
     names = parse_qs(request.query).get("name[]")
     if names and isinstance(registry, CollectorRegistry):
         registry = registry.restricted_registry(names)
-    return _response(200, ("Content-Type", text.CONTENT_TYPE), body=text.render(_whole(registry)))
+    form = negotiate(request.headers.get("accept", ""))
+    body = b"".join(form.render(_whole(registry).collect()))
+    return _response(200, ("Content-Type", form.content_type), body=body)
 
 
 def _whole(registry: Collector) -> Collector:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client.core import (
@@ -14,17 +13,15 @@ from prometheus_client.core import (
 from prometheus_client.core import (
     Metric as MetricFamily,
 )
-from prometheus_client.utils import floatToGoString
 
 from prom_middleware import failures
 from prom_middleware.instrumentation.families import (
     BlockFamily,
-    histogram_pieces,
+    Row,
     histogram_values,
-    number_pieces,
 )
 from prom_middleware.instrumentation.presets import OWN, PRESETS, Metric
-from prom_middleware.instrumentation.series import Histogram, is_recorded
+from prom_middleware.instrumentation.series import is_recorded
 from prom_middleware.instrumentation.sharing import failure_counts
 
 if TYPE_CHECKING:
@@ -81,27 +78,23 @@ class RequestCollector:
         if metric.type == "histogram":
             first = series.first
             blocks = [(labels, block) for labels, block in blocks if any(block[first:])]
-            rows = [(labels, histogram_values(block, first)) for labels, block in blocks]
+            bounds = series.family.bounds
+
+            def rows() -> Iterator[Row]:
+                for labels, block in blocks:
+                    yield Row(labels, histogram_values(block, first))
         else:
-            cells = metric.cells
             if metric.source == "requests":  # one that is only promised is none yet
                 blocks = [(labels, block) for labels, block in blocks if is_recorded(block)]
-            rows = [(labels, [cells(series, block) + 0.0]) for labels, block in blocks]
-        if not rows:
+            cells, bounds = metric.cells, ()
+
+            def rows() -> Iterator[Row]:
+                for labels, block in blocks:
+                    yield Row(labels, (cells(series, block) + 0.0,))
+
+        if not blocks:
             return None
-
-        def fill() -> Any:
-            family = self._family(metric)
-            for labels, block in blocks:
-                self._add(family, metric, labels, block)
-            return family.samples
-
-        labelled = bool(series.family.label_names)
-        if metric.type == "histogram":
-            pieces = histogram_pieces(metric.name, series.family.bounds, labelled)
-        else:
-            pieces = number_pieces(metric.name, labelled)
-        return BlockFamily(self._family(metric), fill, rows, pieces)
+        return BlockFamily(self._family(metric), series.family.label_names, bounds, rows)
 
     def _series(self, metric: Metric) -> Any:
         return getattr(self.recorder.series, metric.source)
@@ -110,17 +103,6 @@ class RequestCollector:
         labels = self._series(metric).family.label_names
         family: MetricFamily = FAMILIES[metric.type](metric.name, metric.help, labels=labels)
         return family
-
-    def _add(
-        self, family: MetricFamily, metric: Metric, labels: Labels, block: list[float]
-    ) -> None:
-        series = self._series(metric)
-        if not isinstance(family, HistogramMetricFamily):
-            family.add_metric(labels, metric.cells(series, block))  # type: ignore[attr-defined]
-            return
-        buckets = _buckets(series, block)
-        if buckets[-1][1]:
-            family.add_metric(labels, buckets, block[0])
 
     def _overflow(self, snapshot: Snapshot) -> Iterator[MetricFamily]:
         family = CounterMetricFamily(
@@ -147,11 +129,6 @@ FAMILIES: dict[str, Any] = {
     "gauge": GaugeMetricFamily,
     "histogram": HistogramMetricFamily,
 }
-
-
-def _buckets(series: Histogram, block: list[float]) -> list[tuple[str, float]]:
-    bounds = [*map(floatToGoString, series.family.bounds), "+Inf"]
-    return list(zip(bounds, accumulate(block[series.first :]), strict=True))
 
 
 def _errors(counts: Mapping[str, float]) -> Iterator[MetricFamily]:

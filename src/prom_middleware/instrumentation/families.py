@@ -1,95 +1,98 @@
-"""Metric families that are made from blocks of cells, as samples or as text."""
+"""Metric families that are made from blocks of cells: rows of numbers, which a format writes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from prometheus_client.core import Metric as MetricFamily
+from prometheus_client.samples import Exemplar, Sample
 from prometheus_client.utils import floatToGoString
 
-if TYPE_CHECKING:
-    from prom_middleware.stores import Labels
+from prom_middleware.stores import Labels
 
-# From here on `floatToGoString` differs from `repr`.
-EXPONENTS = 1e6
+
+class Native(NamedTuple):
+    """A native histogram's buckets: counts, not cumulative, by their index at `schema`.
+
+    Bucket i ends at 2 ** (i / 2 ** schema), inclusive. What is not greater than `zero_threshold`
+    is in `zero_count`. https://prometheus.io/docs/specs/native_histograms/
+    """
+
+    schema: int
+    zero_threshold: float
+    zero_count: float
+    buckets: Mapping[int, float]
+
+
+class Row(NamedTuple):
+    """One label set of a family.
+
+    `values` are the one number of a counter or gauge; of a histogram, the cumulative buckets up to
+    +Inf, the count and the sum. `created` is in Unix seconds, 0 where it is not known. `exemplars`
+    stand beside the values at their places.
+    """
+
+    labels: Labels
+    values: Sequence[float]
+    created: float = 0.0
+    exemplars: Mapping[int, Exemplar] | None = None
+    native: Native | None = None
 
 
 class BlockFamily(MetricFamily):
-    """A family that makes its samples when it is asked for them; its text needs none.
+    """A family that is a table of rows; its samples are made when somebody asks for them.
 
-    `fill` makes them; `values` are those of each label set in the order of the `patterns`, which
-    are pieces of text that the label set's own text joins.
+    `rows` gives an iterator over them each time that it is called. As in `prometheus_client`, the
+    `name` of a counter has no `_total`. `bounds` are a histogram's, without +Inf.
     """
 
     def __init__(
         self,
-        empty: MetricFamily,
-        fill: Callable[[], Sequence[Any]],
-        rows: list[tuple[Labels, list[float]]],
-        pieces: Sequence[str],
+        family: MetricFamily,
+        label_names: Labels,
+        bounds: Sequence[float],
+        rows: Callable[[], Iterable[Row]],
     ) -> None:
-        self._fill = fill
-        self._samples: Sequence[Any] | None = None
-        super().__init__(empty.name, empty.documentation, empty.type)
-        self._samples = None
-        self._names = empty._labelnames  # type: ignore[attr-defined]
-        self._rows = rows
-        self._pieces = pieces
+        super().__init__(family.name, family.documentation, family.type)
+        self._made: Sequence[Sample] | None = None
+        self.label_names = label_names
+        self.bounds = bounds
+        self.rows = rows
 
     @property
     def samples(self) -> Any:
         """Return the samples."""
-        if self._samples is None:
-            self._samples = self._fill()
-        return self._samples
+        if self._made is None:
+            make = _histogram_samples if self.type == "histogram" else _number_samples
+            self._made = [sample for row in self.rows() for sample in make(self, row)]
+        return self._made
 
     @samples.setter
     def samples(self, samples: Any) -> None:
-        self._samples = samples
-
-    def text(self) -> str:
-        """Return the family in the text format, version 0.0.4."""
-        name = self.name + ("_total" if self.type == "counter" else "")
-        text = self.documentation.replace("\\", r"\\").replace("\n", r"\n")
-        return f"# HELP {name} {text}\n# TYPE {name} {self.type}\n" + "".join(self._lines())
-
-    def _lines(self) -> Iterable[str]:
-        # Most of a scrape's time is spent here.
-        pieces, wide = self._pieces, [piece.replace("%r", "%s") for piece in self._pieces]
-        names = sorted((name, index) for index, name in enumerate(self._names))
-        for labels, values in self._rows:
-            own = ",".join([f'{name}="{_escaped(labels[index])}"' for name, index in names])
-            if max(values) < EXPONENTS:
-                yield own.join(pieces) % tuple(values)
-            else:
-                yield own.join(wide) % tuple(map(floatToGoString, values))
+        self._made = samples
 
 
-def _escaped(value: str) -> str:
-    if "\\" in value or "\n" in value or '"' in value:
-        value = value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
-    return value.replace("%", "%%") if "%" in value else value
+def _number_samples(family: BlockFamily, row: Row) -> Iterator[Sample]:
+    name = f"{family.name}_total" if family.type == "counter" else family.name
+    labels = dict(zip(family.label_names, row.labels, strict=True))
+    yield Sample(name, labels, row.values[0], None, (row.exemplars or {}).get(0))
 
 
-def number_pieces(name: str, labelled: bool) -> list[str]:
-    """Return what stands around the labels of a counter or a gauge."""
-    return [f"{name}{{", "} %r\n"] if labelled else [f"{name} %r\n"]
+def _histogram_samples(family: BlockFamily, row: Row) -> Iterator[Sample]:
+    labels = dict(zip(family.label_names, row.labels, strict=True))
+    exemplars = row.exemplars or {}
+    *buckets, count, total = row.values
+    edges = [*map(floatToGoString, family.bounds), "+Inf"]
+    for place, (edge, number) in enumerate(zip(edges, buckets, strict=True)):
+        bucket = {**labels, "le": edge}
+        yield Sample(f"{family.name}_bucket", bucket, number, None, exemplars.get(place))
+    yield Sample(f"{family.name}_count", labels, count)
+    yield Sample(f"{family.name}_sum", labels, total)
 
 
-def histogram_pieces(name: str, bounds: Sequence[float], labelled: bool) -> list[str]:
-    """Return what stands around the labels of a histogram."""
-    comma = "," if labelled else ""
-    edges = [*map(floatToGoString, bounds), "+Inf"]
-    starts = [f'{name}_bucket{{le="{edge}"{comma}' for edge in edges]
-    if labelled:
-        starts += [f"{name}_count{{", f"{name}_sum{{"]
-        return [starts[0], *(f"}} %r\n{start}" for start in starts[1:]), "} %r\n"]
-    return ["".join(f"{start}}} %r\n" for start in starts) + f"{name}_count %r\n{name}_sum %r\n"]
-
-
-def histogram_values(block: list[float], first: int) -> list[float]:
+def histogram_values(block: Sequence[float], first: int) -> list[float]:
     """Return a histogram's numbers: cumulative buckets, count and sum."""
     values = list(accumulate(block[first:], initial=0.0))
     del values[0]
