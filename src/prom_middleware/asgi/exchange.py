@@ -55,19 +55,27 @@ class Exchange(Observation):
             raise
         try:
             kind = message["type"]
-            if kind == "http.response.body" and not self.trailers:
+            if kind == "http.response.body":
                 if "body" in message:
                     self.sent += len(message["body"])
                 if "more_body" not in message or not message["more_body"]:
-                    self.finish(DISCONNECT if self.disconnected else COMPLETE)
+                    if self.rare is None:
+                        self.finish()
+                    elif not self.rare.trailers:
+                        self._last()
             elif kind == "http.response.start":
                 if self.status is not None:  # of two starts, a lenient server sends the first
                     return
-                self.status = STATUSES.get(message["status"]) or status_label(message["status"])
+                try:
+                    self.status = STATUSES[message["status"]]
+                except KeyError:
+                    self.status = status_label(message["status"])
                 for name, value in message.get("headers", ()):
-                    # Long enough, with an "e" in the right place: that spares nearly all the calls.
-                    if name == b"content-type" and len(value) > 16 and value[5] in b"eE":
-                        self.event_stream = is_event_stream(value.decode("latin-1"))
+                    if name == b"content-type":
+                        # Long enough, with an "e" in its place: that spares nearly all the calls.
+                        if len(value) > 16 and value[5] in b"eE":
+                            self.event_stream = is_event_stream(value.decode("latin-1"))
+                        break
                 if "trailers" in message:
                     self.trailers = bool(message["trailers"])
             else:
@@ -79,9 +87,8 @@ class Exchange(Observation):
         # With the status that it is about to have; the server may still refuse it.
         try:
             if message["type"] == "http.response.start":
-                status = message["status"]
                 self.unpromised = False
-                self.status = STATUSES.get(status) or status_label(status)
+                self.status = status_label(message["status"])
                 self.promise()
                 self.status = None
         except Exception as error:
@@ -89,9 +96,7 @@ class Exchange(Observation):
 
     def _sent_otherwise(self, kind: str, message: Message) -> None:
         # https://asgi.readthedocs.io/en/latest/extensions.html
-        if kind == "http.response.body":
-            self.sent += len(message.get("body", b""))
-        elif kind == "http.response.trailers":
+        if kind == "http.response.trailers":
             if not message.get("more_trailers", False):
                 self._last()
         elif kind == "http.response.pathsend":

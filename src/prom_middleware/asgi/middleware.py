@@ -56,8 +56,8 @@ class PrometheusMiddleware:
                     self._dialect.refine(scope[key], scope)
                 elif core.excluded is None or not core.excluded(path_below_root(scope)):
                     queued = RAW_HEADERS
-                    for header in scope.get("headers", ()):
-                        if header[0] in queued:
+                    for name, _ in scope.get("headers", ()):
+                        if name in queued:
                             core.queued(*_queue_headers(scope))
                             break
                     begun = Exchange()
@@ -88,7 +88,8 @@ class PrometheusMiddleware:
             if not exchange.done:
                 exchange.returned()
             # A server's `send` holds the scope: left there, each request would wait for the GC.
-            scope.pop(key, None)
+            if key in scope:
+                del scope[key]
 
     def _connect(self, scope: Scope) -> ASGIApp:
         core = self._core

@@ -65,14 +65,14 @@ class Routes:
     """The table of one root router's tree of `routes`."""
 
     def __init__(self, routes: Sequence[Any]) -> None:
-        self._routes = routes  # kept, so that its identity stays its own
+        self.routes = routes  # kept, so that its identity stays its own
         self.read()
 
     def read(self) -> None:
         """Read the tree of routes, again where it has changed."""
-        self._seen = _fingerprint(self._routes)
+        self._seen = _fingerprint(self.routes)
         self.size = len(self._seen)
-        self._entries = list(_walk(self._routes, Branch()))
+        self._entries = list(_walk(self.routes, Branch()))
         self._by_endpoint: dict[int, list[Entry]] = {}
         self._by_route: dict[tuple[int, int], list[Entry]] = {}
         for entry in self._entries:
@@ -91,7 +91,7 @@ class Routes:
         endpoint = scope.get("endpoint")
         if endpoint is None:
             return _frontend(scope)
-        if id(endpoint) not in self._by_endpoint and self._seen != _fingerprint(self._routes):
+        if id(endpoint) not in self._by_endpoint and self._seen != _fingerprint(self.routes):
             self.read()
         return self.single.get(id(endpoint)) or self._among(scope, endpoint)
 
@@ -115,7 +115,7 @@ class Routes:
         The first full match wins, else the first whose methods differ (405). Nothing beside a
         mount is tried once its prefix has matched.
         """
-        if len(self._routes) != len(self._seen):
+        if len(self.routes) != len(self._seen):
             self.read()
         path, partial, at = path_below_root(scope), "", -1
         for index, entry in enumerate(self._entries):
@@ -268,20 +268,25 @@ class Router:
         self._routes: Sequence[Any] | None = None
         # By the identity of the list of routes; a process has few root routers, mostly one.
         self._tables: dict[int, Routes] = {}
+        self._last = Routes(())  # the table that was used last, at hand
 
     def template(self, scope: Scope) -> str | None:
         """Return the template of `scope`, or None where nothing matches."""
         if "router" not in scope:
             # Answered before it was routed; or there is no router at all.
             return None if self._routes == () and "app" not in scope else self._unrouted(scope)
+        last = self._last
         routes = scope["router"].routes
-        table = self._tables.get(id(routes)) or self._table(routes)
-        if len(routes) != table.size:  # routes were added
-            table.read()
-        if "endpoint" in scope:
-            template = table.single.get(id(scope["endpoint"]))
+        if routes is last.routes and len(routes) == last.size and "endpoint" in scope:
+            template = last.single.get(id(scope["endpoint"]))
             if template is not None:
                 return template
+        return self._routed(scope, routes)
+
+    def _routed(self, scope: Scope, routes: Sequence[Any]) -> str | None:
+        self._last = table = self._table(routes)
+        if len(routes) != table.size:  # routes were added
+            table.read()
         return table.routed(scope)
 
     def _unrouted(self, scope: Scope) -> str | None:

@@ -56,6 +56,31 @@ def is_event_stream(content_type: str) -> bool:
     return content_type.partition(";")[0].strip().lower() == "text/event-stream"
 
 
+class Rare:
+    """What few requests have to tell; made for the first of it, so the others are spared it."""
+
+    __slots__ = ("counted", "disconnected", "error", "event_stream", "trailers")
+
+    def __init__(self) -> None:
+        self.disconnected = self.event_stream = self.trailers = False
+        self.error: BaseException | None = None  # the last one, while the request lasts
+        self.counted = 0  # the `id` of the one that was counted last
+
+
+class Rarely:
+    """An attribute of an observation that is false until its `Rare` says otherwise."""
+
+    def __set_name__(self, _: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, observation: Observation, _: type) -> bool:
+        return observation.rare is not None and bool(getattr(observation.rare, self._name))
+
+    def __set__(self, observation: Observation, value: bool) -> None:
+        if value or observation.rare is not None:
+            setattr(observation.rarely(), self._name, value)
+
+
 class Observation:
     """One request, from its first byte to its last.
 
@@ -66,24 +91,24 @@ class Observation:
     """
 
     __slots__ = (
-        "_counted",
-        "_error",
         "_labels",
         "_started",
         "core",
-        "disconnected",
         "done",
-        "event_stream",
         "method",
         "promised",
+        "rare",
         "received",
         "request",
         "resolve",
         "route",
         "sent",
         "status",
-        "trailers",
     )
+
+    disconnected = Rarely()
+    event_stream = Rarely()
+    trailers = Rarely()
 
     # No __init__: a class calls it by way of C, which takes longer than half of what it would do.
     def begin(self, core: Instrumentation, request: Any, method: str) -> None:
@@ -96,10 +121,9 @@ class Observation:
         self.resolve: Callable[[Any], str | None] | None = None
         self._labels: Labels | None = None
         self.promised: Labels | None = None
-        self._error: BaseException | None = None
-        self._counted = 0
+        self.rare: Rare | None = None
         self.sent = self.received = 0
-        self.done = self.disconnected = self.event_stream = self.trailers = False
+        self.done = False
         take = core.turn.take
         try:
             give = take()
@@ -153,9 +177,9 @@ class Observation:
             core = self.core
             turn = core.turn
             labels: Labels | None
-            give: Callable[[Any], None] | None
+            give: Callable[[Any], object]
             if late is not None:
-                (labels, seconds), give = late, None
+                (labels, seconds), give = late, id  # the turn is not ours to give back
             else:
                 seconds = perf_counter() - self._started
                 if self.done:
@@ -200,20 +224,20 @@ class Observation:
                     cells[offset + SENT] += self.sent
                 if self.received:
                     cells[offset + RECEIVED] += self.received
-                if self.event_stream:
+                rare = self.rare
+                if rare is not None and rare.event_stream:
                     cells[offset + STREAMS] += 1
                     core.recorder.observe_stream(labels, seconds)
                 else:
                     cells[offset + bisect_left(core.edges, seconds)] += 1
                     cells[offset] += seconds
             finally:
-                if give is not None:
-                    give(give)
+                give(give)
             if turn.pending:
                 turn.drain()
             # The request holds us: without the cycle, nothing waits for the garbage collector.
             self.request = self.resolve = None
-            if outcome is not COMPLETE or self._error is not None:
+            if outcome is not COMPLETE or rare is not None:
                 self._tell(labels, outcome)
         except Exception as error:
             failures.report("finish", error)
@@ -229,10 +253,11 @@ class Observation:
     def _tell(self, labels: Labels, outcome: str) -> None:
         if outcome is not COMPLETE:
             self.core.recorder.abort(labels, outcome)
-        if self._error is not None:
-            self.core.recorder.raised(labels, self._error)
+        rare = self.rare
+        if rare is not None and rare.error is not None:
+            self.core.recorder.raised(labels, rare.error)
             # Only to know it again: its traceback holds the frames of the application.
-            self._error, self._counted = None, id(self._error)
+            rare.error, rare.counted = None, id(rare.error)
 
     def returned(self) -> None:
         """Record that the application is done; nothing is left to do after the last byte."""
@@ -254,12 +279,13 @@ class Observation:
     def raised(self, error: BaseException) -> None:
         """Count an exception that something inside the application saw; the same one once."""
         try:
-            if error is self._error or id(error) == self._counted:
+            rare = self.rarely()
+            if error is rare.error or id(error) == rare.counted:
                 return
             if not self.done:
-                self._error = error
+                rare.error = error
                 return
-            self._counted = id(error)
+            rare.counted = id(error)
             self.core.recorder.raised(self._labels or self.labels(), error)
         except Exception as failure:
             failures.report("exception", failure)
@@ -267,7 +293,13 @@ class Observation:
     @property
     def error(self) -> BaseException | None:
         """Return the exception that was seen last, while the request lasts."""
-        return self._error
+        return None if self.rare is None else self.rare.error
+
+    def rarely(self) -> Rare:
+        """Return what is rare about this request, made by the first call."""
+        if self.rare is None:
+            self.rare = Rare()
+        return self.rare
 
     def discard(self) -> None:
         """Forget the request: it turned out to be a scrape, or we failed to observe it."""
