@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from asgi import driver as asgi_driver
 from metrics import records
+from naming import without_address
 from prom_middleware import asgi, instrument, wsgi
 from prom_middleware.errors import NotAnApplicationError
 from wsgi_door import driver as wsgi_driver
@@ -178,7 +179,7 @@ class Module:
 @pytest.mark.parametrize(
     "thing",
     [None, 3, 1.5, "main:app", b"app", (), {}, NotCallable(), Module, ASGIInstance, WSGIInstance],
-    ids=repr,
+    ids=without_address,
 )
 def test_no_application(thing: object, registry: CollectorRegistry) -> None:
     with pytest.raises(NotAnApplicationError) as caught:

@@ -19,6 +19,7 @@ from starlette.routing import Mount, Route, Router
 
 from asgi.driver import Answer, Server, check, http_scope, http_server, ok, request, row, run
 from metrics import collected, in_progress, records, series, value
+from naming import without_address
 from prom_middleware import instrument
 from prom_middleware.asgi import PrometheusMiddleware, make_asgi_app
 
@@ -136,7 +137,7 @@ def samples_of(answer: Answer) -> Any:
     return series(answer.body.decode())
 
 
-@pytest.mark.parametrize("app", [ok, Starlette(routes=routes()), FastAPI()], ids=lambda a: str(a))
+@pytest.mark.parametrize("app", [ok, Starlette(routes=routes()), FastAPI()], ids=without_address)
 @pytest.mark.parametrize(
     ("path", "root"),
     [

@@ -17,6 +17,7 @@ from starlette.routing import Mount, Route, Router
 from asgi.driver import check, exchange, http_scope, http_server, ok, request
 from asgi.starlette_app import REFUSING, Things, Unserved, hello, routes
 from metrics import collected, records, value
+from naming import without_address
 from prom_middleware.asgi import PrometheusMiddleware
 
 GET = "GET"
@@ -130,7 +131,7 @@ def test_routes(registry: CollectorRegistry, case: Any) -> None:
         (Mount("/m", routes=[Mount("/n", app=ok)]), "/m/x", ("/m/{path}", 404)),
         (Mount("/m/", app=ok), "/m/x", ("/m/{path}", 200)),
     ],
-    ids=str,
+    ids=without_address,
 )
 def test_mounts(registry: CollectorRegistry, mount: Any, target: str, expected: Any) -> None:
     app = Starlette(routes=[mount])

@@ -15,7 +15,6 @@ from prom_middleware.instrumentation import (
     DISCONNECT,
     STATUSES,
     Observation,
-    is_event_stream,
     status_label,
 )
 
@@ -58,11 +57,10 @@ class Exchange(Observation):
             if kind == "http.response.body":
                 if "body" in message:
                     self.sent += len(message["body"])
-                if "more_body" not in message or not message["more_body"]:
-                    if self.rare is None:
-                        self.finish()
-                    elif not self.rare.trailers:
-                        self._last()
+                if ("more_body" not in message or not message["more_body"]) and (
+                    self.rare is None or not self.rare.trailers
+                ):
+                    self.finish(DISCONNECT if self.disconnected else COMPLETE)
             elif kind == "http.response.start":
                 if self.status is not None:  # of two starts, a lenient server sends the first
                     return
@@ -74,10 +72,10 @@ class Exchange(Observation):
                     if name == b"content-type":
                         # Long enough, with an "e" in its place: that spares nearly all the calls.
                         if len(value) > 16 and value[5] in b"eE":
-                            self.event_stream = is_event_stream(value.decode("latin-1"))
+                            self.note_type(value.decode("latin-1"))
                         break
                 if "trailers" in message:
-                    self.trailers = bool(message["trailers"])
+                    self.rarely().trailers = bool(message["trailers"])
             else:
                 self._sent_otherwise(kind, message)
         except Exception as error:
@@ -103,14 +101,17 @@ class Exchange(Observation):
             try:  # the file may be gone by now
                 self.sent += os.stat(message["path"]).st_size
             finally:
-                if not self.trailers:
-                    self._last()
+                self._last_unless_trailers()
         elif kind == "http.response.zerocopysend":
             try:
                 self.sent += _zero_copied(message)
             finally:
-                if not (message.get("more_body", False) or self.trailers):
-                    self._last()
+                if not message.get("more_body", False):
+                    self._last_unless_trailers()
+
+    def _last_unless_trailers(self) -> None:
+        if self.rare is None or not self.rare.trailers:
+            self._last()
 
     def _last(self) -> None:
         # Servers before ASGI 2.4 drop what is sent to a client that is gone.

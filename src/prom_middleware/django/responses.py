@@ -18,7 +18,6 @@ from prom_middleware.instrumentation import (
     COMPLETE,
     DISCONNECT,
     Observation,
-    is_event_stream,
     status_label,
 )
 
@@ -29,7 +28,7 @@ def observe_response(
     """Have `response` tell `observation` of its bytes and its end."""
     observation.status = status_label(response.status_code)
     kind = response.get("Content-Type", "")
-    observation.event_stream = is_event_stream(kind)
+    observation.note_type(kind)
     end: Callable[[], None] = observation.finish
     if observation.core.promises and not response.streaming:
         observation.promise()

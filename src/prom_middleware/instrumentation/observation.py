@@ -59,33 +59,19 @@ def is_event_stream(content_type: str) -> bool:
 class Rare:
     """What few requests have to tell; made for the first of it, so the others are spared it."""
 
-    __slots__ = ("counted", "disconnected", "error", "event_stream", "trailers")
+    __slots__ = ("counted", "error", "event_stream", "trailers")
 
     def __init__(self) -> None:
-        self.disconnected = self.event_stream = self.trailers = False
+        self.event_stream = self.trailers = False
         self.error: BaseException | None = None  # the last one, while the request lasts
         self.counted = 0  # the `id` of the one that was counted last
-
-
-class Rarely:
-    """An attribute of an observation that is false until its `Rare` says otherwise."""
-
-    def __set_name__(self, _: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, observation: Observation, _: type) -> bool:
-        return observation.rare is not None and bool(getattr(observation.rare, self._name))
-
-    def __set__(self, observation: Observation, value: bool) -> None:
-        if value or observation.rare is not None:
-            setattr(observation.rarely(), self._name, value)
 
 
 class Observation:
     """One request, from its first byte to its last.
 
-    The door that made it calls `begin`, keeps `status`, `received`, `sent`, `event_stream`,
-    `trailers` and `disconnected` up to date, and says when the last byte was sent. A door further
+    The door that made it calls `begin`, keeps `status`, `received`, `sent`, `disconnected` and what
+    is in `rarely()` up to date, and says when the last byte was sent. A door further
     in only refines the route, by setting `route` or `resolve`. Nothing that a door calls while the
     request lasts ever raises.
     """
@@ -94,6 +80,7 @@ class Observation:
         "_labels",
         "_started",
         "core",
+        "disconnected",
         "done",
         "method",
         "promised",
@@ -105,10 +92,6 @@ class Observation:
         "sent",
         "status",
     )
-
-    disconnected = Rarely()
-    event_stream = Rarely()
-    trailers = Rarely()
 
     # No __init__: a class calls it by way of C, which takes longer than half of what it would do.
     def begin(self, core: Instrumentation, request: Any, method: str) -> None:
@@ -123,7 +106,7 @@ class Observation:
         self.promised: Labels | None = None
         self.rare: Rare | None = None
         self.sent = self.received = 0
-        self.done = False
+        self.done = self.disconnected = False
         take = core.turn.take
         try:
             give = take()
@@ -294,6 +277,11 @@ class Observation:
     def error(self) -> BaseException | None:
         """Return the exception that was seen last, while the request lasts."""
         return None if self.rare is None else self.rare.error
+
+    def note_type(self, content_type: str) -> None:
+        """Note the response's Content-Type."""
+        if is_event_stream(content_type):
+            self.rarely().event_stream = True
 
     def rarely(self) -> Rare:
         """Return what is rare about this request, made by the first call."""

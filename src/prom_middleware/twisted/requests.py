@@ -16,7 +16,6 @@ from prom_middleware.instrumentation import (
     INCOMPLETE,
     Instrumentation,
     Observation,
-    is_event_stream,
     nesting,
     queueing,
     status_label,
@@ -118,7 +117,7 @@ def _begun(request: Any, core: Instrumentation) -> None:
     if observation is not None:
         observation.status = status_label(request.code)
         kind = request.responseHeaders.getRawHeaders("content-type", [""])[0]
-        observation.event_stream = is_event_stream(kind)
+        observation.note_type(kind)
 
 
 def _promise(request: Any, core: Instrumentation) -> None:

@@ -17,7 +17,6 @@ from prom_middleware.instrumentation import (
     OTHER,
     STATUSES,
     Observation,
-    is_event_stream,
     status_label,
 )
 
@@ -62,7 +61,8 @@ class Response(Observation):
             self.writer = self.server(status, headers)
         else:
             self.writer = self.server(status, headers, exc_info)
-            self.event_stream = False  # of what is replaced
+            if self.rare is not None:
+                self.rare.event_stream = False  # of what is replaced
         try:
             code = status[:3]
             self.status = code if code in _CODES else _unusual(code)
@@ -71,7 +71,7 @@ class Response(Observation):
                 if len(name) == 12 and name.lower() == "content-type":
                     # Long enough, with an "e" in the right place: that spares nearly all the call.
                     if len(value) > 16 and value[5] in "eE":
-                        self.event_stream = is_event_stream(value)
+                        self.note_type(value)
                     break
             if self.name is not None and not self.done:
                 self.name(self, self.request)
