@@ -1,0 +1,216 @@
+"""What the text formats have in common: names, labels and numbers in lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+from prometheus_client import Metric as MetricFamily
+from prometheus_client.metrics_core import METRIC_TYPES
+from prometheus_client.samples import Exemplar
+from prometheus_client.utils import floatToGoString as _go
+
+from prom_middleware.exposition.escaping import (
+    escape_label_name,
+    escape_value,
+    is_classic,
+    quote,
+    quoted_label_name,
+    sample_name,
+    stem_of,
+)
+from prom_middleware.instrumentation.families import BlockFamily, Row
+
+number: Callable[[Any], str] = _go
+# From here on it differs from `repr`; below the other one is only what is infinite.
+EXPONENTS, LOWEST = 1e6, -1e300
+# Label sets, and samples, in one slice: some tenths of a millisecond.
+ROWS, SAMPLES = 32, 64
+# No more escaped values are kept at a time.
+KEPT = 10_000
+
+
+def check(family: MetricFamily) -> None:
+    """Raise ValueError for a type that no format knows."""
+    if family.type not in METRIC_TYPES:
+        raise ValueError(f"{family.name!r} is of type {family.type!r}, which there is not")
+
+
+class Values(dict[str, str]):
+    """Label values, escaped when they are first asked for."""
+
+    def __missing__(self, value: str) -> str:
+        if not isinstance(value, str):
+            raise TypeError(f"the value of a label is {value!r}, and no string")
+        if len(self) >= KEPT:
+            self.clear()
+        self[value] = escaped = self.escape(value)
+        return escaped
+
+    escape = staticmethod(escape_value)
+
+
+class TemplateValues(Values):
+    """Label values that become part of a template."""
+
+    @staticmethod
+    def escape(value: str) -> str:
+        """Return an escaped value with its `%` doubled."""
+        return _doubled(escape_value(value))
+
+
+def _doubled(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+def _ordered(names: Sequence[str], scheme: str) -> tuple[list[str], Callable[[Any], Any]]:
+    """Return labels' names as they are written, and what puts their values into that order."""
+    escaped = [escape_label_name(name, scheme) for name in names]
+    if len(set(escaped)) < len(escaped):  # readers refuse the whole exposition for it
+        raise ValueError(f"labels {list(names)} have names that {scheme!r} makes equal")
+    order = sorted(range(len(names)), key=names.__getitem__)
+    shown = [quoted_label_name(escaped[place]) for place in order]
+    return shown, tuple if order == sorted(order) else itemgetter(*order)
+
+
+def brackets(name: str, labelled: bool) -> tuple[str, str]:
+    """Return what stands before and after the labels of a sample."""
+    if is_classic(name):
+        return (f"{name}{{", "}") if labelled else (name, "")
+    return f"{{{quote(name)}{',' if labelled else ''}", "}"
+
+
+class Layout:
+    """How the rows of one family look in one scheme: made once, filled for each label set."""
+
+    def __init__(self, family: BlockFamily, scheme: str) -> None:
+        self.family = family
+        self.scheme = scheme
+        self.stem = stem_of(family, scheme)
+        names, self._order = _ordered(family.label_names, scheme)
+        # Filled in twice: with a row's labels, and then with its numbers.
+        self._template = ",".join(_doubled(_doubled(name)) + '="%s"' for name in names)
+        self._escaped = TemplateValues()
+
+    def samples(self) -> list[tuple[str, str]]:
+        """Return the names of what a row's values are, and the labels that only they have."""
+        kind, bounds = self.family.type, self.family.bounds
+        if kind == "histogram":
+            edges = [*map(number, bounds), "+Inf"]
+            buckets = [(f"{self.stem}_bucket", f'le="{edge}"') for edge in edges]
+            return [*buckets, (f"{self.stem}_count", ""), (f"{self.stem}_sum", "")]
+        if kind == "summary":
+            return [(f"{self.stem}_count", ""), (f"{self.stem}_sum", "")]
+        return [(self.stem + ("_total" if kind == "counter" else ""), "")]
+
+    def pieces(self, mark: str, samples: Sequence[tuple[str, str]]) -> list[str]:
+        """Return what stands around a label set's labels; `mark` ends each line."""
+        labelled = bool(self._template)
+        pieces, piece = [], ""
+        for name, inner in samples:
+            opening, closing = brackets(name, labelled or bool(inner))
+            piece += _doubled(opening + inner)
+            if labelled:
+                pieces.append(piece + ("," if inner else ""))
+                piece = ""
+            piece += closing + mark
+        return [*pieces, piece]
+
+    def labels(self, row: Row) -> str:
+        """Return a row's labels, as a part of a template."""
+        return self._template % tuple(map(self._escaped.__getitem__, self._order(row.labels)))
+
+
+def row_line(layout: Layout) -> Callable[[Row], str]:
+    """Return what makes the lines of a row, without exemplars."""
+    # Most of a scrape's time is spent here.
+    names = layout.samples()
+    short, wide = layout.pieces(" %r\n", names), layout.pieces(" %s\n", names)
+    labels, single = layout.labels, len(names) == 1
+
+    def line(row: Row) -> str:
+        values = row.values
+        if single:
+            as_repr = LOWEST < values[0] < EXPONENTS
+        else:
+            as_repr = max(values) < EXPONENTS and sum(values) > LOWEST
+        if as_repr:
+            return labels(row).join(short) % tuple(values)
+        return labels(row).join(wide) % tuple(map(number, values))
+
+    return line
+
+
+def created_line(layout: Layout) -> Callable[[Row], str]:
+    """Return what makes the line that says since when a row is counted."""
+    pieces = layout.pieces(" %s\n", [(f"{layout.stem}_created", "")])
+    return lambda row: layout.labels(row).join(pieces) % number(row.created)
+
+
+def in_slices(lines: Iterable[str], first: str = "", size: int = ROWS) -> Iterator[bytes]:
+    """Yield `lines` in slices; what is in none of them raises before it."""
+    kept = [first]
+    for line in lines:
+        kept.append(line)
+        if len(kept) > size:
+            yield "".join(kept).encode()
+            kept.clear()
+    if kept:
+        yield "".join(kept).encode()
+
+
+class SampleLines:
+    """What makes lines of the samples of a family that is not ours."""
+
+    def __init__(self, family: MetricFamily, scheme: str) -> None:
+        self._family = family
+        self._scheme = scheme
+        self._templates: dict[tuple[str, ...], tuple[str, Any]] = {}
+        self._escaped = Values()
+
+    def line(self, sample: Any) -> str:
+        """Return a sample's name, labels and value."""
+        labels = sample.labels
+        key = (sample.name, *labels) if labels else (sample.name,)
+        found = self._templates.get(key)
+        if found is None:
+            found = self._templates[key] = self._template(key)
+        template, order = found
+        value = sample.value
+        if type(value) is float and LOWEST < value < EXPONENTS:
+            shown = repr(value)
+        else:
+            shown = number(value)
+        if not labels:
+            return template % shown
+        return template % (*map(self._escaped.__getitem__, order(labels.values())), shown)
+
+    def _template(self, key: tuple[str, ...]) -> tuple[str, Any]:
+        name = sample_name(self._family, key[0], self._scheme)
+        names, order = _ordered(key[1:], self._scheme)
+        opening, closing = brackets(name, bool(names))
+        inner = ",".join(_doubled(name) + '="%s"' for name in names)
+        # Values are given as a view of a dictionary, which has no places.
+        ordered = order if order is tuple else lambda values: order(tuple(values))
+        return f"{_doubled(opening)}{inner}{closing} %s", ordered
+
+
+def exemplar_text(exemplar: Exemplar, scheme: str, limit: int | None) -> str:
+    """Return an exemplar as it stands after a value; nothing where it is longer than `limit`."""
+    labels: Mapping[str, str] = exemplar.labels
+    if limit is not None and sum(len(name) + len(text) for name, text in labels.items()) > limit:
+        return ""
+    shown = ",".join(
+        f"{quoted_label_name(escape_label_name(name, scheme))}={quote(text)}"
+        for name, text in sorted(labels.items())
+    )
+    time = "" if exemplar.timestamp is None else f" {seconds(exemplar.timestamp)}"
+    return f" # {{{shown}}} {number(exemplar.value)}{time}"
+
+
+def seconds(timestamp: Any) -> str:
+    """Return a time, in seconds or a `Timestamp`, as OpenMetrics has it; raise for others."""
+    if not LOWEST < float(timestamp) < -LOWEST:
+        raise ValueError(f"{timestamp!r} is no time")
+    return f"{timestamp}"
