@@ -9,7 +9,7 @@ from typing import Any
 from prometheus_client import Metric as MetricFamily
 from prometheus_client.metrics_core import METRIC_TYPES
 from prometheus_client.samples import Exemplar
-from prometheus_client.utils import floatToGoString as _go
+from prometheus_client.utils import floatToGoString
 
 from prom_middleware.exposition.escaping import (
     escape_label_name,
@@ -22,7 +22,7 @@ from prom_middleware.exposition.escaping import (
 )
 from prom_middleware.instrumentation.families import BlockFamily, Row
 
-number: Callable[[Any], str] = _go
+number: Callable[[Any], str] = floatToGoString
 # From here on it differs from `repr`; below the other one is only what is infinite.
 EXPONENTS, LOWEST = 1e6, -1e300
 # Label sets, and samples, in one slice: some tenths of a millisecond.
@@ -64,13 +64,19 @@ def _doubled(text: str) -> str:
     return text.replace("%", "%%")
 
 
-def _ordered(names: Sequence[str], scheme: str) -> tuple[list[str], Callable[[Any], Any]]:
-    """Return labels' names as they are written, and what puts their values into that order."""
+def label_names(names: Sequence[str], scheme: str) -> list[str]:
+    """Return labels' names as they are written; raise ValueError where two are the same then."""
     escaped = [escape_label_name(name, scheme) for name in names]
     if len(set(escaped)) < len(escaped):  # readers refuse the whole exposition for it
         raise ValueError(f"labels {list(names)} have names that {scheme!r} makes equal")
+    return list(map(quoted_label_name, escaped))
+
+
+def _ordered(names: Sequence[str], scheme: str) -> tuple[list[str], Callable[[Any], Any]]:
+    """Return labels' names in their order, and what puts their values into it."""
+    shown = label_names(names, scheme)
     order = sorted(range(len(names)), key=names.__getitem__)
-    shown = [quoted_label_name(escaped[place]) for place in order]
+    shown = [shown[place] for place in order]
     return shown, tuple if order == sorted(order) else itemgetter(*order)
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from prometheus_client import Metric as MetricFamily
 
-from prom_middleware.exposition import openmetrics, text
+from prom_middleware.exposition import composite, openmetrics, protobuf, text
 from prom_middleware.exposition.accept import LONGEST, Range, ranges
 from prom_middleware.exposition.compression import codings
 from prom_middleware.exposition.escaping import SCHEMES, UNDERSCORES
@@ -67,6 +67,7 @@ def _openmetrics(version: str) -> _Kind:
     return _Kind(name, {"version": version}, announced, openmetrics.family, openmetrics.END)
 
 
+PROTOBUF, MESSAGE = "application/vnd.google.protobuf", "io.prometheus.client.MetricFamily"
 # In the order of preference, where a range means several of them. A range without a version means
 # the oldest one, as Go's reference handler has it.
 KINDS = (
@@ -74,6 +75,15 @@ KINDS = (
     _text("1.0.0"),
     _openmetrics("0.0.1"),
     _openmetrics("1.0.0"),
+    _Kind(
+        PROTOBUF,
+        {"proto": MESSAGE, "encoding": "delimited"},
+        f"{PROTOBUF}; proto={MESSAGE}; encoding=delimited",
+        protobuf.family,
+        unasked=False,
+    ),
+    # A draft: for who asks for it by its version.
+    _openmetrics("2.0.0")._replace(family=composite.family, unasked=False),
 )
 
 
