@@ -37,6 +37,21 @@ def check(family: MetricFamily) -> None:
         raise ValueError(f"{family.name!r} is of type {family.type!r}, which there is not")
 
 
+def shown(value: float) -> str:
+    """Return a float as Go writes it."""
+    return repr(value) if LOWEST < value < EXPONENTS else number(value)
+
+
+class Counts(dict[float, str]):
+    """Counts as they are written: many buckets have the same ones, above all 0."""
+
+    def __missing__(self, count: float) -> str:
+        text = shown(count)
+        if len(self) < KEPT:
+            self[count] = text
+        return text
+
+
 class Values(dict[str, str]):
     """Label values, escaped when they are first asked for."""
 
@@ -131,27 +146,24 @@ class Layout:
 def row_line(layout: Layout) -> Callable[[Row], str]:
     """Return what makes the lines of a row, without exemplars."""
     # Most of a scrape's time is spent here.
-    names = layout.samples()
-    short, wide = layout.pieces(" %r\n", names), layout.pieces(" %s\n", names)
-    labels, single = layout.labels, len(names) == 1
+    names, labels = layout.samples(), layout.labels
+    pieces = layout.pieces(" %s\n", names)
+    counts = Counts().__getitem__
 
-    def line(row: Row) -> str:
+    def number_line(row: Row) -> str:
+        return labels(row).join(pieces) % shown(row.values[0])
+
+    def lines(row: Row) -> str:
         values = row.values
-        if single:
-            as_repr = LOWEST < values[0] < EXPONENTS
-        else:
-            as_repr = max(values) < EXPONENTS and sum(values) > LOWEST
-        if as_repr:
-            return labels(row).join(short) % tuple(values)
-        return labels(row).join(wide) % tuple(map(number, values))
+        return labels(row).join(pieces) % (*map(counts, values[:-1]), shown(values[-1]))
 
-    return line
+    return number_line if len(names) == 1 else lines
 
 
 def created_line(layout: Layout) -> Callable[[Row], str]:
     """Return what makes the line that says since when a row is counted."""
     pieces = layout.pieces(" %s\n", [(f"{layout.stem}_created", "")])
-    return lambda row: layout.labels(row).join(pieces) % number(row.created)
+    return lambda row: layout.labels(row).join(pieces) % shown(row.created)
 
 
 def in_slices(lines: Iterable[str], first: str = "", size: int = ROWS) -> Iterator[bytes]:
@@ -184,13 +196,10 @@ class SampleLines:
             found = self._templates[key] = self._template(key)
         template, order = found
         value = sample.value
-        if type(value) is float and LOWEST < value < EXPONENTS:
-            shown = repr(value)
-        else:
-            shown = number(value)
+        text = shown(value) if type(value) is float else number(value)
         if not labels:
-            return template % shown
-        return template % (*map(self._escaped.__getitem__, order(labels.values())), shown)
+            return template % text
+        return template % (*map(self._escaped.__getitem__, order(labels.values())), text)
 
     def _template(self, key: tuple[str, ...]) -> tuple[str, Any]:
         name = sample_name(self._family, key[0], self._scheme)

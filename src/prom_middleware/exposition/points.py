@@ -5,7 +5,7 @@ Classic text has a line for each bucket, and so has `prometheus_client` a sample
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -107,7 +107,7 @@ def groups_of(family: MetricFamily) -> Iterator[Group | None]:
     check(family)
     own = family.name + OWN_SUFFIX.get(family.type, "")
     if isinstance(family, BlockFamily):
-        yield Group(own, family.type, map(_PointMaker(family), family.rows()))
+        yield Group(own, family.type, map(row_point(family), family.rows()))
         return
     grouping = _Grouping(family)
     for number, sample in enumerate(family.samples):
@@ -179,31 +179,26 @@ def _sorted(labels: Mapping[str, str]) -> Labels:
     return tuple(sorted(labels.items()))
 
 
-class _PointMaker:
-    """What makes points of rows."""
+def row_point(family: BlockFamily) -> Callable[[Row], Point]:
+    """Return what makes points of rows."""
+    kind, names, bounds = family.type, family.label_names, (*family.bounds, INFINITY)
 
-    def __init__(self, family: BlockFamily) -> None:
-        self._type = family.type
-        self._names = family.label_names
-        self._bounds = (*family.bounds, INFINITY)
-
-    def __call__(self, row: Row) -> Point:
-        labels = _sorted(dict(zip(self._names, row.labels, strict=True)))
+    def point_of(row: Row) -> Point:
+        labels = _sorted(dict(zip(names, row.labels, strict=True)))
         point = Point(labels, created=row.created)
         exemplars, values = row.exemplars or {}, row.values
-        if self._type == "histogram":
-            counts = zip(self._bounds, values, strict=False)
-            point.buckets = [
-                Bucket(bound, count, exemplars.get(place))
-                for place, (bound, count) in enumerate(counts)
-            ]
-        if self._type in ("histogram", "summary"):
+        if kind == "histogram":
+            counts = enumerate(zip(bounds, values, strict=False))
+            point.buckets = [Bucket(*pair, exemplars.get(place)) for place, pair in counts]
+        if kind in ("histogram", "summary"):
             point.count, point.sum = values[-2:]
         else:
             point.value, point.exemplar = values[0], exemplars.get(0)
         if row.native:
             fit(point, own_native(row.native))
         return point
+
+    return point_of
 
 
 def own_native(native: Native) -> NativePoint:
