@@ -40,9 +40,10 @@ def family(family: MetricFamily, scheme: str = UNDERSCORES) -> Iterator[bytes]:
     """Yield the slices of one family."""
     check(family)
     first = _metadata(family, scheme)
-    if not isinstance(family, BlockFamily):
-        return in_slices(_sample_lines(family, scheme), first, SAMPLES)
-    return in_slices(_block_lines(family, scheme), first)
+    if isinstance(family, BlockFamily):
+        yield from in_slices(_block_lines(family, scheme), first)
+    else:
+        yield from in_slices(_sample_lines(family, scheme), first, SAMPLES)
 
 
 def _metadata(family: MetricFamily, scheme: str) -> str:

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from prometheus_client import Metric as MetricFamily
-from prometheus_client.samples import Exemplar
+from prometheus_client.samples import Exemplar, Timestamp
 
 from prom_middleware.exposition.escaping import (
     UNDERSCORES,
@@ -202,7 +202,11 @@ def _created(field: int, seconds: float) -> bytes:
 
 
 def _timestamp(seconds: Any) -> bytes:
-    whole, nanoseconds = divmod(round(float(seconds) * 1e9), 10**9)
+    if isinstance(seconds, Timestamp):
+        whole, nanoseconds = seconds.sec, seconds.nsec
+    else:  # a float has no nanoseconds for the times of today
+        whole, microseconds = divmod(round(float(seconds) * 1e6), 10**6)
+        nanoseconds = microseconds * 1000
     return unsigned(1, whole) + unsigned(2, nanoseconds)
 
 
