@@ -62,17 +62,17 @@ def _agrees(kind: Any) -> bool:
 def _can_be_read(metric: Any) -> bool:
     if isinstance(metric, Histogram) and metric._upper_bounds[0] < 0:
         return False  # there is no sum then
-    return all(
-        "_child_samples" not in vars(child) and type(value) is MutexValue
-        for _, child in _children(metric)
-        for value in _values(child)
-    )
+    children = [metric] if not metric._labelnames else metric._metrics.values()
+    # All of them are alike; what is not is seen when it is read.
+    return all(type(value) is MutexValue for value in _values(next(iter(children), None)))
 
 
 def _values(child: Any) -> tuple[Any, ...]:
     if isinstance(child, Histogram):
-        return (child._sum, child._buckets[0])
-    return (child._count, child._sum) if isinstance(child, Summary) else (child._value,)
+        return (child._sum, *child._buckets)
+    if isinstance(child, Summary):
+        return (child._count, child._sum)
+    return () if child is None else (child._value,)
 
 
 def _children(metric: Any) -> list[tuple[tuple[str, ...], Any]]:
@@ -93,35 +93,43 @@ def _family(metric: Any) -> BlockFamily:
     return family
 
 
+def _read_value(value: Any) -> float:
+    return float(value._value if type(value) is MutexValue else value.get())
+
+
 def _counter_rows(children: list[tuple[tuple[str, ...], Any]]) -> Iterator[Row]:
     for labels, child in children:
         value = child._value
-        traced = value._exemplar
-        yield Row(labels, (float(value._value),), child._created, traced and {0: traced})
+        traced = value._exemplar if type(value) is MutexValue else value.get_exemplar()
+        yield Row(labels, (_read_value(value),), child._created, traced and {0: traced})
 
 
 def _gauge_rows(children: list[tuple[tuple[str, ...], Any]]) -> Iterator[Row]:
     for labels, child in children:
-        yield Row(labels, (float(child._value._value),))
+        if "_child_samples" in child.__dict__:  # a function of the user's
+            for sample in child._child_samples():
+                yield Row(labels, (float(sample.value),))
+        else:
+            yield Row(labels, (_read_value(child._value),))
 
 
 def _summary_rows(children: list[tuple[tuple[str, ...], Any]]) -> Iterator[Row]:
     for labels, child in children:
-        values = (float(child._count._value), float(child._sum._value))
-        yield Row(labels, values, child._created)
+        yield Row(labels, (_read_value(child._count), _read_value(child._sum)), child._created)
 
 
 def _histogram_rows(children: list[tuple[tuple[str, ...], Any]]) -> Iterator[Row]:
     for labels, child in children:
         buckets = child._buckets
-        values = list(accumulate([bucket._value for bucket in buckets], initial=0.0))
+        counts = [one._value if type(one) is MutexValue else one.get() for one in buckets]
+        values = list(accumulate(counts, initial=0.0))
         del values[0]
-        values += (values[-1], float(child._sum._value))
+        values += (values[-1], _read_value(child._sum))
         yield Row(labels, values, child._created, _exemplars(buckets))
 
 
 def _exemplars(buckets: Any) -> dict[int, Exemplar] | None:
-    traced = [bucket._exemplar for bucket in buckets]
+    traced = [one._exemplar if type(one) is MutexValue else one.get_exemplar() for one in buckets]
     if not any(traced):
         return None
     return {place: exemplar for place, exemplar in enumerate(traced) if exemplar}

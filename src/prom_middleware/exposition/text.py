@@ -49,8 +49,10 @@ def family(family: MetricFamily, scheme: str = UNDERSCORES) -> Iterator[bytes]:
     layout = Layout(family, scheme)
     yield from in_slices(map(row_line(layout), family.rows()), first)
     if family.shows_created:
-        first = _metadata(family, "_created", scheme, "gauge")
-        yield from in_slices(map(created_line(layout), family.rows()), first)
+        lines = map(created_line(layout), family.rows())
+        for line in lines:
+            first = _metadata(family, "_created", scheme, "gauge")
+            yield from in_slices(lines, first + line)
 
 
 def _metadata(family: MetricFamily, suffix: str, scheme: str, kind: str = "") -> str:

@@ -45,7 +45,7 @@ def _sample(sample: Any) -> tuple[Any, ...]:
     return (
         sample.name,
         sorted(sample.labels.items()),
-        repr(sample.value),
+        repr(float(sample.value)),
         str(sample.timestamp),
         str(sample.exemplar),
     )
