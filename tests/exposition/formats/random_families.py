@@ -13,7 +13,7 @@ from prometheus_client.utils import floatToGoString
 ODD = ["%", "%s", "%%r", '"', "\\", "\\n", "\n", "{}", "a,b", "}", "#", " ", "", "é°", "\U0001f600"]
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\x85"), max_size=6)
 VALUES = st.sampled_from(ODD) | TEXTS
-NUMBERS = st.floats(allow_nan=True) | st.sampled_from([0.0, -0.0, 999999.0, 1e6, 1e16, 5e-324, 57])
+NUMBERS = st.floats(allow_nan=True) | st.sampled_from([0.0, -0.0, 999999.0, 1e6, 1e16, 5e-324])
 COUNTS = st.sampled_from([0.0, 1.0, 3.0, 999_999.0, 1e6, 123_456_789.0, 2.0**53])
 CLASSIC = st.sampled_from(["requests", "a", "z_seconds", "up9"])
 UTF_8 = st.sampled_from(["a.b", "tempé_°", "9lives", "a b", "x%y", 'quo"te', "back\\slash", "a/b"])
