@@ -247,7 +247,7 @@ def native_point(native: Any) -> NativePoint:
         native.zero_count,
         positive,
         negative,
-        exemplars=native.nh_exemplars or (),
+        exemplars=getattr(native, "nh_exemplars", None) or (),  # since prometheus_client 0.23
     )
     # Only a sum that is no number allows for observations that were none.
     missing = native.count_value - found.observations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import Any
 
 from prometheus_client import Metric
@@ -13,6 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families as text_fami
 
 from prom_middleware.exposition.negotiation import negotiate
 
+# prometheus_client before 0.22 reads classic names only.
+reads_utf_8 = find_spec("prometheus_client.validation") is not None
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 PROTOBUF = (
     "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"

@@ -34,7 +34,11 @@ def families(draw: Any, names: Any = CLASSIC, labels: tuple[str, ...] = LABELS) 
     """Return one family, whose samples are those that its type has."""
     kind = draw(st.sampled_from(sorted(MAKERS)))
     unit = draw(st.sampled_from(["", "", "seconds"])) if kind not in ("info", "stateset") else ""
-    family = Metric(draw(names), draw(VALUES), kind, unit)
+    family = Metric("a", draw(VALUES), kind, unit)
+    # Set here, since prometheus_client 0.20 refuses names in UTF-8.
+    family.name = draw(names)
+    if unit and not family.name.endswith(unit):
+        family.name += f"_{unit}"
     chosen = draw(st.lists(st.sampled_from(labels), unique=True, max_size=3))
     sets = draw(st.lists(st.tuples(*[VALUES for _ in chosen]), max_size=4, unique=True, min_size=0))
     for values in sets:

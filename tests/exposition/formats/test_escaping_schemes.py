@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import Metric
 
-from exposition.formats.comparing import OPENMETRICS, PROTOBUF, from_openmetrics, render
+from exposition.formats.comparing import (
+    OPENMETRICS,
+    PROTOBUF,
+    from_openmetrics,
+    reads_utf_8,
+    render,
+)
 from exposition.formats.metrics_proto import decode
 from prom_middleware.exposition.escaping import (
     SCHEMES,
@@ -98,6 +104,8 @@ ENDINGS = {
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("as_samples", [False, True])
 def test_a_series_has_one_name_in_all_formats(scheme: str, as_samples: bool) -> None:
+    if scheme == "allow-utf-8" and not reads_utf_8:
+        pytest.skip("this prometheus_client cannot read names in UTF-8")
     total, name, bucket, label = ENDINGS[scheme]
     counter = block("counter", (1.0,))
     histogram = block("histogram", (1.0, 2.0, 2.0, 0.5))

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.samples import Exemplar, Sample, Timestamp
 
-from exposition.formats.comparing import PROTOBUF, from_openmetrics, from_text
+from exposition.formats.comparing import PROTOBUF, from_openmetrics, from_text, reads_utf_8
 from exposition.formats.metrics_proto import decode
 from exposition.formats.test_negotiation import BROWSER, OM, PROMETHEUS_3
 from prom_middleware.exposition.negotiation import negotiate
@@ -92,6 +92,8 @@ def test_content_types(name: str) -> None:
 def test_bodies(name: str) -> None:
     body = (ANSWERS / f"{name}.bin").read_bytes()
     form = negotiate(ACCEPTS[name])
+    if "allow-utf-8" in form.content_type and not reads_utf_8:
+        pytest.skip("this prometheus_client cannot read names in UTF-8")
     ours = b"".join(form.render(families()))
     parse = from_openmetrics if form.end else from_text
     assert _rounded(parse(ours)) == _rounded(parse(body))
