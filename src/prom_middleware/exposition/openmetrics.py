@@ -76,16 +76,15 @@ def _block_lines(family: BlockFamily, scheme: str) -> Iterator[str]:
 
 
 def _traced_line(layout: Layout) -> Callable[[Row], str]:
-    pieces = layout.pieces(" %s%s\n", layout.samples())
+    fill = layout.filling(layout.samples())
     last = len(layout.family.bounds)  # what is after it is a count or a sum
 
     def line(row: Row) -> str:
         exemplars = row.exemplars or {}
-        parts: list[str] = []
-        for place, value in enumerate(row.values):
-            exemplar = exemplars.get(place) if place <= last else None
-            text = exemplar_text(exemplar, layout.scheme, LIMIT) if exemplar else ""
-            parts += (number(value), text)
-        return layout.labels(row).join(pieces) % tuple(parts)
+        numbers = list(map(number, row.values))
+        for place, exemplar in exemplars.items():
+            if 0 <= place <= last:
+                numbers[place] += exemplar_text(exemplar, layout.scheme, LIMIT)
+        return fill(row, numbers)
 
     return line

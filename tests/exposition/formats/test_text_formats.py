@@ -92,7 +92,7 @@ def test_the_parsers_accept_what_they_are_given() -> None:
 
 
 @pytest.mark.real
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(several())
 def test_promtool_accepts_any_family(
     real_program: Callable[[str, str], str], given_families: list[Metric]
