@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
@@ -19,8 +18,7 @@ def _zlib() -> Any:
     return zlib.compressobj(LEVEL, zlib.DEFLATED, _GZIP)
 
 
-@lru_cache(maxsize=1)
-def _zstd() -> Callable[[], Any] | None:
+def find_zstd() -> Callable[[], Any] | None:
     """Return what makes a compressor, of Python's own module, or one of two packages."""
     for module, name in (
         ("compression.zstd", "ZstdCompressor"),
@@ -37,10 +35,9 @@ def _zstd() -> Callable[[], Any] | None:
     return None
 
 
-@lru_cache(maxsize=1)
-def codings() -> tuple[str, ...]:
-    """Return the codings that there are, those that cost less to make before others."""
-    return ("identity", "zstd", "gzip") if _zstd() else ("identity", "gzip")
+_zstd = find_zstd()
+# The codings that there are, those that cost less to make before others.
+CODINGS = ("identity", "zstd", "gzip") if _zstd else ("identity", "gzip")
 
 
 def compress(slices: Iterable[bytes], coding: str) -> Iterator[bytes]:
@@ -59,7 +56,6 @@ def compress(slices: Iterable[bytes], coding: str) -> Iterator[bytes]:
 
 
 def _compressor() -> Any:
-    make = _zstd()
-    if make is None:
+    if _zstd is None:
         raise LookupError("zstd: neither this Python nor a package has it")
-    return make()
+    return _zstd()

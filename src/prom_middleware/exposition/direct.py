@@ -17,6 +17,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.samples import Exemplar
 from prometheus_client.values import MutexValue
 
+from prom_middleware import failures
 from prom_middleware.instrumentation.families import BlockFamily, Row
 
 # The classes' own, before anybody puts theirs in the place.
@@ -35,7 +36,8 @@ def direct_family(metric: Any) -> BlockFamily | None:
         if kind not in _samples or "collect" in vars(metric) or not _as_known(kind):
             return None
         return _family(metric) if _can_be_read(metric) else None
-    except Exception:  # a release that looks different inside
+    except Exception as error:  # a release that looks different inside
+        failures.report("scrape.direct", error)
         return None
 
 

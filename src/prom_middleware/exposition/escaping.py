@@ -6,7 +6,6 @@ https://prometheus.io/docs/instrumenting/escaping_schemes/
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 from prometheus_client import Metric as MetricFamily
 
@@ -32,13 +31,11 @@ def is_classic(name: str) -> bool:
     return _METRIC.fullmatch(name) is not None
 
 
-@lru_cache(maxsize=4096)
 def escape_metric_name(name: str, scheme: str) -> str:
     """Return a metric's name in `scheme`; classic ones stay as they are. Raise for an empty one."""
     return name if scheme == ALLOW_UTF_8 and name else _escape(name, scheme, _METRIC, _ODD_METRIC)
 
 
-@lru_cache(maxsize=4096)
 def escape_label_name(name: str, scheme: str) -> str:
     """Return a label's name in `scheme`, as `escape_metric_name` does."""
     return name if scheme == ALLOW_UTF_8 and name else _escape(name, scheme, _LABEL, _ODD_LABEL)

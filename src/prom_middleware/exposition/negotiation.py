@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache, partial
+from functools import partial
 from typing import NamedTuple
 
 from prometheus_client import Metric as MetricFamily
 
 from prom_middleware.exposition import composite, openmetrics, protobuf, text
 from prom_middleware.exposition.accept import LONGEST, Range, ranges
-from prom_middleware.exposition.compression import codings
+from prom_middleware.exposition.compression import CODINGS
 from prom_middleware.exposition.escaping import SCHEMES, UNDERSCORES
 
 
@@ -96,7 +96,6 @@ def negotiate(accept: str) -> Format:
     return _negotiated(accept) if len(accept) <= LONGEST else _negotiated("")
 
 
-@lru_cache(maxsize=64)
 def _negotiated(accept: str) -> Format:
     asked = ranges(accept)
     best, chosen, scheme = (0.0, False, 0), KINDS[0], UNDERSCORES
@@ -135,5 +134,5 @@ def coding_of(accept_encoding: str) -> str:
     for one in ranges(accept_encoding):
         weights.setdefault(one.name.removeprefix("x-"), one.weight)
     others = weights.get("*", 0.0)
-    best = max(codings(), key=lambda coding: weights.get(coding, others))
+    best = max(CODINGS, key=lambda coding: weights.get(coding, others))
     return best if weights.get(best, others) else "identity"

@@ -6,7 +6,7 @@ https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache, partial
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -196,7 +196,6 @@ def _spans(field: int, side: Spans, whole: bool) -> bytes:
     return b"".join(parts)
 
 
-@lru_cache(maxsize=1024)
 def _created(field: int, seconds: float) -> bytes:
     return message(field, _timestamp(seconds)) if seconds else b""
 
