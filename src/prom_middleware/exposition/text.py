@@ -1,93 +1,84 @@
-"""The text format, version 0.0.4.
+"""The text format, versions 0.0.4 and 1.0.0.
 
+They differ in the names that they may have, which is a matter of the escaping scheme.
 https://prometheus.io/docs/instrumenting/exposition_formats/
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import Metric as MetricFamily
-from prometheus_client import generate_latest
-from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
+from prom_middleware.exposition.escaping import (
+    OWN_SUFFIX,
+    UNDERSCORES,
+    quoted_metric_name,
+    stem_of,
+)
+from prom_middleware.exposition.lines import (
+    SAMPLES,
+    Layout,
+    SampleLines,
+    check,
+    created_line,
+    in_slices,
+    row_line,
+)
 from prom_middleware.instrumentation.families import BlockFamily
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
-
-# From here on `floatToGoString` differs from `repr`.
-EXPONENTS = 1e6
-# Label sets in one slice: some tenths of a millisecond.
-SLICE = 32
+# Types that this format does not know, by what they are shown as.
+TYPES = {"info": "gauge", "stateset": "gauge", "gaugehistogram": "histogram", "unknown": "untyped"}
+# Samples that it does not know either: they are gauges of their own, after all others.
+APART = ("_created", "_gcount", "_gsum")
 
 
-def render(families: Iterable[MetricFamily]) -> Iterator[bytes]:
+def render(families: Iterable[MetricFamily], scheme: str = UNDERSCORES) -> Iterator[bytes]:
     """Yield `families` as UTF-8 lines, in slices that take less than a millisecond each."""
-    for family in families:
-        yield from _blocks(family) if isinstance(family, BlockFamily) else _others(family)
+    for one in families:
+        yield from family(one, scheme)
 
 
-def _others(family: MetricFamily) -> Iterator[bytes]:
-    yield generate_latest(_Collected([family]))  # type: ignore[arg-type, unused-ignore]
+def family(family: MetricFamily, scheme: str = UNDERSCORES) -> Iterator[bytes]:
+    """Yield the slices of one family."""
+    check(family)
+    first = _metadata(family, OWN_SUFFIX.get(family.type, ""), scheme)
+    if not isinstance(family, BlockFamily):
+        yield from _others(family, first, scheme)
+        return
+    layout = Layout(family, scheme)
+    yield from in_slices(map(row_line(layout), family.rows()), first)
+    if family.shows_created:
+        lines = map(created_line(layout), family.rows())
+        for line in lines:
+            first = _metadata(family, "_created", scheme, "gauge")
+            yield from in_slices(lines, first + line)
 
 
-def _blocks(family: BlockFamily) -> Iterator[bytes]:
-    name = family.name + ("_total" if family.type == "counter" else "")
+def _metadata(family: MetricFamily, suffix: str, scheme: str, kind: str = "") -> str:
+    name = quoted_metric_name(stem_of(family, scheme) + suffix)
     text = family.documentation.replace("\\", r"\\").replace("\n", r"\n")
-    yield f"# HELP {name} {text}\n# TYPE {name} {family.type}\n".encode()
-    lines: list[str] = []
-    for line in _lines(family, _pieces(family, name)):
-        lines.append(line)
-        if len(lines) == SLICE:
-            yield "".join(lines).encode()
-            lines.clear()
-    yield "".join(lines).encode()
+    kind = kind or TYPES.get(family.type, family.type)
+    return f"# HELP {name} {text}\n# TYPE {name} {kind}\n"
 
 
-def _lines(family: BlockFamily, pieces: Sequence[str]) -> Iterator[str]:
-    # Most of a scrape's time is spent here.
-    wide = [piece.replace("%r", "%s") for piece in pieces]
-    names = sorted((name, index) for index, name in enumerate(family.label_names))
-    for row in family.rows():
-        labels, values = row.labels, row.values
-        own = ",".join([f'{name}="{_escaped(labels[index])}"' for name, index in names])
-        if max(values) < EXPONENTS:
-            yield own.join(pieces) % tuple(values)
+def _others(family: MetricFamily, first: str, scheme: str) -> Iterator[bytes]:
+    apart: dict[str, list[str]] = {}
+    yield from in_slices(_sample_lines(family, scheme, apart), first, SAMPLES)
+    for suffix, lines in sorted(apart.items()):
+        yield from in_slices(lines, _metadata(family, suffix, scheme, "gauge"), SAMPLES)
+
+
+def _sample_lines(family: MetricFamily, scheme: str, apart: dict[str, list[str]]) -> Iterator[str]:
+    """Yield the lines of samples, but add to `apart` those that are gauges of their own."""
+    line = SampleLines(family, scheme).line
+    names = {family.name + suffix: suffix for suffix in APART}
+    for sample in family.samples:
+        time = sample.timestamp
+        # Milliseconds, cut off.
+        ending = "\n" if time is None else f" {int(float(time) * 1000)}\n"
+        suffix = names.get(sample.name)
+        if suffix is None:
+            yield line(sample) + ending
         else:
-            yield own.join(wide) % tuple(map(floatToGoString, values))
-
-
-def _escaped(value: str) -> str:
-    if "\\" in value or "\n" in value or '"' in value:
-        value = value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
-    return value.replace("%", "%%") if "%" in value else value
-
-
-def _pieces(family: BlockFamily, name: str) -> list[str]:
-    """Return what stands around the labels of one label set."""
-    if family.type == "histogram":
-        return _histogram_pieces(name, family.bounds, bool(family.label_names))
-    return [f"{name}{{", "} %r\n"] if family.label_names else [f"{name} %r\n"]
-
-
-def _histogram_pieces(name: str, bounds: Sequence[float], labelled: bool) -> list[str]:
-    comma = "," if labelled else ""
-    edges = [*map(floatToGoString, bounds), "+Inf"]
-    starts = [f'{name}_bucket{{le="{edge}"{comma}' for edge in edges]
-    if labelled:
-        starts += [f"{name}_count{{", f"{name}_sum{{"]
-        return [starts[0], *(f"}} %r\n{start}" for start in starts[1:]), "} %r\n"]
-    return ["".join(f"{start}}} %r\n" for start in starts) + f"{name}_count %r\n{name}_sum %r\n"]
-
-
-class _Collected(Collector):
-    """What `generate_latest` takes in the place of a registry."""
-
-    def __init__(self, families: Iterable[Any]) -> None:
-        self._families = families
-
-    def collect(self) -> Iterable[Any]:
-        """Return the families."""
-        return self._families
+            apart.setdefault(suffix, []).append(line(sample) + ending)

@@ -29,9 +29,9 @@ class Native(NamedTuple):
 class Row(NamedTuple):
     """One label set of a family.
 
-    `values` are the one number of a counter or gauge; of a histogram, the cumulative buckets up to
-    +Inf, the count and the sum. `created` is in Unix seconds, 0 where it is not known. `exemplars`
-    stand beside the values at their places.
+    `values` are floats: the one of a counter or gauge; of a histogram, the cumulative buckets up to
+    +Inf, the count and the sum; of a summary, the count and the sum. `created` is in Unix seconds,
+    0 where it is not known. `exemplars` stand beside the values at their places.
     """
 
     labels: Labels
@@ -45,8 +45,11 @@ class BlockFamily(MetricFamily):
     """A family that is a table of rows; its samples are made when somebody asks for them.
 
     `rows` gives an iterator over them each time that it is called. As in `prometheus_client`, the
-    `name` of a counter has no `_total`. `bounds` are a histogram's, without +Inf.
+    `name` of a counter has no `_total`. `bounds` are a histogram's, without +Inf. Where
+    `shows_created` is set, `_created` is shown as a sample in formats that have no other place.
     """
+
+    shows_created = False
 
     def __init__(
         self,
@@ -55,7 +58,7 @@ class BlockFamily(MetricFamily):
         bounds: Sequence[float],
         rows: Callable[[], Iterable[Row]],
     ) -> None:
-        super().__init__(family.name, family.documentation, family.type)
+        super().__init__(family.name, family.documentation, family.type, family.unit)
         self._made: Sequence[Sample] | None = None
         self.label_names = label_names
         self.bounds = bounds
@@ -65,7 +68,7 @@ class BlockFamily(MetricFamily):
     def samples(self) -> Any:
         """Return the samples."""
         if self._made is None:
-            make = _histogram_samples if self.type == "histogram" else _number_samples
+            make = SAMPLES.get(self.type, _number_samples)
             self._made = [sample for row in self.rows() for sample in make(self, row)]
         return self._made
 
@@ -78,6 +81,7 @@ def _number_samples(family: BlockFamily, row: Row) -> Iterator[Sample]:
     name = f"{family.name}_total" if family.type == "counter" else family.name
     labels = dict(zip(family.label_names, row.labels, strict=True))
     yield Sample(name, labels, row.values[0], None, (row.exemplars or {}).get(0))
+    yield from _created_samples(family, labels, row)
 
 
 def _histogram_samples(family: BlockFamily, row: Row) -> Iterator[Sample]:
@@ -90,6 +94,22 @@ def _histogram_samples(family: BlockFamily, row: Row) -> Iterator[Sample]:
         yield Sample(f"{family.name}_bucket", bucket, number, None, exemplars.get(place))
     yield Sample(f"{family.name}_count", labels, count)
     yield Sample(f"{family.name}_sum", labels, total)
+    yield from _created_samples(family, labels, row)
+
+
+def _summary_samples(family: BlockFamily, row: Row) -> Iterator[Sample]:
+    labels = dict(zip(family.label_names, row.labels, strict=True))
+    yield Sample(f"{family.name}_count", labels, row.values[0])
+    yield Sample(f"{family.name}_sum", labels, row.values[1])
+    yield from _created_samples(family, labels, row)
+
+
+def _created_samples(family: BlockFamily, labels: dict[str, str], row: Row) -> Iterator[Sample]:
+    if family.shows_created:
+        yield Sample(f"{family.name}_created", labels, row.created)
+
+
+SAMPLES = {"histogram": _histogram_samples, "summary": _summary_samples}
 
 
 def histogram_values(block: Sequence[float], first: int) -> list[float]:
