@@ -21,6 +21,7 @@ from prom_middleware.instrumentation import (
     is_event_stream,
     status_label,
 )
+from prom_middleware.instrumentation.tracing import TRACING
 
 
 def observe_response(
@@ -31,6 +32,8 @@ def observe_response(
     kind = response.get("Content-Type", "")
     observation.event_stream = is_event_stream(kind)
     end: Callable[[], None] = observation.finish
+    if TRACING in observation.core.modules:
+        observation.core.exemplars.hold(observation)
     if observation.core.promises and not response.streaming:
         observation.promise()
     if not response.streaming:
