@@ -70,9 +70,9 @@ class PrometheusMiddleware:
                     begun.server_receive, begun.server_send = receive, send
                     begun.unpromised = core.promises
                     begun.begin(core, scope, scope["method"])
-                    if trace is not None:
-                        begun.trace = trace
                     try:
+                        if trace is not None:
+                            begun.trace = trace
                         scope[key] = exchange = begun
                     except Exception:
                         begun.discard()
