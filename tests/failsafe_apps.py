@@ -43,10 +43,12 @@ def failing(*_: object) -> bool:
     return False
 
 
+TRACEPARENT = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 ACCESS = {"access": basic_auth("u", "p")}
 REQUESTS = {
     "plain": Request(headers=((b"x-request-start", b"t=1"),)),
     "queued": Request(headers=((b"x-request-start", b"%d"),)),
+    "traced": Request(headers=((b"traceparent", TRACEPARENT),)),
     "labels": Request(
         method="POST",
         headers=((b"content-length", b"4"), (b"content-type", b"text/plain")),

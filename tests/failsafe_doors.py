@@ -11,6 +11,7 @@ from time import time
 from types import ModuleType
 from typing import Any
 
+import opentelemetry.trace  # noqa: F401 - doors ask it for the current span once it is there
 from prometheus_client import CollectorRegistry, Counter
 
 from failsafe_apps import (

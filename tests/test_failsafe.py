@@ -66,6 +66,8 @@ EXEMPT = {
     "django.middleware.PrometheusMiddleware._failed": GUARD,
     "django.middleware.PrometheusMiddleware._leave": RETURNS,
     "django.middleware._note_exception": GUARD,
+    "django.middleware.PrometheusMiddleware._view": GUARD,
+    "django.middleware.PrometheusMiddleware._view_async": ENTRY,
     "exposition.scraping.answer": GUARD,
     "flask.connect.raised": GUARD,
     "flask.Rules.name": GUARD,

@@ -118,6 +118,8 @@ def test_a_registry_that_was_emptied_shows_a_new_application(registry: Collector
         ({}, {"buckets": [1, 2]}, "bounds"),
         ({"buckets": [1, 2]}, {"buckets": [1, 3]}, "bounds"),
         ({"labels": {"tenant": "a"}}, {}, "extra_labels"),
+        ({"native_histograms": True}, {}, "native_histograms"),
+        ({}, {"native_histograms": True}, "native_histograms"),
         ({"labels": {"tenant": "a"}}, {"labels": {"team": "a"}}, "extra_labels"),
     ],
 )

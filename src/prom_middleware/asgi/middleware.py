@@ -14,6 +14,7 @@ from prom_middleware.errors import NotAnApplicationError
 from prom_middleware.exposition.asgi import ASGIApp, Receive, Scope, Send, make_asgi_app
 from prom_middleware.instrumentation import Instrumentation, nesting
 from prom_middleware.instrumentation.queueing import HEADERS, RAW_HEADERS
+from prom_middleware.instrumentation.tracing import RAW_TRACEPARENT
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -35,6 +36,8 @@ class PrometheusMiddleware:
         self._core = core = Instrumentation(options, self._dialect)
         self._metrics_paths = core.config.metrics_paths
         self._metrics = make_asgi_app(core.config.registry, access=core.config.access)
+        self._traces = frozenset((RAW_TRACEPARENT,) if core.traced else ())
+        self._noted = RAW_HEADERS | self._traces
         nesting.expect_outer_doors()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,16 +58,21 @@ class PrometheusMiddleware:
                 elif key in scope and not scope[key].done:
                     self._dialect.refine(scope[key], scope)
                 elif core.excluded is None or not core.excluded(path_below_root(scope)):
-                    queued = RAW_HEADERS
-                    for name, _ in scope.get("headers", ()):
-                        if name in queued:
-                            core.queued(*_queue_headers(scope))
-                            break
+                    noted, trace = self._noted, None
+                    for name, value in scope.get("headers", ()):
+                        if name in noted:
+                            if name == RAW_TRACEPARENT:  # two of them are as good as none
+                                trace = value if trace is None else b""
+                            else:
+                                core.queued(*_queue_headers(scope))
+                                noted = self._traces
                     begun = Exchange()
                     begun.server_receive, begun.server_send = receive, send
                     begun.unpromised = core.promises
                     begun.begin(core, scope, scope["method"])
                     try:
+                        if trace is not None:
+                            begun.trace = trace
                         scope[key] = exchange = begun
                     except Exception:
                         begun.discard()

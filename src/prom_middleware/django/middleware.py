@@ -23,6 +23,7 @@ from prom_middleware.django.requests import (
 from prom_middleware.django.responses import observe_response
 from prom_middleware.instrumentation import Instrumentation, Observation, nesting
 from prom_middleware.instrumentation.queueing import QUEUE_START, REQUEST_START
+from prom_middleware.instrumentation.tracing import HTTP_TRACEPARENT, TRACING
 from prom_middleware.wsgi.input import CountedInput
 from prom_middleware.wsgi.place import enter, outer_observation, place_of
 
@@ -50,6 +51,9 @@ class PrometheusMiddleware:
         self._async = iscoroutinefunction(get_response)
         if self._async:
             markcoroutinefunction(self)
+        if TRACING in core.modules:
+            # Middleware further in that makes a span has ended it when we see the response.
+            self.process_view = self._view_async if self._async else self._view
 
     def __call__(self, request: HttpRequest) -> Any:
         """Answer one request: a response, or a coroutine of one where the handler is async."""
@@ -78,6 +82,17 @@ class PrometheusMiddleware:
             raise
         return self._leave(request, observation, response)
 
+    def _view(self, request: HttpRequest, *_: object) -> None:
+        try:
+            observation = observations(request).get(self._core.key)
+            if observation is not None:
+                self._core.exemplars.hold(observation)
+        except Exception as error:
+            failures.report("exemplar", error)
+
+    async def _view_async(self, request: HttpRequest, *_: object) -> None:
+        self._view(request)
+
     def _enter(self, request: HttpRequest) -> Observation | None:
         try:
             return self._start(request)
@@ -99,6 +114,8 @@ class PrometheusMiddleware:
             core.queued(meta.get(REQUEST_START), meta.get(QUEUE_START))
         observation = core.start(request, below["REQUEST_METHOD" if wsgi else "method"])
         try:
+            if core.traced:
+                observation.trace = meta.get(HTTP_TRACEPARENT)
             below[core.key] = observations(request)[core.key] = observation
             if wsgi:
                 enter(below)

@@ -20,6 +20,7 @@ from prom_middleware.instrumentation import (
     Observation,
     status_label,
 )
+from prom_middleware.instrumentation.tracing import TRACING
 
 
 def observe_response(
@@ -30,6 +31,8 @@ def observe_response(
     kind = response.get("Content-Type", "")
     observation.note_type(kind)
     end: Callable[[], None] = observation.finish
+    if TRACING in observation.core.modules:
+        observation.core.exemplars.hold(observation)
     if observation.core.promises and not response.streaming:
         observation.promise()
     if not response.streaming:

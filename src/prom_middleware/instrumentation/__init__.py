@@ -6,6 +6,7 @@ door → `Instrumentation.start(request, method)` → application → last byte 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +94,11 @@ class Instrumentation:
         self.turn, self.store, self.live = recorder.turn, recorder.store, recorder.live
         self.offsets = recorder.series.requests.offsets
         self.edges = recorder.series.requests.edges
+        self.native = recorder.series.requests.native
+        self.native_bounds = recorder.series.requests.native_bounds
+        # Where to look for OpenTelemetry: nowhere, unless there are to be exemplars.
+        self.exemplars, self.traced = recorder.exemplars, config.exemplars
+        self.modules: Mapping[str, Any] = sys.modules if config.exemplars else {}
         # Whether a response is noted before it begins, see Observation.promise.
         self.promises = recorder.store.shared
         # Where a request keeps its observation, so that it is recorded once per registry.

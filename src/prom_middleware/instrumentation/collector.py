@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client.core import (
@@ -15,18 +16,15 @@ from prometheus_client.core import (
 )
 
 from prom_middleware import failures
-from prom_middleware.instrumentation.families import (
-    BlockFamily,
-    Row,
-    histogram_values,
-)
+from prom_middleware.instrumentation.families import BlockFamily
 from prom_middleware.instrumentation.presets import OWN, PRESETS, Metric
+from prom_middleware.instrumentation.rows import View, histogram_rows, number_rows
 from prom_middleware.instrumentation.series import is_recorded
 from prom_middleware.instrumentation.sharing import failure_counts
 
 if TYPE_CHECKING:
     from prom_middleware.instrumentation.recorder import Recorder
-    from prom_middleware.stores import Labels, Snapshot, Worker
+    from prom_middleware.stores import Snapshot, Worker
 
 ERRORS_HELP = "Failures inside prom_middleware; each cause is logged once, requests went on."
 OVERFLOW_HELP = "Updates that went into a metric's overflow series, being over max_series."
@@ -64,34 +62,30 @@ class RequestCollector:
     def _collect(self) -> Iterator[MetricFamily]:
         store = self.recorder.store
         snapshot = store.turn.read(store.snapshot)
+        view = View(snapshot, self.recorder.exemplars)
         for metric in self.metrics:
-            blocks = list(snapshot.read(self._series(metric).family))
-            family = self._shown(metric, blocks)
+            family = self._shown(metric, view)
             if family is not None:
                 yield family
         yield from self._overflow(snapshot)
         yield from _workers(snapshot.workers)
         yield from _errors(failure_counts(store, snapshot))
 
-    def _shown(self, metric: Metric, blocks: list[tuple[Labels, list[float]]]) -> Any:
-        series = self._series(metric)
+    def _shown(self, metric: Metric, view: View) -> BlockFamily | None:
+        series, bounds = self._series(metric), ()
+        blocks = view.blocks(series.family)
         if metric.type == "histogram":
-            first = series.first
-            blocks = [(labels, block) for labels, block in blocks if any(block[first:])]
+            blocks = [
+                (labels, block)
+                for labels, block in blocks
+                if any(block[series.first : series.stop])
+            ]
             bounds = series.family.bounds
-
-            def rows() -> Iterator[Row]:
-                for labels, block in blocks:
-                    yield Row(labels, histogram_values(block, first))
+            rows = partial(histogram_rows, view, series, blocks)
         else:
             if metric.source == "requests":  # one that is only promised is none yet
                 blocks = [(labels, block) for labels, block in blocks if is_recorded(block)]
-            cells, bounds = metric.cells, ()
-
-            def rows() -> Iterator[Row]:
-                for labels, block in blocks:
-                    yield Row(labels, (cells(series, block) + 0.0,))
-
+            rows = partial(number_rows, view, metric, series, blocks)
         if not blocks:
             return None
         return BlockFamily(self._family(metric), series.family.label_names, bounds, rows)

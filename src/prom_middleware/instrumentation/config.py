@@ -91,7 +91,7 @@ class Configuration(NamedTuple):
     @property
     def schema(self) -> Schema:
         """Return what doors on the same registry must have in common."""
-        return Schema(self.preset, self.buckets, tuple(self.labels or ()))
+        return Schema(self.preset, self.buckets, tuple(self.labels or ()), self.native_histograms)
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

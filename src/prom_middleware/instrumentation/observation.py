@@ -22,12 +22,15 @@ from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
 from prom_middleware.instrumentation.series import PROMISED, RECEIVED, SENT, STREAMS
+from prom_middleware.instrumentation.tracing import TRACING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from prom_middleware.instrumentation import Instrumentation
     from prom_middleware.stores import Labels
+
+    Trace = str | bytes | int
 
 # The methods of RFC 9110 section 9, PATCH (RFC 5789) and QUERY; case-sensitive. A client could
 # invent any number of others, so they share one label value.
@@ -59,21 +62,22 @@ def is_event_stream(content_type: str) -> bool:
 class Rare:
     """What few requests have to tell; made for the first of it, so the others are spared it."""
 
-    __slots__ = ("counted", "error", "event_stream", "trailers")
+    __slots__ = ("counted", "error", "event_stream", "trace", "trailers")
 
     def __init__(self) -> None:
         self.event_stream = self.trailers = False
         self.error: BaseException | None = None  # the last one, while the request lasts
         self.counted = 0  # the `id` of the one that was counted last
+        self.trace: Trace | None = None
 
 
 class Observation:
     """One request, from its first byte to its last.
 
     The door that made it calls `begin`, keeps `status`, `received`, `sent`, `disconnected` and what
-    is in `rarely()` up to date, and says when the last byte was sent. A door further
-    in only refines the route, by setting `route` or `resolve`. Nothing that a door calls while the
-    request lasts ever raises.
+    is rare up to date, and says when the last byte was sent. A door further in only refines the
+    route, by setting `route` or `resolve`. Nothing that a door calls while the request lasts ever
+    raises.
     """
 
     __slots__ = (
@@ -186,6 +190,8 @@ class Observation:
                 try:
                     give = take()
                 except IndexError:
+                    if TRACING in core.modules:
+                        core.exemplars.hold(self)
                     turn.update(self.finish, outcome, (labels, seconds))
                     return
             try:
@@ -208,12 +214,19 @@ class Observation:
                 if self.received:
                     cells[offset + RECEIVED] += self.received
                 rare = self.rare
+                # The native histogram first: a scrape in between must not find one too few there.
                 if rare is not None and rare.event_stream:
+                    if core.native:
+                        cells[offset + core.native - 1] += 1
                     cells[offset + STREAMS] += 1
                     core.recorder.observe_stream(labels, seconds)
                 else:
+                    if core.native:
+                        cells[offset + core.native + bisect_left(core.native_bounds, seconds)] += 1
                     cells[offset + bisect_left(core.edges, seconds)] += 1
                     cells[offset] += seconds
+                if (rare is not None and rare.trace is not None) or TRACING in core.modules:
+                    core.exemplars.note(self, labels, seconds, late is None)
             finally:
                 give(give)
             if turn.pending:
@@ -282,6 +295,16 @@ class Observation:
         """Note the response's Content-Type."""
         if is_event_stream(content_type):
             self.rarely().event_stream = True
+
+    @property
+    def trace(self) -> Trace | None:
+        """Return the header that names the request's trace, or the trace as a number."""
+        return None if self.rare is None else self.rare.trace
+
+    @trace.setter
+    def trace(self, trace: Trace | None) -> None:
+        if trace is not None:
+            self.rarely().trace = trace
 
     def rarely(self) -> Rare:
         """Return what is rare about this request, made by the first call."""

@@ -1,7 +1,8 @@
 """Names: which metrics are made from which series, with their types and help texts.
 
 A preset is a table. `source` is the attribute of `SeriesSet` whose blocks a metric reads; `cells`
-picks the counter's value from such a block.
+picks the counter's value from such a block; `traced` counters show an exemplar of the histogram
+that has the same source.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ class Metric(NamedTuple):
     help: str
     source: str
     cells: Callable[[Any, Block], float] = lambda _, block: block[0]
+    traced: bool = False
 
 
 def _responses(series: Requests, block: Block) -> float:
-    return sum(block[series.first :]) + block[STREAMS]
+    return sum(block[series.first : series.stop]) + block[STREAMS]
 
 
 def _received(_: Requests, block: Block) -> float:
@@ -46,6 +48,7 @@ DEFAULT = (
         "Requests that were answered, or given up by one side.",
         "requests",
         _responses,
+        traced=True,
     ),
     Metric(
         "http_request_duration_seconds",

@@ -20,6 +20,8 @@ class Recorder:
     """Write the requests of one registry to one store."""
 
     def __init__(self, store: Store, series: SeriesSet) -> None:
+        from prom_middleware.instrumentation.exemplars import Exemplars  # no import of a door waits
+
         self.turn = store.turn
         self.store = store
         self.series = series
@@ -27,6 +29,7 @@ class Recorder:
         store.renewals.append(self.live.clear)
         # It holds no more than `live`, so that it can go when this does.
         finalize(self, store.renewals.remove, self.live.clear).atexit = False
+        self.exemplars = Exemplars(store, series)
         self._requests = series.requests
 
     def forget(self, method: str) -> None:
@@ -102,5 +105,7 @@ class Recorder:
     def _observe(self, series: Histogram, labels: Labels, value: float) -> None:
         offset = series.offset(labels)
         cells = self.store.cells
+        if series.native:
+            cells[offset + series.native + bisect_left(series.native_bounds, value)] += 1
         cells[offset + bisect_left(series.edges, value)] += 1
         cells[offset] += value

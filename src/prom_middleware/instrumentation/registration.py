@@ -30,7 +30,7 @@ def recorder_for(registry: CollectorRegistry, schema: Schema, max_series: int) -
     """Return the recorder of `registry`, made and registered at the first call.
 
     Raises MetricConflictError where the registry has other metrics of our names, or has ours with
-    other buckets, presets or label names.
+    other buckets, presets, label names or native histograms.
     """
     with _lock:
         collector = _collectors.get(registry)
@@ -99,7 +99,7 @@ def _add(registry: CollectorRegistry, collector: RequestCollector) -> None:
 
 
 def _check(existing: Schema, wanted: Schema) -> None:
-    for field in ("presets", "bounds", "extra_labels"):
+    for field in ("presets", "bounds", "extra_labels", "native_histograms"):
         one, other = getattr(existing, field), getattr(wanted, field)
         if one != other:
             raise MetricConflictError(

@@ -52,12 +52,18 @@ class Series:
             self._store.cells[counter] += 1
         return self._store.allocate(self.family, (OVERFLOW,) * len(labels))
 
+    def shown(self, labels: Labels) -> Labels:
+        """Return the labels of the block that is counted in, `labels` or the overflow's."""
+        return labels if labels in self.offsets else (OVERFLOW,) * len(labels)
+
 
 class Histogram(Series):
     """A block with the sum, and after the cells that a subclass adds, one for each bound and +Inf.
 
     The count is the sum of the buckets, made at the scrape, so that the two can never disagree.
-    `edges` are the bounds with a filling before them, so that `bisect` finds the cell itself.
+    `edges` are the bounds with a filling before them, so that `bisect` finds the cell itself. In a
+    block that is wider than that, the last cells are a native histogram: `native` is the first of
+    them, else 0, and `native_bounds` are their bounds.
     """
 
     first = 1  # the cell of the lowest bucket
@@ -71,6 +77,12 @@ class Histogram(Series):
     ) -> None:
         super().__init__(store, family, max_series, overflows)
         self.edges = (-inf,) * self.first + family.bounds
+        self.stop = len(self.edges) + 1
+        self.native, self.native_bounds = 0, self.edges
+        if family.width > self.stop:
+            from prom_middleware.instrumentation.native import BOUNDS, WIDTH  # few doors have any
+
+            self.native, self.native_bounds = family.width - WIDTH, BOUNDS
 
 
 # The cells of a block of requests before the buckets, beside the sum.
@@ -83,7 +95,7 @@ class Requests(Histogram):
     Before the buckets: the bytes of the bodies sent and received; the responses that are event
     streams, which have no latency but count as requests; and those that began, counted only where
     another process may have to tell of it. One that a dead worker did not finish counts as slower
-    than every bound.
+    than every bound. Before a native histogram: the event streams once more, see `Settlement`.
     """
 
     first = 5
@@ -94,16 +106,20 @@ def is_recorded(block: Sequence[float]) -> bool:
     return any(block[Requests.first :]) or block[STREAMS] > 0
 
 
-def _histogram(scope: str, name: str, labels: Labels, bounds: Sequence[float]) -> Family:
-    width = Histogram.first + len(bounds) + 1
+def _histogram(
+    scope: str, name: str, labels: Labels, bounds: Sequence[float], native: int
+) -> Family:
+    width = Histogram.first + len(bounds) + 1 + native
     return Family(name, labels, width, scope=scope, bounds=tuple(bounds))
 
 
-def _requests(scope: str, labels: Labels, bounds: Sequence[float]) -> Family:
+def _requests(scope: str, labels: Labels, bounds: Sequence[float], native: int) -> Family:
     last = Requests.first + len(bounds)
-    settlement = Settlement(PROMISED, (STREAMS, *range(Requests.first, last + 1)), last)
-    family = Family("requests", labels, last + 1, scope=scope, bounds=tuple(bounds))
-    return family._replace(settlement=settlement)
+    width = last + 1 + (native and 1 + native)
+    again = (last + 1, width) if native else ()
+    kept = (STREAMS, *range(Requests.first, last + 1))
+    family = Family("requests", labels, width, scope=scope, bounds=tuple(bounds))
+    return family._replace(settlement=Settlement(PROMISED, kept, last, again))
 
 
 class Schema(NamedTuple):
@@ -112,13 +128,23 @@ class Schema(NamedTuple):
     presets: tuple[str, ...]
     bounds: tuple[float, ...]
     extra_labels: Labels
+    native_histograms: bool = False
+
+    @property
+    def native_width(self) -> int:
+        """Return how many cells a native histogram has, 0 where there is none."""
+        if not self.native_histograms:
+            return 0
+        from prom_middleware.instrumentation.native import WIDTH
+
+        return WIDTH
 
 
 class SeriesSet:
     """Every series of one registry. A family is named as its first metric is."""
 
     def __init__(self, store: Store, schema: Schema, max_series: int, scope: str = "") -> None:
-        bounds, extra = schema.bounds, schema.extra_labels
+        bounds, extra, native = schema.bounds, schema.extra_labels, schema.native_width
         self.schema = schema
         overflows = Family("series_overflow", ("metric",), 1, scope=scope)
         self.overflows = over = Series(store, overflows)
@@ -130,22 +156,22 @@ class SeriesSet:
             return Series(store, Family(name, label_names, 1, live=True, scope=scope))
 
         def histogram(name: str, *label_names: str) -> Histogram:
-            family = _histogram(scope, name, label_names, LONG_BUCKETS)
+            family = _histogram(scope, name, label_names, LONG_BUCKETS, native)
             return Histogram(store, family, max_series, over)
 
-        requests = _requests(scope, ("method", "route", "status", *extra), bounds)
+        requests = _requests(scope, ("method", "route", "status", *extra), bounds, native)
         self.requests = Requests(store, requests, max_series, over)
         self.in_progress = gauge("in_progress", "method")
         self.exceptions = counter("exceptions", "method", "route", "exception", *extra)
         self.aborted = counter("aborted", "method", "route", "reason", *extra)
         self.streams = histogram("streams", "route", *extra)
-        self.queue = Histogram(store, _histogram(scope, "queue", (), bounds))
+        self.queue = Histogram(store, _histogram(scope, "queue", (), bounds, native))
         self.websockets = counter("websockets", "route", "status", "code")
         self.websockets_open = gauge("websockets_open")
         self.websocket_durations = histogram("websocket_durations", "route")
         self.websocket_messages = counter("websocket_messages", "route", "direction")
         self.scrapes = Series(store, Family("scrapes", ("code",), 1, scope=scope))
-        scrape_durations = _histogram(scope, "scrape_durations", (), DEFAULT_BUCKETS)
+        scrape_durations = _histogram(scope, "scrape_durations", (), DEFAULT_BUCKETS, 0)
         self.scrape_durations = Histogram(store, scrape_durations)
 
     def limit(self, max_series: int) -> None:

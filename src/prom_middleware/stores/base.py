@@ -16,11 +16,15 @@ class Settlement(NamedTuple):
 
     The cell `promised` counts what was begun, the cells `kept` what was finished; what is open when
     a worker is dead goes to the cell `into`. A worker that lives is left alone.
+
+    Where `again` has two numbers, the cells from the first to before the second count the same
+    things once more, in other parts: what is missing there goes to the last of them.
     """
 
     promised: int
     kept: tuple[int, ...]
     into: int
+    again: tuple[int, ...] = ()
 
 
 class Family(NamedTuple):

@@ -20,6 +20,7 @@ from prom_middleware.instrumentation import (
     queueing,
     status_label,
 )
+from prom_middleware.instrumentation.tracing import TRACEPARENT
 from prom_middleware.twisted.resources import OBSERVATIONS, MetricsResource
 
 # WSGI applications run in a pool of threads, with the context (of Twisted's kind) of the request.
@@ -104,6 +105,8 @@ def _start(request: Any, core: Instrumentation) -> Observation | None:
     kept = vars(request).setdefault(OBSERVATIONS, {})
     kept[core.key] = observation = core.start(request, request.method.decode("latin-1"))
     observation.received = received
+    if core.traced:
+        observation.trace = ", ".join(headers.getRawHeaders(TRACEPARENT, [])) or None
     return observation
 
 

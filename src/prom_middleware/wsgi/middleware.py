@@ -10,6 +10,7 @@ from prom_middleware.errors import NotAnApplicationError
 from prom_middleware.exposition.wsgi import headers, make_wsgi_app
 from prom_middleware.instrumentation import Instrumentation, Observation, nesting
 from prom_middleware.instrumentation.queueing import QUEUE_START, REQUEST_START
+from prom_middleware.instrumentation.tracing import HTTP_TRACEPARENT
 from prom_middleware.wsgi.input import observe_input
 from prom_middleware.wsgi.place import outer_observation, path_of
 from prom_middleware.wsgi.response import Response
@@ -82,6 +83,8 @@ class PrometheusMiddleware:
         response = Response()
         response.begin(core, environ, method)
         try:
+            if HTTP_TRACEPARENT in environ and core.traced:
+                response.trace = environ[HTTP_TRACEPARENT]
             response.server, response.name = start_response, self.name
             response.root, response.path = (
                 environ.get("SCRIPT_NAME", ""),

@@ -19,6 +19,7 @@ from prom_middleware.instrumentation import (
     Observation,
     status_label,
 )
+from prom_middleware.instrumentation.tracing import TRACING
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -75,6 +76,8 @@ class Response(Observation):
                     break
             if self.name is not None and not self.done:
                 self.name(self, self.request)
+            if TRACING in self.core.modules:  # a span further in ends before the body is iterated
+                self.core.exemplars.hold(self)
         except Exception as error:
             failures.report("start_response", error)
         return self.write

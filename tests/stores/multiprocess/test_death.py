@@ -20,7 +20,7 @@ from prom_middleware.stores.multiprocess import MultiprocessStore, takeover
 from stores.multiprocess.children import LIVE, REQUESTS, add, killed, read, run, vectors
 from stores.multiprocess.deaths import STEPS, Death, at_calls, at_lines
 
-SETTLED = Family("settled", (), 3, settlement=Settlement(0, (1, 2), 2))
+SETTLED = Family("settled", (), 5, settlement=Settlement(0, (1, 2), 2, (3, 5)))
 MODES = {mode: Family(mode, (), 3, mode=mode) for mode in ("sum", "max", "mostrecent", "all")}
 WIDE = Family("wide", ("n",), 5000)
 
@@ -80,7 +80,7 @@ def leave_everything(directory: Path) -> None:
     def worker(value: float) -> None:
         store = MultiprocessStore(directory)
         add(store, LIVE, (), 1)
-        add(store, SETTLED, (), 5, 3)
+        add(store, SETTLED, (), 5, 3, 0, 3)
         add(store, REQUESTS, ("/",), value, 0.5)
         for mode in MODES:
             set_gauge(store, mode, value, 100 - value)
@@ -97,7 +97,7 @@ def check_everything(store: MultiprocessStore, more: float = 0.0) -> None:
     """Check what two dead workers left, and what was added since."""
     taken = store.snapshot()
     assert dict(taken.read(LIVE)) == {(): [more]}
-    assert dict(taken.read(SETTLED)) == {(): [10.0, 6.0, 4.0]}
+    assert dict(taken.read(SETTLED)) == {(): [10.0, 6.0, 4.0, 6.0, 4.0]}
     (requests,) = taken.read(REQUESTS)
     assert requests[1] in ([11.0 + more, 1.0, 0.0], [12.0 + more, 1.0, 0.0])
     assert {mode: next(taken.read(MODES[mode]))[1][0] for mode in LEFT} == LEFT

@@ -331,6 +331,18 @@ def test_what_a_dead_worker_left_open_is_settled_once(store: MultiprocessStore) 
         assert read(store, SETTLED) == {("/",): [6.0, 3.0, 2.0]}
 
 
+def test_what_is_counted_twice_is_settled_twice(store: MultiprocessStore) -> None:
+    twice = SETTLED._replace(width=6, settlement=Settlement(0, (1, 2), 2, (3, 6)))
+    add(store, twice, ("/",), 1)
+    # It died after it had counted the last one for the first time.
+    killed(lambda: add(store, twice, ("/",), 5, 2, 0, 1, 2))
+    settled = {("/",): [6.0, 2.0, 3.0, 1.0, 2.0, 2.0]}
+    assert read(store, twice) == settled
+    for _ in range(3):
+        killed(lambda: add(store, twice, ("/",), 0))
+        assert read(store, twice) == settled
+
+
 def test_a_new_worker_waits_for_the_lock_no_longer_than_a_request_may(
     store: MultiprocessStore,
 ) -> None:

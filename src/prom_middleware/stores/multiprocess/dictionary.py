@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from time import time_ns
 from typing import Any
 from zlib import crc32
@@ -68,6 +69,12 @@ class Index:
         # Replaced, not cleared: a snapshot holds it.
         self.created = {}
         self.end = HEADER_CELLS
+
+
+def _settlement(
+    promised: int, kept: Iterable[int], into: int, again: Iterable[int] = ()
+) -> Settlement:
+    return Settlement(promised, tuple(kept), into, tuple(again))
 
 
 class Dictionary(OpenFile):
@@ -157,7 +164,7 @@ class Dictionary(OpenFile):
             self._index.add(self._families[number], tuple(labels), offset, created / SECOND)
             return
         name, label_names, width, live, scope, bounds, kind, text, mode, settled = record
-        settlement = settled and Settlement(settled[0], tuple(settled[1]), settled[2])
+        settlement = settled and _settlement(*settled)
         family = Family(
             *(name, tuple(label_names), width, live, scope, tuple(bounds), kind, text, mode),
             settlement,

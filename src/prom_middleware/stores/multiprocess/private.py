@@ -89,7 +89,7 @@ def view(
     whole = end + private.size
     if not private:
         blocks = {family: dict(offsets) for family, offsets in index.offsets.items()}
-        return MultiprocessSnapshot(holdings, blocks, index.created, end, since)
+        return MultiprocessSnapshot(holdings, blocks, index.created, since)
     for holding in holdings:
         holding.cells.frombytes(bytes(CELL * private.size))
     _add_to(_own(holdings, vector, whole, since), private, end)
@@ -97,7 +97,7 @@ def view(
         family: {labels: private.place(offset, end) for labels, offset in offsets.items()}
         for family, offsets in index.offsets.items()
     }
-    return MultiprocessSnapshot(holdings, blocks, index.created, whole, since)
+    return MultiprocessSnapshot(holdings, blocks, index.created, since)
 
 
 def _add_to(own: array[float], private: Private, end: int) -> None:

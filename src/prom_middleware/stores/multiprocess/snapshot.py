@@ -126,16 +126,13 @@ class MultiprocessSnapshot:
         holdings: list[Holding],
         blocks: Offsets,
         created: Mapping[int, float],
-        end: int,
         since: float,
     ) -> None:
         self.workers = tuple(holding.worker for holding in holdings if holding.worker.slot >= 0)
         self._holdings = holdings
         self._blocks = blocks
         self._created = created
-        self._end = end
         self._since = since
-        self._sums: list[float] | None = None
 
     def families(self) -> Iterable[Family]:
         """Return every family in the dictionary."""
@@ -151,9 +148,11 @@ class MultiprocessSnapshot:
         if retires(family):
             yield from self._read_retired(family)
             return
-        sums = self._total()
+        vectors = [cells for _, cells in self._settled]
+        width, nothing = family.width, [0.0] * family.width
         for labels, offset in self._blocks.get(family, {}).items():
-            yield labels, sums[offset : offset + family.width]
+            blocks = [cells[offset : offset + width] for cells in vectors]
+            yield labels, total(blocks) if blocks else nothing[:]
 
     def _read_retired(self, family: Family) -> Iterator[tuple[Labels, list[float]]]:
         mode = family.mode if family.mode in MODES else "sum"
@@ -195,27 +194,20 @@ class MultiprocessSnapshot:
             disown(cells, self._blocks)
         return self._holdings
 
-    def _total(self) -> list[float]:
-        if self._sums is None:
-            self._sums = total([cells for _, cells in self._settled], self._end)
-        return self._sums
-
 
 def _together(mode: str, blocks: Iterable[Values]) -> Values:
     nothing: Values = []
     return reduce(lambda one, other: combine(mode, one, other), blocks, nothing)
 
 
-def total(vectors: list[Cells[float]], end: int) -> list[float]:
-    """Return the sum of all vectors, cell by cell.
+def total(blocks: list[Cells[float]]) -> list[float]:
+    """Return the sum of what all workers have of a block, cell by cell.
 
     Rounded once, by `fsum`: a sum of numbers that only grow must not fall by a rounding error.
     """
-    if not vectors:
-        return [0.0] * end
-    if len(vectors) == 1:
-        return vectors[0].tolist()
+    if len(blocks) == 1:
+        return blocks[0].tolist()
     try:
-        return list(map(math.fsum, zip(*vectors, strict=True)))
+        return list(map(math.fsum, zip(*blocks, strict=True)))
     except (OverflowError, ValueError):  # infinities: somebody wrote noise
-        return list(map(sum, zip(*vectors, strict=True)))
+        return list(map(sum, zip(*blocks, strict=True)))

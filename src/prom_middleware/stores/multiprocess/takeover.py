@@ -108,13 +108,21 @@ def _settle(cells: Vector, settlement: Settlement, offsets: Iterator[int]) -> No
     # With `into` among them, what is open is nothing once it was settled.
     kept = _runs({*settlement.kept, into})
     for offset in offsets:
-        left = cells[offset + promised]
-        if not left:
+        begun = cells[offset + promised]
+        if not begun:
             continue
-        for start, stop in kept:
-            left -= sum(cells[offset + start : offset + stop])
-        if left > 0:
-            cells[offset + into] += left
+        ended = sum([sum(cells[offset + start : offset + stop]) for start, stop in kept])
+        if begun > ended:
+            cells[offset + into] += begun - ended
+        if settlement.again:
+            _settle_again(cells, offset, settlement.again, max(begun, ended))
+
+
+def _settle_again(cells: Vector, offset: int, again: tuple[int, ...], count: float) -> None:
+    start, stop = again
+    missing = count - sum(cells[offset + start : offset + stop])
+    if missing > 0:
+        cells[offset + stop - 1] += missing
 
 
 def _runs(numbers: set[int]) -> list[tuple[int, int]]:

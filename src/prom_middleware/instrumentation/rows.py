@@ -1,0 +1,93 @@
+"""From blocks to rows: what a metric shows of the cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client.samples import Exemplar
+
+from prom_middleware import failures
+from prom_middleware.instrumentation.exemplars import Seen, read_exemplars
+from prom_middleware.instrumentation.families import Native, Row, histogram_values
+
+if TYPE_CHECKING:
+    from prom_middleware.instrumentation.exemplars import Exemplars
+    from prom_middleware.instrumentation.presets import Metric
+    from prom_middleware.instrumentation.series import Histogram
+    from prom_middleware.stores import Family, Labels, Snapshot
+
+Block = tuple["Labels", list[float]]
+NONE: Mapping[int, Seen] = {}
+
+
+class View:
+    """A snapshot; what several metrics read of it is made once."""
+
+    def __init__(self, snapshot: Snapshot, exemplars: Exemplars) -> None:
+        self.created = snapshot.created
+        self._snapshot = snapshot
+        self._homes = exemplars.families
+        self._blocks: dict[Family, list[Block]] = {}
+        self._exemplars: dict[Family, Mapping[Labels, Mapping[int, Seen]]] = {}
+
+    def blocks(self, family: Family) -> list[Block]:
+        """Return the blocks of a family, summed over all workers."""
+        if family not in self._blocks:
+            self._blocks[family] = list(self._snapshot.read(family))
+        return self._blocks[family]
+
+    def exemplars(self, family: Family) -> Mapping[Labels, Mapping[int, Seen]]:
+        """Return the exemplars of a family's label sets, by their buckets."""
+        if family not in self._exemplars:
+            self._exemplars[family] = self._read_exemplars(family)
+        return self._exemplars[family]
+
+    def _read_exemplars(self, family: Family) -> Mapping[Labels, Mapping[int, Seen]]:
+        home = self._homes.get(family)
+        try:
+            return {} if home is None else read_exemplars(self._snapshot, home)
+        except Exception as error:  # the numbers can do without
+            failures.report("exemplars", error)
+            return {}
+
+
+def histogram_rows(view: View, series: Histogram, blocks: list[Block]) -> Iterator[Row]:
+    """Yield what a histogram shows; each bucket with its exemplar."""
+    family, first, created = series.family, series.first, view.created
+    traced, native = view.exemplars(family), None
+    for labels, block in blocks:
+        if series.native:
+            block, native = _with_native(series, block)
+        seen = traced.get(labels)
+        shown = None if seen is None else {place: _exemplar(one) for place, one in seen.items()}
+        yield Row(labels, histogram_values(block, first), created(family, labels), shown, native)
+
+
+def _with_native(series: Histogram, block: list[float]) -> tuple[list[float], Native]:
+    """Return the classic cells and the native histogram, with the same count.
+
+    Where one of them misses some, for the scrape came in between, they are slower than any other.
+    """
+    from prom_middleware.instrumentation.native import native_of
+
+    classic, native = block[: series.stop], block[series.native :]
+    missing = sum(native) - sum(classic[series.first :])
+    (classic if missing > 0 else native)[-1] += abs(missing)
+    return classic, native_of(native)
+
+
+def number_rows(view: View, metric: Metric, series: Any, blocks: list[Block]) -> Iterator[Row]:
+    """Yield what a counter or a gauge shows, with the youngest exemplar of what it counts."""
+    family, cells, created = series.family, metric.cells, view.created
+    traced = view.exemplars(family) if metric.traced else {}
+    for labels, block in blocks:
+        seen = traced.get(labels, NONE).values()
+        youngest = max(seen, key=lambda one: one.time, default=None)
+        # Of a counter, an exemplar is what was added.
+        shown = None if youngest is None else {0: _exemplar(youngest._replace(value=1.0))}
+        yield Row(labels, (cells(series, block) + 0.0,), created(family, labels), shown)
+
+
+def _exemplar(seen: Seen) -> Exemplar:
+    return Exemplar(seen.labels(), seen.value, seen.time)
