@@ -16,6 +16,7 @@ from prom_middleware.exposition.regexes import (
     END,
     Characters,
     Choice,
+    Edge,
     Node,
     Repeat,
     Series,
@@ -34,7 +35,7 @@ class State(NamedTuple):
     """What a state waits for: a character that passes `test`, or an end of the text."""
 
     test: Test | None
-    edge: object
+    edge: Edge | None
     to: tuple[int, ...]
 
 
@@ -56,13 +57,18 @@ class Automaton:
 
     def __init__(self, pattern: str, tree: Node) -> None:
         self._pattern = pattern
-        self._work = 0
+        self.work = 0
         self._states: list[State] = []
         self._final = self._add(State(None, None, ()))
         self._first = self._build(tree, self._final)
         self._start = self._closure([self._first], at_begin=True)
         self._moves: dict[tuple[frozenset[int], str], frozenset[int]] = {}
         self._known: dict[str, bool] = {}
+
+    @property
+    def remembered(self) -> int:
+        """Return how many moves and texts are remembered."""
+        return len(self._moves) + len(self._known)
 
     def __call__(self, text: str) -> bool:
         """Tell whether `text` matches from its first to its last character."""
@@ -102,7 +108,7 @@ class Automaton:
         self, numbers: Iterable[int], at_begin: bool = False, at_end: bool = False
     ) -> frozenset[int]:
         """Return all states that are reached from `numbers` without a character."""
-        open_edges = {None: True, BEGIN: at_begin, END: at_end}
+        open_edges: dict[Edge | None, bool] = {None: True, BEGIN: at_begin, END: at_end}
         waiting, found = list(numbers), set()
         while waiting:
             number = waiting.pop()
@@ -111,12 +117,12 @@ class Automaton:
                 state = self._states[number]
                 if state.test is None and open_edges[state.edge]:
                     waiting.extend(state.to)
-        self._work += len(found)
+        self.work += len(found)
         return frozenset(found)
 
     def _spend(self, work: int) -> None:
-        self._work += work
-        if self._work > MAX_WORK:
+        self.work += work
+        if self.work > MAX_WORK:
             raise SelectorError(f"the regular expression {self._pattern!r} costs too much to match")
 
     # --- from the tree to states, from the end to the beginning

@@ -6,7 +6,7 @@ of a second, and seven times the memory of the text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from prometheus_client import Counter, Enum, Gauge, Histogram, Info, Summary
@@ -16,6 +16,7 @@ from prometheus_client.samples import Sample
 
 # Their own classes alone: one that is derived from them may do anything.
 CLASSES = frozenset((Counter, Enum, Gauge, Histogram, Info, Summary))
+SLICE = 512  # children in some tenths of a millisecond
 _collect = MetricWrapperBase.collect
 
 
@@ -48,19 +49,25 @@ class _Samples:
 
 
 def live_family(collector: object) -> LiveFamily | None:
-    """Return a metric as a live family; None for what is no metric, or not of this process alone."""
+    """Return a live family of a metric; None for what is none, or not of this process alone."""
     if type(collector) not in CLASSES or "collect" in vars(collector):
         return None
     if type(collector).collect is not _collect or MetricWrapperBase.collect is not _collect:  # type: ignore[attr-defined]
         return None  # patched: what all workers have is shown
-    if calls_out(collector):
-        return None
     return LiveFamily(collector)
 
 
-def calls_out(metric: Any) -> bool:
-    """Tell whether a function of the user's gives the numbers: it may take its time."""
+def calls_out(metric: Any) -> Generator[None, None, bool]:
+    """Tell whether a function of the user's gives the numbers: it may take its time.
+
+    Yields now and then.
+    """
     if type(metric) is not Gauge and type(metric) is not Counter:
         return False
     children = list(vars(metric).get("_metrics", {}).values())
-    return any("_child_samples" in vars(one) for one in (metric, *children))
+    for number, one in enumerate((metric, *children)):
+        if "_child_samples" in vars(one):
+            return True
+        if number % SLICE == SLICE - 1:
+            yield
+    return False

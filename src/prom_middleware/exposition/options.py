@@ -38,16 +38,17 @@ class Limits(NamedTuple):
     max_requests_in_flight: int = 40  # as node_exporter's --web.max-requests
     timeout: float | None = None
     error_handling: ErrorHandling = "continue"
+    disable_compression: bool = False
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> Limits:
+    def from_options(cls, options: Mapping[str, Any], disable_compression: bool = False) -> Limits:
         """Return the limits; raise OptionError for an option that is none, or a wrong value."""
         for name, value in options.items():
             if name not in CHECKS:
                 raise OptionError(f"{name!r} is no option of an endpoint: {', '.join(CHECKS)}")
             if not CHECKS[name](value):
                 raise OptionError(f"{name}={value!r} is not {WANTED[name]}")
-        return cls(**options)
+        return cls(**options, disable_compression=disable_compression)
 
     def seconds(self, headers: Mapping[str, str]) -> float:
         """Return how long a scrape with these headers may take."""

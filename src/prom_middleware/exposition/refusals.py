@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818 - nothing went wrong in us
     """A scrape that is answered with `status` and the exception's text."""
 
     status = 500
@@ -15,7 +15,7 @@ class SelectorError(Refusal):
     status = 400
 
 
-class Busy(Refusal):  # noqa: N818 - it is no error that others ask as well
+class Busy(Refusal):
     """As many scrapes as may be are under way."""
 
     status = 503
@@ -24,7 +24,7 @@ class Busy(Refusal):  # noqa: N818 - it is no error that others ask as well
         super().__init__(f"Limit of concurrent requests reached ({limit}), try again later.")
 
 
-class TimedOut(Refusal):  # noqa: N818
+class TimedOut(Refusal):
     """The time that the scraper or the options gave has passed."""
 
     status = 503
@@ -33,7 +33,7 @@ class TimedOut(Refusal):  # noqa: N818
         super().__init__(f"Exceeded configured timeout of {seconds:g}s.")
 
 
-class Broken(Refusal):  # noqa: N818
+class Broken(Refusal):
     """Nothing can be shown, or nothing less than all is wanted."""
 
     status = 500

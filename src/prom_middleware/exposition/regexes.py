@@ -1,6 +1,6 @@
-"""The syntax of regular expressions, as RE2 has it: https://github.com/google/re2/wiki/Syntax
+r"""The syntax of regular expressions, as RE2 has it: https://github.com/google/re2/wiki/Syntax
 
-What RE2 knows and this does not is refused by name: `\\b`, scripts (`\\p{Greek}`), and lines (`(?m)`).
+What RE2 knows and this does not is refused by name: `\b`, scripts (`\p{Greek}`), lines (`(?m)`).
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ class _Parser:
         return parts[0] if len(parts) == 1 else Series(parts)
 
     def quoted(self) -> list[Node]:
-        """Read `\\Q...\\E`, where nothing has a meaning of its own."""
+        r"""Read `\Q...\E`, where nothing has a meaning of its own."""
         text, end, _ = self.pattern[self.place :].partition(r"\E")
         self.place += len(text) + len(end)
         return [_one(character, self.fold) for character in text] or [Series(())]
@@ -266,7 +266,9 @@ class _Parser:
 
     def flags(self) -> bool:
         """Read a group's name or flags; return whether there is nothing else in the group."""
-        if self.take("P<") or (self.take("<") and not self.pattern.startswith(("=", "!"), self.place)):
+        if self.take("P<") or (
+            self.take("<") and not self.pattern.startswith(("=", "!"), self.place)
+        ):
             if not self.until(">", "a closing > is missing").isidentifier():
                 raise self.error("a group's name is no identifier")
             return False
@@ -296,9 +298,7 @@ class _Parser:
         tests = [one.test, *(part.test for part in parts)]
         return Characters(lambda character: any(test(character) for test in tests) != negated)
 
-    def member(
-        self, ranges: list[tuple[str, str]], parts: list[Characters], start: int
-    ) -> None:
+    def member(self, ranges: list[tuple[str, str]], parts: list[Characters], start: int) -> None:
         """Read a character, a range or a class within `[...]`."""
         if self.take("[:"):
             parts.append(self.posix())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from time import perf_counter
 
@@ -24,6 +25,8 @@ __all__ = ["Answer", "ScrapeResponse", "Visit", "answer", "scrape"]
 # The same URL has several forms; a cache must not mix them up (RFC 9110 section 12.5.5).
 VARY = ("Vary", "Accept, Accept-Encoding")
 DEFAULTS = Limits()
+# Threads in which ASGI servers and frameworks call what is not asynchronous.
+LOOPS_THREADS = ("asyncio_", "AnyIO worker", "ThreadPoolExecutor")
 # Forms that a person asks for, as a scraper would.
 DEBUG = {
     "text": "text/plain;version=0.0.4",
@@ -38,18 +41,21 @@ def answer(
     registry: Collector,
     translate: Callable[[], ScrapeRequest],
     access: AccessRule | None,
-    limits: Limits = DEFAULTS,
+    limits: Limits | None = None,
 ) -> Answer:
     """Answer the scrape that `translate` reads from a server's own request; never raises."""
-    visit = Visit(registry, limits)
-    return visit.answer(translate, access) if visit.admitted else visit.turned_away()
+    try:
+        visit = Visit(registry, limits, gentle=_serves_a_loop())
+        return visit.answer(translate, access) if visit.admitted else visit.turned_away()
+    except Exception as error:
+        return failed(error)
 
 
 def scrape(
     registry: Collector,
     request: ScrapeRequest,
     access: AccessRule | None = None,
-    limits: Limits = DEFAULTS,
+    limits: Limits | None = None,
 ) -> ScrapeResponse:
     """Answer a scrape of `registry`; never raises."""
     found = answer(registry, lambda: request, access, limits)
@@ -59,7 +65,8 @@ def scrape(
 class Visit:
     """One scrape from the door on: whether it is admitted, and then its answer."""
 
-    def __init__(self, registry: Collector, limits: Limits, *, gentle: bool = False) -> None:
+    def __init__(self, registry: Collector, limits: Limits | None, *, gentle: bool) -> None:
+        limits = limits or DEFAULTS
         self.admitted = False
         self._registry = registry
         self._limits = limits
@@ -72,15 +79,15 @@ class Visit:
         except Exception as error:
             self._error = error
 
-    def turned_away(self) -> Answer:
-        """Return the answer to a scrape that is not admitted."""
-        found = _failed(self._error or LookupError("admitted"))
+    def turned_away(self, error: Exception | None = None) -> Answer:
+        """Return the answer to a scrape that is not admitted, or that `error` kept from its own."""
+        if self.admitted:
+            self._leave()
+        found = failed(error or self._error or LookupError("it was admitted"))
         self._count(found.status)
         return found
 
-    def answer(
-        self, translate: Callable[[], ScrapeRequest], access: AccessRule | None
-    ) -> Answer:
+    def answer(self, translate: Callable[[], ScrapeRequest], access: AccessRule | None) -> Answer:
         """Return the answer, and give the place back: whoever reads it may be slow."""
         try:
             request = translate()
@@ -88,7 +95,7 @@ class Visit:
             if request.method == "HEAD":
                 found = found._replace(parts=[])
         except Exception as error:
-            found = _failed(error)
+            found = failed(error)
         finally:
             self._leave()
         self._count(found.status)
@@ -97,7 +104,8 @@ class Visit:
     def _metrics(self, request: ScrapeRequest) -> Answer:
         query = parse_query(request.query)
         form = _form(request, query.debug)
-        coding = coding_of(request.headers.get("accept-encoding", ""))
+        accepted = request.headers.get("accept-encoding", "")
+        coding = "identity" if self._limits.disable_compression else coding_of(accepted)
         wanted = Wanted(form, coding, query.selection, self._limits.seconds(request.headers))
         strict = self._limits.error_handling == "http_error"
         waiting = turns.Scrape(self._registry, wanted, strict=strict, gentle=self._gentle)
@@ -120,13 +128,18 @@ class Visit:
             failures.report("scrape", error)
 
 
+def _serves_a_loop() -> bool:
+    return threading.current_thread().name.startswith(LOOPS_THREADS)
+
+
 def _form(request: ScrapeRequest, debug: str | None) -> Format:
     if debug is None:
         return negotiate(request.headers.get("accept", ""))
     return negotiate(DEBUG[debug])._replace(content_type=PLAIN[1])
 
 
-def _failed(error: BaseException) -> Answer:
+def failed(error: BaseException) -> Answer:
+    """Return the answer where something went wrong, and count it if that is ours."""
     if isinstance(error, Refusal):
         return message(error.status, str(error))
     failures.report("scrape", error)

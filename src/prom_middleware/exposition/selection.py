@@ -61,7 +61,10 @@ class Selection:
     """Which series are wanted: those of some names, or that some selectors select; or all."""
 
     def __init__(
-        self, names: frozenset[str] = frozenset(), selectors: tuple[Selector, ...] = (), key: Any = ()
+        self,
+        names: frozenset[str] = frozenset(),
+        selectors: tuple[Selector, ...] = (),
+        key: Any = (),
     ) -> None:
         self._names = names
         self._selectors = selectors
@@ -112,12 +115,16 @@ class Selection:
         samples = [family.name + suffix for suffix in SUFFIXES.get(family.type, ("",))]
         if not self._names.isdisjoint(_family_names(family)) or self._names.issuperset(samples):
             return lambda _: True
-        wanted = [] if self._names.isdisjoint(samples) else None
+        wanted: list[Selector] | None = [] if self._names.isdisjoint(samples) else None
         for one in self._selectors:
             accepted = [one.accepts_name(name) for name in samples]
             inner = INNER.get(family.type)
             if any(accepted):
-                if wanted is None or not all(accepted) or any(m.label == inner for m in one.matchers):
+                if (
+                    wanted is None
+                    or not all(accepted)
+                    or any(m.label == inner for m in one.matchers)
+                ):
                     return None
                 wanted.append(one)
         if wanted is None:

@@ -20,7 +20,9 @@ LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 BLANK = re.compile(r"[ \t\r\n]*")
 OPERATOR = re.compile(r"=~|!~|!=|=")
 # What Go's strconv.Unquote reads; https://go.dev/ref/spec#Rune_literals
-ESCAPE = re.compile(r"\\(?:[abfnrtv\\'\"]|x[0-9a-fA-F]{2}|[0-7]{3}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})")
+ESCAPE = re.compile(
+    r"\\(?:[abfnrtv\\'\"]|x[0-9a-fA-F]{2}|[0-7]{3}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})"
+)
 CONTROLS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple, TypeGuard
 
@@ -28,8 +28,11 @@ class Source(NamedTuple):
     quick: bool = True
 
 
-def sources_of(registry: Collector, wants: Wants) -> list[Source]:
-    """Return the collectors of `registry` that may have what is wanted, in its order."""
+def sources_of(registry: Collector, wants: Wants) -> Generator[None, None, list[Source]]:
+    """Return the collectors of `registry` that may have what is wanted, in its order.
+
+    Yields now and then: some have a hundred thousand children.
+    """
     if not is_plain(registry):
         return [Source(registry, _whole(registry).collect, quick=False)]
     with registry._lock:
@@ -37,8 +40,11 @@ def sources_of(registry: Collector, wants: Wants) -> list[Source]:
     described = {one: names for one, names in described.items() if not _reads_files(one)}
     found = []
     if registry.get_target_info() and wants(["target", "target_info"]):
-        found.append(Source(None, lambda: [registry._target_info_metric()]))
-    found += [_source(one) for one, names in described.items() if wants(names)]
+        target: Any = registry._target_info_metric
+        found.append(Source(None, lambda: [target()]))
+    for collector, names in described.items():
+        if wants(names):
+            found.append((yield from _source(collector)))
     return [*_together(registry, found)]
 
 
@@ -65,12 +71,10 @@ def _reads_files(collector: object) -> bool:
     return is_reader(collector)
 
 
-def _source(collector: Any) -> Source:
-    live = live_family(collector)
-    if live is not None:
-        return Source(collector, lambda: [live])
-    quick = type(collector) in QUICK and not calls_out(collector)
-    return Source(collector, collector.collect, quick)
+def _source(collector: Any) -> Generator[None, None, Source]:
+    quick = type(collector) in QUICK and not (yield from calls_out(collector))
+    live = live_family(collector) if quick else None
+    return Source(collector, collector.collect if live is None else lambda: [live], quick)
 
 
 def _together(registry: CollectorRegistry, sources: list[Source]) -> Iterator[Source]:

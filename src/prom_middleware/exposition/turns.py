@@ -168,11 +168,15 @@ class Desk:
                 raise Busy(limit)
             self._entered[key] = self._entered.get(key, 0) + 1
 
+        left: list[bool] = []
+
         def leave() -> None:
             with self._changed:
-                self._entered[key] -= 1
-                if not self._entered[key]:
-                    del self._entered[key]
+                if not left:
+                    left.append(True)
+                    self._entered[key] -= 1
+                    if not self._entered[key]:
+                        del self._entered[key]
 
         return leave
 
