@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
+from prom_middleware import failures
 from prom_middleware.instrumentation import discard_observations
 
 if TYPE_CHECKING:
@@ -67,21 +68,22 @@ class MetricsApp:
         try:
             return await self._visit(scope)
         except Exception as error:
-            from prom_middleware.exposition.scraping import failed
+            from prom_middleware.exposition.responses import LAST_RESORT
 
-            return failed(error)
+            failures.report("scrape", error)
+            return LAST_RESORT
 
     async def _visit(self, scope: Scope) -> Answer:
         from prom_middleware.exposition.beside import beside  # a scrape waits, not a door
         from prom_middleware.exposition.scraping import Visit
 
         visit = Visit(self._registry, self._limits, gentle=True)
-        if not visit.admitted:
-            return visit.turned_away()
+        answer = partial(visit.answer, partial(scrape_request, scope), self._access)
         try:
-            return await beside(partial(visit.answer, partial(scrape_request, scope), self._access))
-        except Exception as error:
-            return visit.turned_away(error)
+            return await beside(answer) if visit.admitted else answer()
+        except Exception:
+            visit.leave()
+            raise
 
 
 def scrape_request(scope: Scope) -> ScrapeRequest:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from prom_middleware import failures
+
 _Result = TypeVar("_Result")
 
 
@@ -31,6 +33,8 @@ def start(call: Callable[[], object], wake: Callable[[], object]) -> bool:
     def work() -> None:
         try:
             call()
+        except Exception as error:
+            failures.report("scrape", error)
         finally:
             with suppress(Exception):  # the loop is gone, and who waited with it
                 wake()

@@ -28,6 +28,10 @@ class Answer(NamedTuple):
         return b"".join(self.parts)
 
 
+# Where not even a message can be made.
+LAST_RESORT = Answer(500, [PLAIN, ("Content-Length", "0")], [])
+
+
 def message(status: int, text: str, *headers: tuple[str, str]) -> Answer:
     """Return an answer in words."""
     return response(status, PLAIN, *headers, parts=[f"{text}\n".encode(errors="replace")])

@@ -14,9 +14,16 @@ from prom_middleware.exposition.access import AccessRule, ScrapeRequest
 from prom_middleware.exposition.guards import refusal
 from prom_middleware.exposition.negotiation import Format, coding_of, negotiate
 from prom_middleware.exposition.options import Limits
-from prom_middleware.exposition.refusals import Refusal
+from prom_middleware.exposition.refusals import Busy, Refusal
 from prom_middleware.exposition.rendering import Wanted
-from prom_middleware.exposition.responses import PLAIN, Answer, ScrapeResponse, message, response
+from prom_middleware.exposition.responses import (
+    LAST_RESORT,
+    PLAIN,
+    Answer,
+    ScrapeResponse,
+    message,
+    response,
+)
 from prom_middleware.exposition.selection import parse_query
 from prom_middleware.instrumentation import registered
 
@@ -45,10 +52,10 @@ def answer(
 ) -> Answer:
     """Answer the scrape that `translate` reads from a server's own request; never raises."""
     try:
-        visit = Visit(registry, limits, gentle=_serves_a_loop())
-        return visit.answer(translate, access) if visit.admitted else visit.turned_away()
+        return Visit(registry, limits, gentle=_serves_a_loop()).answer(translate, access)
     except Exception as error:
-        return failed(error)
+        failures.report("scrape", error)
+        return LAST_RESORT
 
 
 def scrape(
@@ -66,40 +73,43 @@ class Visit:
     """One scrape from the door on: whether it is admitted, and then its answer."""
 
     def __init__(self, registry: Collector, limits: Limits | None, *, gentle: bool) -> None:
-        limits = limits or DEFAULTS
-        self.admitted = False
         self._registry = registry
-        self._limits = limits
+        self._limits = limits or DEFAULTS
         self._gentle = gentle  # an event loop waits for the interpreter
         self._started = perf_counter()
-        self._error: Exception | None = None
+        self._busy: Busy | None = None
+        self.leave: Callable[[], None] = tuple
         try:
-            self._leave = turns.desk.enter(registry, limits.max_requests_in_flight)
-            self.admitted = True
-        except Exception as error:
-            self._error = error
+            self.leave = turns.desk.enter(registry, self._limits.max_requests_in_flight)
+        except Busy as busy:
+            self._busy = busy
 
-    def turned_away(self, error: Exception | None = None) -> Answer:
-        """Return the answer to a scrape that is not admitted, or that `error` kept from its own."""
-        if self.admitted:
-            self._leave()
-        found = failed(error or self._error or LookupError("it was admitted"))
-        self._count(found.status)
-        return found
+    @property
+    def admitted(self) -> bool:
+        """Tell whether there is a place for it; if not, the answer is quickly made."""
+        return self._busy is None
 
     def answer(self, translate: Callable[[], ScrapeRequest], access: AccessRule | None) -> Answer:
-        """Return the answer, and give the place back: whoever reads it may be slow."""
+        """Return the answer, and give the place back: whoever reads it may be slow. Never raises."""
+        try:
+            found = self._answer(translate, access)
+            self._count(found.status)
+            return found
+        except Exception as error:
+            failures.report("scrape", error)
+            return LAST_RESORT
+        finally:
+            self.leave()
+
+    def _answer(self, translate: Callable[[], ScrapeRequest], access: AccessRule | None) -> Answer:
         try:
             request = translate()
+            if self._busy is not None:
+                raise self._busy
             found = refusal(request, access) or self._metrics(request)
-            if request.method == "HEAD":
-                found = found._replace(parts=[])
+            return found._replace(parts=[]) if request.method == "HEAD" else found
         except Exception as error:
-            found = failed(error)
-        finally:
-            self._leave()
-        self._count(found.status)
-        return found
+            return failed(error)
 
     def _metrics(self, request: ScrapeRequest) -> Answer:
         query = parse_query(request.query)

@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -155,30 +156,22 @@ class Desk:
         self._generations: list[Generation] = []
         self._fresh = False  # somebody came that nobody has looked at
         self._driven = False
-        self._entered: dict[int, int] = {}
+        self._places: dict[int, set[object]] = {}
 
     def enter(self, registry: Collector, limit: int) -> Callable[[], None]:
         """Take a place among the scrapes of `registry`; return what gives it back.
 
         Raises Busy where `limit` of them are under way; 0 is no limit.
         """
-        key = id(registry)
         with self._changed:
-            if limit and self._entered.get(key, 0) >= limit:
+            if id(registry) not in self._places:
+                self._places = {key: places for key, places in self._places.items() if places}
+            places = self._places.setdefault(id(registry), set())
+            if limit and len(places) >= limit:
                 raise Busy(limit)
-            self._entered[key] = self._entered.get(key, 0) + 1
-
-        left: list[bool] = []
-
-        def leave() -> None:
-            with self._changed:
-                if not left:
-                    left.append(True)
-                    self._entered[key] -= 1
-                    if not self._entered[key]:
-                        del self._entered[key]
-
-        return leave
+            place = object()
+            places.add(place)
+        return partial(places.discard, place)
 
     def make(self, scrape: Scrape) -> None:
         """Return when `scrape` is done; never raises."""

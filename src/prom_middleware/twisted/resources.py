@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from prom_middleware import failures
 from prom_middleware.exposition import AccessRule, ScrapeRequest
 from prom_middleware.instrumentation import discard_observations
 from prom_middleware.twisted.routing import Dialect
@@ -51,21 +52,26 @@ class MetricsResource(Resource):  # type: ignore[misc]
 
     def render(self, request: Any) -> Any:
         """Answer, whatever the method: other ones than GET and HEAD get 405."""
-        from prom_middleware.exposition.scraping import Visit, failed  # a scrape waits, not a door
-
-        visit = None
         try:
-            reactor = _running_reactor(request)
-            visit = Visit(self._registry, self._limits, gentle=reactor is not None)
-            if not visit.admitted:
-                return _begin(request, visit.turned_away()).body
-            answer = partial(visit.answer, partial(_scrape_request, request), self._access)
-            if reactor is None or not _start(reactor, request, answer):
+            return self._visit(request)
+        except Exception as error:
+            failures.report("scrape", error)
+            request.setResponseCode(500)
+            return b""
+
+    def _visit(self, request: Any) -> Any:
+        from prom_middleware.exposition.scraping import Visit  # a scrape waits, not a door
+
+        reactor = _running_reactor(request)
+        visit = Visit(self._registry, self._limits, gentle=reactor is not None)
+        answer = partial(visit.answer, partial(_scrape_request, request), self._access)
+        try:
+            if reactor is None or not visit.admitted or not _start(reactor, request, answer):
                 return _begin(request, answer()).body
             return NOT_DONE_YET
-        except Exception as error:
-            away = failed(error) if visit is None else visit.turned_away(error)
-            return _begin(request, away).body
+        except Exception:
+            visit.leave()
+            raise
 
 
 def _running_reactor(request: Any) -> Any:
@@ -83,8 +89,12 @@ def _start(reactor: Any, request: Any, answer: Callable[[], Answer]) -> bool:
     answers: list[Answer] = []
 
     def send() -> None:
-        if answers and not gone:
-            _Sender(request, _begin(request, answers[0])).begin()
+        try:
+            if not gone:
+                _Sender(request, _begin(request, answers[0])).begin()
+        except Exception as error:
+            failures.report("scrape", error)
+            request.loseConnection()
 
     return start(lambda: answers.append(answer()), partial(reactor.callFromThread, send))
 
