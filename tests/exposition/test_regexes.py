@@ -107,9 +107,10 @@ def test_what_is_refused_is_told(pattern: str, words: str) -> None:
 @given(st.text("ab(|)*+?{}[]^$\\,1-:.", max_size=30), st.text("ab", max_size=5))
 def test_whatever_comes_is_a_matcher_or_a_refusal(pattern: str, text: str) -> None:
     try:
-        assert matcher(pattern)(text) in (True, False)
-    except SelectorError as error:
-        assert "regular expression" in str(error)
+        accepts = matcher(pattern)
+    except SelectorError:
+        return
+    assert accepts(text) in (True, False)
 
 
 EXPLOSIVE = ["(a+)+$", "(a|a)*b", "(a*)*b", "(a|aa)+$", "(.*a){20}", "(x+x+)+y", "(a?){200}a{200}"]
@@ -133,8 +134,7 @@ def test_what_costs_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
     accepts = matcher("(a|b)*a(a|b){200}")
     texts = [format(number, "0300b").replace("0", "a").replace("1", "b") for number in range(99)]
     with pytest.raises(SelectorError, match="costs too much"):
-        for text in texts:
-            accepts(text)
+        list(map(accepts, texts))
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,9 +118,10 @@ def test_what_is_too_much_or_wrong_is_a_400(query: str, words: str) -> None:
 @given(st.text(max_size=40))
 def test_whatever_comes_is_read_or_refused(query: str) -> None:
     try:
-        assert isinstance(parse_query(query), Query)
-    except SelectorError as error:
-        assert str(error)
+        found = parse_query(query)
+    except SelectorError:
+        return
+    assert isinstance(found, Query)
 
 
 def test_collectors_that_have_nothing_of_it_are_not_asked() -> None:

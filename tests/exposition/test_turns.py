@@ -113,7 +113,7 @@ def test_as_many_as_the_limit_says(registry: CollectorRegistry, held: Held) -> N
     with running(2, lambda: scraped(registry, max_requests_in_flight=2)) as results:
         assert held.begun.acquire(timeout=60)
         refused = [scraped(registry, max_requests_in_flight=2)]
-        while not refused[-1].status == 503:  # the second may not have come yet
+        while refused[-1].status != 503:  # the second may not have come yet
             refused.append(scraped(registry, max_requests_in_flight=2, timeout=0.01))
         held.open.set()
     assert [one.status for one in results] == [200, 200]

@@ -38,6 +38,7 @@ class Collection:
         self._registry = registry
         self._wants = wants
         self._batch = Batch(wake)
+        self._counted: set[str] = set()
         self._taken: dict[str, str] = {}
 
     def steps(self, seconds: float) -> Steps:
@@ -74,10 +75,12 @@ class Collection:
         """Return what has not come, in words."""
         return [f"{_name(run.collector)} has not come back in time" for run in self.late]
 
-    def leave_out_late(self) -> None:
-        """Count what has not come."""
+    def count_missing(self) -> None:
+        """Count what has not come, once."""
         for words in self.missing():
-            failures.report("collector.timeout", HangingError(words))
+            if words not in self._counted:
+                self._counted.add(words)
+                failures.report("collector.timeout", HangingError(words))
 
     def fail(self, cause: str, error: BaseException, subject: Any = None) -> None:
         """Count what went wrong, and keep it for who wants to know."""

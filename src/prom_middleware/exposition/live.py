@@ -64,9 +64,11 @@ def calls_out(metric: Any) -> Generator[None, None, bool]:
     """
     if type(metric) is not Gauge and type(metric) is not Counter:
         return False
-    children = list(vars(metric).get("_metrics", {}).values())
+    own = type(metric)._child_samples
+    children = list(getattr(metric, "_metrics", {}).values())
     for number, one in enumerate((metric, *children)):
-        if "_child_samples" in vars(one):
+        # `vars` would make a dictionary for each child, and leave it there.
+        if getattr(one._child_samples, "__func__", None) is not own:
             return True
         if number % SLICE == SLICE - 1:
             yield

@@ -78,7 +78,7 @@ class Visit:
         self._gentle = gentle  # an event loop waits for the interpreter
         self._started = perf_counter()
         self._busy: Busy | None = None
-        self.leave: Callable[[], None] = tuple
+        self.leave: Callable[[], object] = tuple
         try:
             self.leave = turns.desk.enter(registry, self._limits.max_requests_in_flight)
         except Busy as busy:
@@ -90,7 +90,7 @@ class Visit:
         return self._busy is None
 
     def answer(self, translate: Callable[[], ScrapeRequest], access: AccessRule | None) -> Answer:
-        """Return the answer, and give the place back: whoever reads it may be slow. Never raises."""
+        """Return the answer; the place is free then, however slow its reader is. Never raises."""
         try:
             found = self._answer(translate, access)
             self._count(found.status)

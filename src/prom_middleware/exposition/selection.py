@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qs
 
@@ -22,7 +22,6 @@ SLICE = 64  # series in some tenths of a millisecond
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "counter": ("_total",),
     "histogram": ("_bucket", "_count", "_sum"),
-    "summary": ("", "_count", "_sum"),
     "info": ("_info",),
 }
 # Labels that samples have and rows have not.
@@ -89,14 +88,18 @@ class Selection:
         if self.everything:
             return family
         if isinstance(family, BlockFamily):
-            accepts = self._of_rows(family)
-            if accepts is not None:
-                return (yield from _rows_of(family, accepts))
+            for shown in _with_and_without_created(family):
+                accepts = self._of_rows(*shown)
+                if accepts is not None:
+                    return (yield from _rows_of(shown[0], accepts))
         accepts_sample = self._of_samples(family)
         chosen = yield from _chosen(family.samples, accepts_sample)
         if not chosen:
             return None
         return with_samples(family, chosen)
+
+    def _wants_name(self, name: str) -> bool:
+        return name in self._names or any(one.accepts_name(name) for one in self._selectors)
 
     def _of_samples(self, family: MetricFamily) -> Callable[[Any], bool]:
         if not self._names.isdisjoint(_family_names(family)):
@@ -110,9 +113,18 @@ class Selection:
 
         return accepts
 
-    def _of_rows(self, family: BlockFamily) -> Callable[[Row], bool] | None:
-        """Return what tells which rows are wanted; None where it depends on their samples."""
-        samples = [family.name + suffix for suffix in SUFFIXES.get(family.type, ("",))]
+    def _of_rows(
+        self, family: BlockFamily, left_out: tuple[str, ...]
+    ) -> Callable[[Row], bool] | None:
+        """Return what tells which rows are wanted; None where it depends on their samples.
+
+        Nothing may be wanted that is called as one of `left_out`.
+        """
+        if any(map(self._wants_name, left_out)) or not self._names.isdisjoint(
+            _family_names(family) if left_out else ()
+        ):
+            return None
+        samples = _names_in(family)
         if not self._names.isdisjoint(_family_names(family)) or self._names.issuperset(samples):
             return lambda _: True
         wanted: list[Selector] | None = [] if self._names.isdisjoint(samples) else None
@@ -136,6 +148,22 @@ class Selection:
             return any(one.accepts_labels(labels) for one in wanted)
 
         return accepts
+
+
+def _names_in(family: BlockFamily) -> list[str]:
+    created = ("_created",) if family.shows_created else ()
+    parts = ("_count", "_sum") if family.type == "summary" else SUFFIXES.get(family.type, ("",))
+    return [family.name + suffix for suffix in (*parts, *created)]
+
+
+def _with_and_without_created(
+    family: BlockFamily,
+) -> Iterator[tuple[BlockFamily, tuple[str, ...]]]:
+    yield family, ()
+    if family.shows_created:
+        found = copy.copy(family)
+        found.shows_created = False
+        yield found, (f"{family.name}_created",)
 
 
 def _family_names(family: MetricFamily) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client import Metric as MetricFamily
 from prometheus_client.registry import Collector
 
+from prom_middleware.exposition.direct import direct_family
 from prom_middleware.exposition.live import CLASSES, calls_out, live_family
 from prom_middleware.instrumentation.collector import RequestCollector
 from prom_middleware.stores.shared import named_directory
@@ -73,8 +74,8 @@ def _reads_files(collector: object) -> bool:
 
 def _source(collector: Any) -> Generator[None, None, Source]:
     quick = type(collector) in QUICK and not (yield from calls_out(collector))
-    live = live_family(collector) if quick else None
-    return Source(collector, collector.collect if live is None else lambda: [live], quick)
+    read = (direct_family(collector) or live_family(collector)) if quick else None
+    return Source(collector, collector.collect if read is None else lambda: [read], quick)
 
 
 def _together(registry: CollectorRegistry, sources: list[Source]) -> Iterator[Source]:

@@ -105,7 +105,6 @@ class Generation:
         for scrape in self.scrapes:
             groups.setdefault(scrape.wanted.key, []).append(scrape)
         yield from _in_turns([self._render(group, collection) for group in groups.values()])
-        collection.leave_out_late()
 
     def _render(self, scrapes: list[Scrape], collection: Collection) -> Steps:
         wanted = scrapes[0].wanted
@@ -118,6 +117,7 @@ class Generation:
             for scrape in scrapes:
                 scrape.fail(error)
             return
+        collection.count_missing()
         for scrape in scrapes:
             _answer(scrape, rendering, collection)
 
