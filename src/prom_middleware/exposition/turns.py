@@ -127,7 +127,7 @@ def _answer(scrape: Scrape, rendering: Rendering, collection: Collection) -> Non
     if errors and scrape.strict:
         words = "\n".join(errors)
         scrape.fail(Broken(f"An error has occurred while serving metrics:\n\n{words}"))
-    elif errors and not rendering.kept:
+    elif errors and not rendering.kept and scrape.wanted.selection.everything:
         scrape.fail(Broken("The metrics cannot be shown; the application's log says why."))
     elif not scrape.done:
         scrape.body = rendering.parts
