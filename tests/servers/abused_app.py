@@ -1,6 +1,6 @@
 """An application whose /metrics is abused: `python abused_app.py KIND PORT`.
 
-/ answers at once, /threads with the number of threads. The registry has 20,000 series, a collector
+/ answers at once, /threads with the number of threads. The registry has 5,000 series, a collector
 that hangs, one that raises and one that gives garbage.
 """
 
@@ -39,7 +39,7 @@ class Garbage:
 def registry_of_abuse() -> CollectorRegistry:
     registry = CollectorRegistry()
     gauge = Gauge("mine", "Mine.", ["n"], registry=registry)
-    for number in range(20_000):
+    for number in range(5000):
         gauge.labels(f"{number:020b}".replace("0", "a").replace("1", "b")).set(number)
     for collector in (Hangs(), Raises(), Garbage()):
         registry.register(collector)

@@ -41,6 +41,17 @@ def scrape(server: Server, query: str = "", **headers: str) -> httpx.Response:
     return server.client.get(f"/metrics{query}", headers=given)
 
 
+def status_of(server: Server, query: str, *headers: bytes) -> int:
+    """Ask for more than an orderly client would; 0 for a server that hangs up at once."""
+    lines = [b"GET /metrics%s HTTP/1.1" % query.encode(), b"Host: x", *headers]
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as rude:
+        try:
+            rude.sendall(b"\r\n".join([*lines, b"Connection: close", b"", b""]))
+            return int(rude.recv(12)[9:12] or 0)
+        except ConnectionError:
+            return 0
+
+
 def is_well(server: Server, kind: str) -> None:
     """Check that requests beside are answered, and that threads did not pile up."""
     if kind == "alone":
@@ -53,8 +64,8 @@ def is_well(server: Server, kind: str) -> None:
 def test_what_is_broken_is_left_out(server: Server, kind: str) -> None:
     answer = scrape(server)
     assert answer.status_code == 200
-    assert len(series(answer.text)) >= 20_000
-    assert "garbage" not in answer.text
+    assert len(series(answer.text)) >= 5000
+    assert "TYPE garbage" not in answer.text
     is_well(server, kind)
 
 
@@ -94,8 +105,7 @@ def test_slow_readers_hold_up_nobody(server: Server, kind: str) -> None:
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("?" + "&".join(["name[]=x"] * 10_000), ""),
-        ("?" + "&".join(["name[]=x"] * 2000), "more than 1000 parameters"),
+        ("?" + "&".join(["name[]="] * 1500), "more than 1000 parameters"),
         ("?match[]=" + quote('mine{n=~"a{1000}{1000}"}'), "needs brackets"),
         ("?match[]=" + quote('mine{n=~"(a{1000}){1000}"}'), "too large"),
         ("?match[]=" + quote('mine{n=~"' + "(" * 2000 + '"}'), "groups within groups"),
@@ -104,9 +114,14 @@ def test_slow_readers_hold_up_nobody(server: Server, kind: str) -> None:
 )
 def test_too_much_is_told(server: Server, kind: str, query: str, words: str) -> None:
     answer = scrape(server, query)
-    # Some servers themselves refuse what is that long.
-    assert answer.status_code == 400 if words else answer.status_code in (400, 414, 431)
+    assert answer.status_code == 400
     assert words in answer.text
+    is_well(server, kind)
+
+
+def test_ten_thousand_names(server: Server, kind: str) -> None:
+    # Servers have limits of their own for a line: Twisted hangs up, http.server answers 414.
+    assert status_of(server, "?" + "&".join(["name[]=x"] * 10_000)) in (0, 400, 414)
     is_well(server, kind)
 
 
@@ -115,18 +130,21 @@ def test_too_much_is_told(server: Server, kind: str, query: str, words: str) -> 
 )
 def test_regexes_do_not_explode(server: Server, kind: str, regex: str) -> None:
     answer = scrape(server, "?match[]=" + quote(f'mine{{n=~"{regex}"}}'))
-    assert answer.status_code in (200, 400)
-    if answer.status_code == 400:
-        assert "costs too much" in answer.text
+    # What is costly ends by what it costs, or by the time, whichever comes first.
+    wanted = {200: "", 400: "costs too much", 503: "Exceeded configured timeout of 1s."}
+    assert wanted[answer.status_code] in answer.text
     is_well(server, kind)
 
 
 def test_a_long_accept_header(server: Server, kind: str) -> None:
     accept = ",".join(f"text/x{number};q=0.{number % 10}" for number in range(4000))[:64_000]
-    answer = scrape(server, accept=accept)
-    # h11 takes no more than 64 kB of headers; http.server says 431, as RFC 6585 does.
-    assert answer.status_code in (200, 400, 431)
+    # Where a server takes it, it is a scrape like any other; Twisted hangs up.
+    assert status_of(server, "", *_quick(), b"Accept: " + accept.encode()) in (0, 200, 400, 431)
     is_well(server, kind)
+
+
+def _quick() -> list[bytes]:
+    return [f"{name}: {text}".encode() for name, text in QUICK.items()]
 
 
 def test_those_who_leave_leave_nothing_behind(server: Server, kind: str) -> None:
