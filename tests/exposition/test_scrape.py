@@ -21,6 +21,7 @@ from prom_middleware.exposition import (
     make_asgi_app,
     make_wsgi_app,
 )
+from prom_middleware.exposition.options import Limits
 from prom_middleware.exposition.scraping import scrape
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -99,6 +100,7 @@ def test_methods(ask: Ask, registry: CollectorRegistry, method: str, status: int
         assert b"mine" not in response.body
     else:
         assert headers["Content-Type"].startswith(CONTENT_TYPE)
+        assert headers["Vary"] == "Accept, Accept-Encoding"
 
 
 def test_head_is_get_without_the_body(ask: Ask, registry: CollectorRegistry) -> None:
@@ -129,6 +131,12 @@ def test_the_text_can_be_parsed_and_says_what_was_counted(
         ("name%5B%5D=mine_total", {"mine_total"}),
         ("name[]=mine_total&name[]=other", {"mine_total", "other"}),
         ("name[]=nothing", set()),
+        ("name[]=mine", {"mine_total", "mine_created"}),
+        ("match[]=mine_total", {"mine_total"}),
+        ("match[]={__name__=~%22mine.*|other%22}", {"mine_total", "mine_created", "other"}),
+        ("match[]=mine_total{name=%22no%22}&match[]=other", {"other"}),
+        ("match[]=mine_created&name[]=other", {"mine_created", "other"}),
+        ("match[]=", None),
         ("name[]=", None),
         ("other=1", None),
         ("%ff%fe&&==", None),
@@ -145,22 +153,33 @@ def test_names_select(
     assert shown == ({"mine_total", "mine_created", "other"} if names is None else names)
 
 
-def test_a_broken_collector_is_a_500_and_counted(ask: Ask, registry: CollectorRegistry) -> None:
+def test_a_broken_collector_is_left_out_and_counted(ask: Ask, registry: CollectorRegistry) -> None:
     registry.register(Broken())
-    before = failures.counts().get("scrape", 0)
+    before = failures.counts().get("collector", 0)
+    response = ask(registry, "GET")
+    assert response.status == 200
+    assert value(series(response.body.decode()), "mine_total") == 3
+    assert b"no metrics today" not in response.body
+    assert failures.counts()["collector"] == before + 1
+
+
+def test_nothing_but_a_broken_collector_is_a_500(ask: Ask) -> None:
+    registry = CollectorRegistry()
+    registry.register(Broken())
     response = ask(registry, "GET")
     assert response.status == 500
     assert b"no metrics today" not in response.body
     assert dict(response.headers)["Content-Length"] == str(len(response.body))
-    assert failures.counts()["scrape"] == before + 1
 
 
 def test_after_a_broken_collector_the_next_scrape_is_whole(registry: CollectorRegistry) -> None:
-    broken = Broken()
+    broken, limits = Broken(), Limits(error_handling="http_error")
     registry.register(broken)
-    assert scrape(registry, asked()).status == 500
+    response = scrape(registry, asked(), None, limits)
+    assert response.status == 500
+    assert b"test_scrape.Broken: RuntimeError: no metrics today" in response.body
     registry.unregister(broken)
-    assert b"mine_total" in scrape(registry, asked()).body
+    assert b"mine_total" in scrape(registry, asked(), None, limits).body
 
 
 def test_our_own_collector_broken_shows_the_users_metrics(

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     )
     from prom_middleware.exposition.asgi import make_asgi_app
     from prom_middleware.exposition.httpd import start_http_server
-    from prom_middleware.exposition.scraping import ScrapeResponse, scrape
+    from prom_middleware.exposition.responses import ScrapeResponse
+    from prom_middleware.exposition.scraping import scrape
     from prom_middleware.exposition.wsgi import make_wsgi_app
 
 __all__ = [
@@ -39,7 +40,7 @@ __all__ = [
 _HOMES = {
     "AccessRule": "prom_middleware.exposition.access",
     "ScrapeRequest": "prom_middleware.exposition.access",
-    "ScrapeResponse": "prom_middleware.exposition.scraping",
+    "ScrapeResponse": "prom_middleware.exposition.responses",
     "allow_networks": "prom_middleware.exposition.access",
     "basic_auth": "prom_middleware.exposition.access",
     "bearer_token": "prom_middleware.exposition.access",

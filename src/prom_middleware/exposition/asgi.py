@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
+from prom_middleware import failures
 from prom_middleware.instrumentation import discard_observations
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from prom_middleware.exposition.access import AccessRule, ScrapeRequest
-    from prom_middleware.exposition.scraping import ScrapeResponse
+    from prom_middleware.exposition.options import Limits, ScrapeOptions
+    from prom_middleware.exposition.responses import Answer
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -28,20 +31,29 @@ def make_asgi_app(
     disable_compression: bool = False,
     *,
     access: AccessRule | None = None,
+    **options: Unpack[ScrapeOptions],
 ) -> ASGIApp:
     """Return an ASGI application that answers every path with the metrics of `registry`.
 
-    Nothing is compressed yet; `disable_compression` is there as in `prometheus_client`.
+    The options are those of `ScrapeOptions`. Raises OptionError for wrong ones.
     """
-    return MetricsApp(registry, access)
+    limits = None
+    if options or disable_compression:
+        from prom_middleware.exposition.options import Limits  # who has none need not wait for it
+
+        limits = Limits.from_options(options, disable_compression)
+    return MetricsApp(registry, access, limits)
 
 
 class MetricsApp:
     """What `make_asgi_app` returns: no function, since Starlette takes those for views."""
 
-    def __init__(self, registry: Collector, access: AccessRule | None) -> None:
+    def __init__(
+        self, registry: Collector, access: AccessRule | None, limits: Limits | None = None
+    ) -> None:
         self._registry = registry
         self._access = access
+        self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a scrape, in a thread: a large registry must not hold up the event loop."""
@@ -50,20 +62,28 @@ class MetricsApp:
         elif scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1000})
         else:
-            from prom_middleware.exposition.scraping import answer  # a scrape waits, not a door
+            await _send(await self._answer(scope), send)
 
-            scraping = partial(answer, self._registry, partial(scrape_request, scope), self._access)
-            loop = _running_loop()
-            response = scraping() if loop is None else await loop.run_in_executor(None, scraping)
-            await _send(response, send)
+    async def _answer(self, scope: Scope) -> Answer:
+        try:
+            return await self._visit(scope)
+        except Exception as error:
+            from prom_middleware.exposition.responses import LAST_RESORT
 
+            failures.report("scrape", error)
+            return LAST_RESORT
 
-def _running_loop() -> Any:
-    # Imported by whoever runs a loop; elsewhere (trio) there is no thread to be had this way.
-    try:
-        return sys.modules["asyncio"].get_running_loop()
-    except Exception:
-        return None
+    async def _visit(self, scope: Scope) -> Answer:
+        from prom_middleware.exposition.beside import beside  # a scrape waits, not a door
+        from prom_middleware.exposition.scraping import Visit
+
+        visit = Visit(self._registry, self._limits, gentle=True)
+        answer = partial(visit.answer, partial(scrape_request, scope), self._access)
+        try:
+            return await beside(answer) if visit.admitted else answer()
+        except Exception:
+            visit.leave()
+            raise
 
 
 def scrape_request(scope: Scope) -> ScrapeRequest:
@@ -87,10 +107,13 @@ def headers(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in pairs}
 
 
-async def _send(response: ScrapeResponse, send: Send) -> None:
-    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in response.headers]
-    await send({"type": "http.response.start", "status": response.status, "headers": raw})
-    await send({"type": "http.response.body", "body": response.body})
+async def _send(answer: Answer, send: Send) -> None:
+    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in answer.headers]
+    await send({"type": "http.response.start", "status": answer.status, "headers": raw})
+    *parts, last = answer.parts or [b""]
+    for part in parts:
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": last})
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

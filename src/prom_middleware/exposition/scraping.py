@@ -2,118 +2,155 @@
 
 from __future__ import annotations
 
-import inspect
+import threading
 from collections.abc import Callable
 from time import perf_counter
-from typing import NamedTuple
-from urllib.parse import parse_qs
 
-from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector
 
 from prom_middleware import failures
+from prom_middleware.exposition import turns
 from prom_middleware.exposition.access import AccessRule, ScrapeRequest
-from prom_middleware.exposition.negotiation import negotiate
+from prom_middleware.exposition.guards import refusal
+from prom_middleware.exposition.negotiation import Format, coding_of, negotiate
+from prom_middleware.exposition.options import Limits
+from prom_middleware.exposition.refusals import Busy, Refusal
+from prom_middleware.exposition.rendering import Wanted
+from prom_middleware.exposition.responses import (
+    LAST_RESORT,
+    PLAIN,
+    Answer,
+    ScrapeResponse,
+    message,
+    response,
+)
+from prom_middleware.exposition.selection import parse_query
 from prom_middleware.instrumentation import registered
-from prom_middleware.stores.shared import named_directory
 
-METHODS = ("GET", "HEAD")
-PLAIN = ("Content-Type", "text/plain; charset=utf-8")
+__all__ = ["Answer", "ScrapeResponse", "Visit", "answer", "scrape"]
 
-
-class ScrapeResponse(NamedTuple):
-    """What to send: a status code, headers, and a body that is empty for HEAD."""
-
-    status: int
-    headers: list[tuple[str, str]]
-    body: bytes
+# The same URL has several forms; a cache must not mix them up (RFC 9110 section 12.5.5).
+VARY = ("Vary", "Accept, Accept-Encoding")
+DEFAULTS = Limits()
+# Threads in which ASGI servers and frameworks call what is not asynchronous.
+LOOPS_THREADS = ("asyncio_", "AnyIO worker", "ThreadPoolExecutor")
+# Forms that a person asks for, as a scraper would.
+DEBUG = {
+    "text": "text/plain;version=0.0.4",
+    "openmetrics": "application/openmetrics-text;version=1.0.0",
+    "prometheus-protobuf": (
+        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+    ),
+}
 
 
 def answer(
-    registry: Collector, translate: Callable[[], ScrapeRequest], access: AccessRule | None
-) -> ScrapeResponse:
+    registry: Collector,
+    translate: Callable[[], ScrapeRequest],
+    access: AccessRule | None,
+    limits: Limits | None = None,
+) -> Answer:
     """Answer the scrape that `translate` reads from a server's own request; never raises."""
     try:
-        return scrape(registry, translate(), access)
+        return Visit(registry, limits, gentle=_serves_a_loop()).answer(translate, access)
     except Exception as error:
         failures.report("scrape", error)
-        return ScrapeResponse(500, [PLAIN, ("Content-Length", "0")], b"")
+        return LAST_RESORT
 
 
 def scrape(
-    registry: Collector, request: ScrapeRequest, access: AccessRule | None = None
+    registry: Collector,
+    request: ScrapeRequest,
+    access: AccessRule | None = None,
+    limits: Limits | None = None,
 ) -> ScrapeResponse:
     """Answer a scrape of `registry`; never raises."""
-    started = perf_counter()
-    try:
-        response = _refusal(request, access) or _exposition(registry, request)
-    except Exception as error:
-        failures.report("scrape", error)
-        response = _message(500, "The metrics cannot be shown; the application's log says why.")
-    _count(registry, response.status, perf_counter() - started)
-    if request.method == "HEAD":
-        return response._replace(body=b"")
-    return response
+    found = answer(registry, lambda: request, access, limits)
+    return ScrapeResponse(found.status, found.headers, found.body)
 
 
-def _exposition(registry: Collector, request: ScrapeRequest) -> ScrapeResponse:
-    # prometheus_client's own selection; https://prometheus.github.io/client_python/
-    names = parse_qs(request.query).get("name[]")
-    if names and isinstance(registry, CollectorRegistry):
-        registry = registry.restricted_registry(names)
-    form = negotiate(request.headers.get("accept", ""))
-    body = b"".join(form.render(_whole(registry).collect()))
-    return _response(200, ("Content-Type", form.content_type), body=body)
+class Visit:
+    """One scrape from the door on: whether it is admitted, and then its answer."""
+
+    def __init__(self, registry: Collector, limits: Limits | None, *, gentle: bool) -> None:
+        self._registry = registry
+        self._limits = limits or DEFAULTS
+        self._gentle = gentle  # an event loop waits for the interpreter
+        self._started = perf_counter()
+        self._busy: Busy | None = None
+        self.leave: Callable[[], object] = tuple
+        try:
+            self.leave = turns.desk.enter(registry, self._limits.max_requests_in_flight)
+        except Busy as busy:
+            self._busy = busy
+
+    @property
+    def admitted(self) -> bool:
+        """Tell whether there is a place for it; if not, the answer is quickly made."""
+        return self._busy is None
+
+    def answer(self, translate: Callable[[], ScrapeRequest], access: AccessRule | None) -> Answer:
+        """Return the answer; the place is free then, however slow its reader is. Never raises."""
+        try:
+            found = self._answer(translate, access)
+            self._count(found.status)
+            return found
+        except Exception as error:
+            failures.report("scrape", error)
+            return LAST_RESORT
+        finally:
+            self.leave()
+
+    def _answer(self, translate: Callable[[], ScrapeRequest], access: AccessRule | None) -> Answer:
+        try:
+            request = translate()
+            if self._busy is not None:
+                raise self._busy
+            found = refusal(request, access) or self._metrics(request)
+            return found._replace(parts=[]) if request.method == "HEAD" else found
+        except Exception as error:
+            return failed(error)
+
+    def _metrics(self, request: ScrapeRequest) -> Answer:
+        query = parse_query(request.query)
+        form = _form(request, query.debug)
+        accepted = request.headers.get("accept-encoding", "")
+        coding = "identity" if self._limits.disable_compression else coding_of(accepted)
+        wanted = Wanted(form, coding, query.selection, self._limits.seconds(request.headers))
+        strict = self._limits.error_handling == "http_error"
+        waiting = turns.Scrape(self._registry, wanted, strict=strict, gentle=self._gentle)
+        turns.desk.make(waiting)
+        if waiting.error is not None:
+            raise waiting.error
+        headers = [("Content-Type", form.content_type), VARY]
+        if coding != "identity":
+            headers.append(("Content-Encoding", coding))
+        return response(200, *headers, parts=list(waiting.body))
+
+    def _count(self, status: int) -> None:
+        try:
+            recorder = registered(self._registry)
+            if recorder is not None:
+                series, seconds = recorder.series, perf_counter() - self._started
+                recorder.add(series.scrapes, (str(status),))
+                recorder.observe(series.scrape_durations, (), seconds)
+        except Exception as error:
+            failures.report("scrape", error)
 
 
-def _whole(registry: Collector) -> Collector:
-    """Return `registry` with what other processes have written for `prometheus_client`."""
-    if named_directory() is None:
-        return registry
-    from prom_middleware.multiprocess import whole
-
-    return whole(registry)
+def _serves_a_loop() -> bool:
+    return threading.current_thread().name.startswith(LOOPS_THREADS)
 
 
-def _refusal(request: ScrapeRequest, access: AccessRule | None) -> ScrapeResponse | None:
-    if request.method not in METHODS:
-        return _message(405, "Use GET or HEAD.", ("Allow", ", ".join(METHODS)))
-    if access is None or _allowed(request, access):
-        return None
-    challenge = getattr(access, "challenge", None)
-    # A header of a rule that is not ours: nothing that could end the line.
-    if isinstance(challenge, str) and challenge.isascii() and challenge.isprintable():
-        return _message(401, "Log in to see the metrics.", ("WWW-Authenticate", challenge))
-    return _message(403, "You may not see the metrics.")
+def _form(request: ScrapeRequest, debug: str | None) -> Format:
+    if debug is None:
+        return negotiate(request.headers.get("accept", ""))
+    return negotiate(DEBUG[debug])._replace(content_type=PLAIN[1])
 
 
-def _allowed(request: ScrapeRequest, access: AccessRule) -> bool:
-    try:
-        allowed = access(request)
-        if inspect.isawaitable(allowed):  # true whatever it would say
-            if inspect.iscoroutine(allowed):
-                allowed.close()
-            raise TypeError("access: the rule is asynchronous; give a function that returns a bool")
-        return bool(allowed)
-    except Exception as error:
-        failures.report("access", error)
-        return False
-
-
-def _message(status: int, message: str, *headers: tuple[str, str]) -> ScrapeResponse:
-    return _response(status, PLAIN, *headers, body=f"{message}\n".encode())
-
-
-def _response(status: int, *headers: tuple[str, str], body: bytes) -> ScrapeResponse:
-    return ScrapeResponse(status, [*headers, ("Content-Length", str(len(body)))], body)
-
-
-def _count(registry: Collector, status: int, seconds: float) -> None:
-    try:
-        recorder = registered(registry)
-        if recorder is not None:
-            series = recorder.series
-            recorder.add(series.scrapes, (str(status),))
-            recorder.observe(series.scrape_durations, (), seconds)
-    except Exception as error:
-        failures.report("scrape", error)
+def failed(error: BaseException) -> Answer:
+    """Return the answer where something went wrong, and count it if that is ours."""
+    if isinstance(error, Refusal):
+        return message(error.status, str(error))
+    failures.report("scrape", error)
+    return message(500, "The metrics cannot be shown; the application's log says why.")

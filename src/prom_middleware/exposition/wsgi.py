@@ -14,8 +14,10 @@ from prom_middleware.instrumentation import discard_observations, nesting
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from typing_extensions import Unpack
 
     from prom_middleware.exposition.access import AccessRule, ScrapeRequest
+    from prom_middleware.exposition.options import ScrapeOptions
 
 
 def make_wsgi_app(
@@ -23,20 +25,26 @@ def make_wsgi_app(
     disable_compression: bool = False,
     *,
     access: AccessRule | None = None,
+    **options: Unpack[ScrapeOptions],
 ) -> WSGIApplication:
     """Return a WSGI application that answers every path with the metrics of `registry`.
 
-    Nothing is compressed yet; `disable_compression` is there as in `prometheus_client`.
+    The options are those of `ScrapeOptions`. Raises OptionError for wrong ones.
     """
+    limits = None
+    if options or disable_compression:
+        from prom_middleware.exposition.options import Limits  # who has none need not wait for it
+
+        limits = Limits.from_options(options, disable_compression)
     nesting.expect_inner_doors()
 
     def metrics_app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         from prom_middleware.exposition.scraping import answer  # the first scrape waits, not a door
 
-        response = answer(registry, partial(scrape_request, environ), access)
+        response = answer(registry, partial(scrape_request, environ), access, limits)
         phrase = HTTPStatus(response.status).phrase
         start_response(f"{response.status} {phrase}", response.headers)
-        return [response.body]
+        return response.parts or [b""]
 
     return metrics_app
 

@@ -47,19 +47,34 @@ def whole(registry: Collector) -> Whole:
 
 def _whole(registry: Collector, selected: Collector) -> Iterator[Metric]:
     readers = _readers(registry)
-    directory = readers[0]._path if readers else _directory()
+    alone = readers and _directory_of(readers) is not None
+    return overlay(registry, _beside(registry, readers) if alone else selected.collect())
+
+
+def overlay(registry: Collector, families: Iterable[Metric]) -> Iterator[Metric]:
+    """Yield `families` of `registry`, but what the files have as the files have it."""
+    readers = _readers(registry)
+    directory = _directory_of(readers)
     if directory is None:
-        yield from selected.collect()
+        yield from families
         return
     files = {family.name: family for family in merged(directory)}
-    families = _beside(registry, readers) if readers else selected.collect()
     for family in families:
         found = files.pop(family.name, None)
         shown = family if found is None else _one(family, found)
-        if shown.samples or found is None:
+        if found is None or shown.samples:
             yield shown
     if readers or registry is REGISTRY:
         yield from (family for family in files.values() if family.samples)
+
+
+def _directory_of(readers: list[MultiProcessCollector]) -> str | None:
+    return readers[0]._path if readers else _directory()
+
+
+def is_reader(collector: object) -> bool:
+    """Tell whether `collector` reads the files, as `overlay` does."""
+    return isinstance(collector, MultiProcessCollector)
 
 
 def _directory() -> str | None:

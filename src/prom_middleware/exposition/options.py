@@ -1,0 +1,93 @@
+"""Options of an endpoint that answers scrapes, named as Go's `promhttp.HandlerOpts` names them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, TypedDict
+
+from prom_middleware.errors import OptionError
+
+ErrorHandling = Literal["continue", "http_error"]
+# Prometheus's own scrape_timeout, for whoever sends none.
+UNSAID = 10.0
+# A header may not ask for more, unless the option allows it.
+LONGEST = 300.0
+# What is left for the way back: the scraper's time began before ours and ends after it.
+MARGIN = 0.5
+HEADER = "x-prometheus-scrape-timeout-seconds"
+
+
+class ScrapeOptions(TypedDict, total=False):
+    """Keyword-only options of `make_asgi_app`, `make_wsgi_app`, `start_http_server`, Twisted's.
+
+    max_requests_in_flight   scrapes of one registry at a time; those over it get 503; 0: no limit
+    timeout                  seconds for a scrape, whatever the scraper's header says; None: what
+                             the header says, less half a second, or 10
+    error_handling           "continue": what fails is left out and counted; "http_error": 500
+    """
+
+    max_requests_in_flight: int
+    timeout: float | None
+    error_handling: ErrorHandling
+
+
+class Limits(NamedTuple):
+    """The options of one endpoint, checked."""
+
+    max_requests_in_flight: int = 40  # as node_exporter's --web.max-requests
+    timeout: float | None = None
+    error_handling: ErrorHandling = "continue"
+    disable_compression: bool = False
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any], disable_compression: bool = False) -> Limits:
+        """Return the limits; raise OptionError for an option that is none, or a wrong value."""
+        for name, value in options.items():
+            if name not in CHECKS:
+                raise OptionError(f"{name!r} is no option of an endpoint: {', '.join(CHECKS)}")
+            if not CHECKS[name](value):
+                raise OptionError(f"{name}={value!r} is not {WANTED[name]}")
+        return cls(**options, disable_compression=disable_compression)
+
+    def seconds(self, headers: Mapping[str, str]) -> float:
+        """Return how long a scrape with these headers may take."""
+        said = _number(headers.get(HEADER, ""))
+        if said is None:
+            return UNSAID if self.timeout is None else self.timeout
+        said = max(said - MARGIN, said / 2)
+        return min(said, LONGEST if self.timeout is None else self.timeout)
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if number > 0 and math.isfinite(number) else None
+
+
+def _is_limit(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_timeout(value: object) -> bool:
+    if value is None:
+        return True
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def _is_handling(value: object) -> bool:
+    return value in ("continue", "http_error")
+
+
+CHECKS = {
+    "max_requests_in_flight": _is_limit,
+    "timeout": _is_timeout,
+    "error_handling": _is_handling,
+}
+WANTED = {
+    "max_requests_in_flight": "a number of scrapes, or 0 for no limit",
+    "timeout": "a number of seconds, or None",
+    "error_handling": '"continue" or "http_error"',
+}

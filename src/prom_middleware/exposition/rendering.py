@@ -1,0 +1,127 @@
+"""One body for all scrapes that want the same: text in slices, coded and put into parts."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, NamedTuple, TypeVar
+
+from prometheus_client import Metric as MetricFamily
+
+from prom_middleware.exposition.collection import Collection, Steps
+from prom_middleware.exposition.compression import compress
+from prom_middleware.exposition.negotiation import Format
+from prom_middleware.exposition.refusals import Broken, Refusal
+from prom_middleware.exposition.selection import Selection
+
+# What is sent at once, in bytes.
+PART = 64 * 1024
+# How often a body is begun anew without the family that failed in the middle of it.
+MAX_BEGINNINGS = 10
+
+Text = Generator[bytes, None, None]
+_Result = TypeVar("_Result")
+
+
+class Wanted(NamedTuple):
+    """What a scrape wants to have, and how long it may take, in seconds."""
+
+    form: Format
+    coding: str
+    selection: Selection
+    seconds: float
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Return what is equal for scrapes that can have the same body."""
+        return (self.form.content_type, self.coding, self.selection.key, self.seconds)
+
+
+class _SpoiledError(Exception):
+    """A family failed when a part of it was there already."""
+
+
+class Rendering:
+    """The body that one collection makes for one wish."""
+
+    def __init__(self, wanted: Wanted, collection: Collection, deadline: float) -> None:
+        self.wanted = wanted
+        self.parts: list[bytes] = []
+        self.complete = False
+        self.kept = 0  # families that are in it
+        self._collection = collection
+        self._deadline = deadline
+        self._idle = False
+        self._left_out: set[int] = set()
+
+    def steps(self) -> Steps:
+        """Make the body; raise Broken where nothing can be shown."""
+        for _ in range(MAX_BEGINNINGS):
+            try:
+                yield from self._fill()
+                break
+            except _SpoiledError:
+                continue
+        else:
+            raise Broken("Too many families cannot be shown.")
+        self.complete = True
+
+    def _fill(self) -> Steps:
+        self.parts, self.kept = [], 0
+        slices: list[bytes] = []
+        size = 0
+        for piece in compress(self._text(), self.wanted.coding):
+            slices.append(piece)
+            size += len(piece)
+            if size >= PART:
+                self.parts.append(b"".join(slices))
+                slices, size = [], 0
+            yield not piece and self._idle
+        self.parts.append(b"".join(slices))
+
+    def _text(self) -> Text:
+        """Yield the text in slices; empty ones are steps as well."""
+        done = 0
+        families = self._collection.families
+        while True:
+            while done < len(families):
+                yield from self._family(families[done])
+                done += 1
+            if not self._collection.waits_for(self.wanted.seconds, self._deadline):
+                break
+            self._idle = True
+            yield b""
+            self._idle = False
+            yield from _blank(self._collection.take_late())
+        yield self.wanted.form.end
+
+    def _family(self, family: MetricFamily) -> Text:
+        if id(family) in self._left_out:
+            return
+        begun = False
+        try:
+            selected = yield from _blank(self.wanted.selection.select(family))
+            if selected is None:
+                return
+            for piece in self.wanted.form.family(selected):
+                yield piece
+                begun = True
+        except Refusal:
+            raise
+        except Exception as error:
+            self._left_out.add(id(family))
+            self._collection.fail("collector.garbage", error)
+            if begun:
+                raise _SpoiledError from error
+            return
+        self.kept += 1
+
+
+def _blank(steps: Generator[bool | None, None, _Result]) -> Generator[bytes, None, _Result]:
+    """Go through `steps`, which make no text, and return what they return."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: _Result = end.value
+            return result
+        yield b""

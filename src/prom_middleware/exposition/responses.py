@@ -1,0 +1,43 @@
+"""What is sent in answer to a scrape."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+PLAIN = ("Content-Type", "text/plain; charset=utf-8")
+
+
+class ScrapeResponse(NamedTuple):
+    """What to send: a status code, headers, and a body that is empty for HEAD."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+class Answer(NamedTuple):
+    """A response whose body is in parts, which nobody has put together."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    parts: list[bytes]
+
+    @property
+    def body(self) -> bytes:
+        """Return the parts as one."""
+        return b"".join(self.parts)
+
+
+# Where not even a message can be made.
+LAST_RESORT = Answer(500, [PLAIN, ("Content-Length", "0")], [])
+
+
+def message(status: int, text: str, *headers: tuple[str, str]) -> Answer:
+    """Return an answer in words."""
+    return response(status, PLAIN, *headers, parts=[f"{text}\n".encode(errors="replace")])
+
+
+def response(status: int, *headers: tuple[str, str], parts: list[bytes]) -> Answer:
+    """Return an answer with its length."""
+    length = ("Content-Length", str(sum(map(len, parts))))
+    return Answer(status, [*headers, length], parts)

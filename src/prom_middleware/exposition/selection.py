@@ -1,0 +1,203 @@
+"""What of a registry a scrape wants: `name[]=` and `match[]=`, whose results are united."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import parse_qs
+
+from prometheus_client import Metric as MetricFamily
+
+from prom_middleware.exposition.refusals import SelectorError
+from prom_middleware.exposition.selectors import Selector, parse_selector
+from prom_middleware.instrumentation.families import BlockFamily, Row
+
+MAX_QUERY = 64 * 1024  # characters
+MAX_FIELDS = 1000
+MAX_SELECTORS = 100
+DEBUG = ("text", "openmetrics", "prometheus-protobuf")
+SLICE = 64  # series in some tenths of a millisecond
+# What a sample of a family may be called, beside the family's name.
+SUFFIXES: dict[str, tuple[str, ...]] = {
+    "counter": ("_total",),
+    "histogram": ("_bucket", "_count", "_sum"),
+    "info": ("_info",),
+}
+# Labels that samples have and rows have not.
+INNER = {"histogram": "le", "summary": "quantile"}
+
+_Item = TypeVar("_Item")
+
+
+class Query(NamedTuple):
+    """The parameters of one scrape."""
+
+    selection: Selection
+    debug: str | None
+
+
+def parse_query(query: str) -> Query:
+    """Return what a query string asks for; raise SelectorError for what it cannot have."""
+    if len(query) > MAX_QUERY:
+        raise SelectorError(f"the query string has more than {MAX_QUERY} characters")
+    try:
+        fields = parse_qs(query, errors="replace", max_num_fields=MAX_FIELDS)
+    except ValueError as error:
+        raise SelectorError(f"the query string has more than {MAX_FIELDS} parameters") from error
+    matches = fields.get("match[]", [])
+    if len(matches) > MAX_SELECTORS:
+        raise SelectorError(f"match[]: more than {MAX_SELECTORS} selectors")
+    debug = fields.get("debug", [None])[-1]
+    if debug is not None and debug not in DEBUG:
+        raise SelectorError(f"debug={debug[:40]!r} is none of {', '.join(DEBUG)}")
+    names = frozenset(fields.get("name[]", ()))
+    selectors = tuple(parse_selector(text) for text in dict.fromkeys(matches))
+    return Query(Selection(names, selectors, (names, *sorted(set(matches)))), debug)
+
+
+class Selection:
+    """Which series are wanted: those of some names, or that some selectors select; or all."""
+
+    def __init__(
+        self,
+        names: frozenset[str] = frozenset(),
+        selectors: tuple[Selector, ...] = (),
+        key: Any = (),
+    ) -> None:
+        self._names = names
+        self._selectors = selectors
+        self.key = key  # equal for selections of the same series
+
+    @property
+    def everything(self) -> bool:
+        """Tell whether nothing was said."""
+        return not self._names and not self._selectors
+
+    def may_want(self, described: Iterable[str]) -> bool:
+        """Tell whether a collector with these names may have something that is wanted."""
+        if self.everything or not described:
+            return True
+        exact = [one.names() for one in self._selectors]
+        if None in exact:
+            return True
+        return not self._names.union(*filter(None, exact)).isdisjoint(described)
+
+    def select(self, family: MetricFamily) -> Generator[None, None, MetricFamily | None]:
+        """Return what is wanted of `family`, if anything; yield now and then."""
+        if self.everything:
+            return family
+        if isinstance(family, BlockFamily):
+            for shown in _with_and_without_created(family):
+                accepts = self._of_rows(*shown)
+                if accepts is not None:
+                    return (yield from _rows_of(shown[0], accepts))
+        accepts_sample = self._of_samples(family)
+        chosen = yield from _chosen(family.samples, accepts_sample)
+        if not chosen:
+            return None
+        return with_samples(family, chosen)
+
+    def _wants_name(self, name: str) -> bool:
+        return name in self._names or any(one.accepts_name(name) for one in self._selectors)
+
+    def _of_samples(self, family: MetricFamily) -> Callable[[Any], bool]:
+        if not self._names.isdisjoint(_family_names(family)):
+            return lambda _: True
+
+        def accepts(sample: Any) -> bool:
+            return sample.name in self._names or any(
+                one.accepts_name(sample.name) and one.accepts_labels(sample.labels)
+                for one in self._selectors
+            )
+
+        return accepts
+
+    def _of_rows(
+        self, family: BlockFamily, left_out: tuple[str, ...]
+    ) -> Callable[[Row], bool] | None:
+        """Return what tells which rows are wanted; None where it depends on their samples.
+
+        Nothing may be wanted that is called as one of `left_out`.
+        """
+        if any(map(self._wants_name, left_out)) or not self._names.isdisjoint(
+            _family_names(family) if left_out else ()
+        ):
+            return None
+        samples = _names_in(family)
+        if not self._names.isdisjoint(_family_names(family)) or self._names.issuperset(samples):
+            return lambda _: True
+        wanted: list[Selector] | None = [] if self._names.isdisjoint(samples) else None
+        for one in self._selectors:
+            accepted = [one.accepts_name(name) for name in samples]
+            inner = INNER.get(family.type)
+            if any(accepted):
+                if (
+                    wanted is None
+                    or not all(accepted)
+                    or any(m.label == inner for m in one.matchers)
+                ):
+                    return None
+                wanted.append(one)
+        if wanted is None:
+            return None
+        names = family.label_names
+
+        def accepts(row: Row) -> bool:
+            labels = dict(zip(names, row.labels, strict=True))
+            return any(one.accepts_labels(labels) for one in wanted)
+
+        return accepts
+
+
+def _names_in(family: BlockFamily) -> list[str]:
+    created = ("_created",) if family.shows_created else ()
+    parts = ("_count", "_sum") if family.type == "summary" else SUFFIXES.get(family.type, ("",))
+    return [family.name + suffix for suffix in (*parts, *created)]
+
+
+def _with_and_without_created(
+    family: BlockFamily,
+) -> Iterator[tuple[BlockFamily, tuple[str, ...]]]:
+    yield family, ()
+    if family.shows_created:
+        found = copy.copy(family)
+        found.shows_created = False
+        yield found, (f"{family.name}_created",)
+
+
+def _family_names(family: MetricFamily) -> tuple[str, ...]:
+    # A counter's and a gauge's only name is its family's; of others, it stands for all samples.
+    return (family.name,)
+
+
+def with_samples(family: MetricFamily, samples: Any) -> MetricFamily:
+    """Return a family like `family` that has `samples`."""
+    found = MetricFamily.__new__(MetricFamily)  # its names were checked, or are none of ours
+    found.name, found.documentation = family.name, family.documentation
+    found.type, found.unit = family.type, family.unit
+    found.samples = samples
+    return found
+
+
+def _rows_of(
+    family: BlockFamily, accepts: Callable[[Row], bool]
+) -> Generator[None, None, BlockFamily | None]:
+    chosen = yield from _chosen(family.rows(), accepts)
+    if not chosen:
+        return None
+    found = copy.copy(family)
+    found.rows = lambda: chosen
+    return found
+
+
+def _chosen(
+    items: Iterable[_Item], accepts: Callable[[_Item], bool]
+) -> Generator[None, None, list[_Item]]:
+    chosen = []
+    for number, item in enumerate(items):
+        if accepts(item):
+            chosen.append(item)
+        if number % SLICE == SLICE - 1:
+            yield
+    return chosen

@@ -1,0 +1,185 @@
+"""Series selectors as PromQL has them: `name{label="value", other=~"a|b"}`.
+
+https://prometheus.io/docs/prometheus/latest/querying/basics/#instant-vector-selectors
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from prom_middleware.exposition.automaton import matcher
+from prom_middleware.exposition.refusals import SelectorError
+
+NAME = "__name__"
+MAX_LENGTH = 4096  # characters of one selector
+MAX_MATCHERS = 50
+METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+BLANK = re.compile(r"[ \t\r\n]*")
+OPERATOR = re.compile(r"=~|!~|!=|=")
+# What Go's strconv.Unquote reads; https://go.dev/ref/spec#Rune_literals
+ESCAPE = re.compile(
+    r"\\(?:[abfnrtv\\'\"]|x[0-9a-fA-F]{2}|[0-7]{3}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})"
+)
+CONTROLS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+
+
+class Matcher(NamedTuple):
+    """What one label must be; a series without the label has it empty."""
+
+    label: str
+    operator: str
+    value: str
+    matches: Callable[[str], bool]
+
+
+class Selector(NamedTuple):
+    """All that a series must be, its name among it as the label `__name__`."""
+
+    matchers: tuple[Matcher, ...]
+
+    def names(self) -> frozenset[str] | None:
+        """Return the names that series can have that are selected; None where many can."""
+        found = [one.value for one in self.matchers if one[:2] == (NAME, "=")]
+        return frozenset(found) if found else None
+
+    def accepts_name(self, name: str) -> bool:
+        """Tell whether a series may be called `name`."""
+        return all(one.matches(name) for one in self.matchers if one.label == NAME)
+
+    def accepts_labels(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether a series may have `labels`, whatever its name is."""
+        return all(
+            one.matches(labels.get(one.label, "")) for one in self.matchers if one.label != NAME
+        )
+
+
+def parse_selector(text: str) -> Selector:
+    """Return what `text` selects; raise SelectorError where it is none, and say what and where."""
+    if len(text) > MAX_LENGTH:
+        raise SelectorError(f"match[]: a selector has more than {MAX_LENGTH} characters")
+    return _Parser(text).selector()
+
+
+def _matcher(label: str, operator: str, value: str) -> Matcher:
+    accepts = matcher(value) if operator in ("=~", "!~") else value.__eq__
+    if operator.startswith("!"):
+        return Matcher(label, operator, value, lambda given: not accepts(given))
+    return Matcher(label, operator, value, accepts)
+
+
+class _Parser:
+    """Read one selector from left to right."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.place = 0
+
+    def error(self, what: str, place: int | None = None) -> SelectorError:
+        """Return what to raise."""
+        shown = self.text if len(self.text) <= 80 else f"{self.text[:80]}..."
+        where = (self.place if place is None else place) + 1
+        return SelectorError(f"match[]={shown!r}: {what} (at character {where})")
+
+    def read(self, pattern: re.Pattern[str]) -> str:
+        """Pass over what `pattern` matches here, and blanks after it."""
+        found = pattern.match(self.text, self.place)
+        if found is None:
+            return ""
+        blank = BLANK.match(self.text, found.end())
+        self.place = blank.end() if blank else found.end()
+        return found.group()
+
+    def take(self, sign: str) -> bool:
+        """Pass over `sign` if it comes next, and over blanks after it."""
+        if not self.text.startswith(sign, self.place):
+            return False
+        self.place += len(sign)
+        self.read(BLANK)
+        return True
+
+    def selector(self) -> Selector:
+        """Read the whole of it."""
+        self.read(BLANK)
+        matchers = []
+        name = self.read(METRIC)
+        if name:
+            matchers.append(_matcher(NAME, "=", name))
+        if self.take("{"):
+            self.matchers(matchers, name)
+        if self.place < len(self.text):
+            raise self.error(f"unexpected {self.text[self.place]!r}")
+        # As in Prometheus: such a selector would be all there is, most often by mistake.
+        if all(one.matches("") for one in matchers):
+            raise self.error("one matcher at least must not match the empty string", 0)
+        return Selector(tuple(matchers))
+
+    def matchers(self, matchers: list[Matcher], name: str) -> None:
+        """Read what is between the braces."""
+        while not self.take("}"):
+            place = self.place
+            if len(matchers) >= MAX_MATCHERS:
+                raise self.error(f"more than {MAX_MATCHERS} matchers")
+            one = self.matcher()
+            if name and one[:2] == (NAME, "="):
+                raise self.error(f"the name is given twice: {name!r}, {one.value!r}", place)
+            name = one.value if one[:2] == (NAME, "=") else name
+            matchers.append(one)
+            if not self.take(",") and not self.text.startswith("}", self.place):
+                raise self.error("expected , or }")
+
+    def matcher(self) -> Matcher:
+        """Read `label="value"`, or a name in quotes."""
+        quoted = self.text[self.place : self.place + 1] in ("'", '"', "`")
+        label = self.string() if quoted else self.read(LABEL)
+        if not label:
+            raise self.error("expected a label's name")
+        operator = self.read(OPERATOR)
+        if not operator and quoted:
+            return _matcher(NAME, "=", label)
+        if not operator:
+            raise self.error("expected =, !=, =~ or !~")
+        place = self.place
+        value = self.string()
+        try:
+            return _matcher(label, operator, value)
+        except SelectorError as error:
+            raise self.error(str(error), place) from error
+
+    def string(self) -> str:
+        """Read a string in one of the three kinds of quotes."""
+        start, quote = self.place, self.text[self.place : self.place + 1]
+        if quote not in ("'", '"', "`") or not quote:
+            raise self.error("expected a string in quotes")
+        parts = []
+        self.place += 1
+        while not self.text.startswith(quote, self.place):
+            if self.place >= len(self.text):
+                raise self.error(f"the string has no closing {quote}", start)
+            parts.append(self.character(quote))
+        self.take(quote)
+        return "".join(parts)
+
+    def character(self, quote: str) -> str:
+        """Read one character of a string, or an escape for one."""
+        if quote == "`" or self.text[self.place] != "\\":
+            self.place += 1
+            return self.text[self.place - 1]
+        found = ESCAPE.match(self.text, self.place)
+        if found is None:
+            raise self.error("an escape that is none")
+        escape = found.group()[1:]
+        try:
+            character = _escaped(escape)
+        except (ValueError, OverflowError):
+            raise self.error(f"\\{escape} is no character") from None
+        self.place = found.end()
+        return character
+
+
+def _escaped(escape: str) -> str:
+    if escape[0] in "xuU":
+        return chr(int(escape[1:], 16))
+    return chr(int(escape, 8)) if escape.isdigit() else CONTROLS.get(escape, escape)

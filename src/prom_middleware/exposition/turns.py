@@ -1,0 +1,263 @@
+"""Who makes which scrape when: those that wait for the same registry share one collection.
+
+A scrape that comes while another is being made waits for the next collection, which all that came
+meanwhile share: no number is older than the scrape that shows it. (What takes longer than a second
+to collect may be: see `runs`.) Whoever waits does the work; one thread at a time, in slices.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+from prometheus_client.registry import Collector
+
+from prom_middleware import failures
+from prom_middleware.exposition.collection import Collection, Steps
+from prom_middleware.exposition.refusals import Broken, Busy, TimedOut
+from prom_middleware.exposition.rendering import Rendering, Wanted
+
+# How long is worked at a time, and how long the interpreter is left to others after that, where an
+# event loop waits for it: seconds. A thread that does not let go of it is asked to after 5 ms.
+SLICE = 0.0003
+GAP = 0.00005
+# Nobody wakes the one who works when a time is up.
+PATROL = 0.02
+
+
+class Scrape:
+    """One scrape that waits for its body."""
+
+    def __init__(self, registry: Collector, wanted: Wanted, *, strict: bool, gentle: bool) -> None:
+        self.registry = registry
+        self.wanted = wanted
+        self.strict = strict  # nothing rather than less than everything
+        self.gentle = gentle  # an event loop waits for the interpreter
+        self.deadline = perf_counter() + wanted.seconds
+        self.body: list[bytes] = []
+        self.error: BaseException | None = None
+        self.done = False
+
+    def fail(self, error: BaseException) -> None:
+        """Answer with an error."""
+        if not self.done:
+            self.error = error
+            self.done = True
+
+
+class Generation:
+    """The scrapes of one registry that share a collection."""
+
+    def __init__(self, scrapes: list[Scrape], wake: Callable[[], object]) -> None:
+        self.registry = scrapes[0].registry
+        self.scrapes = scrapes
+        self.late = False  # it has done what it can, and waits for slow collectors
+        self.idle = False
+        self._rendering = False
+        self._wake = wake
+        self._steps = self._run()
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether nobody waits any more."""
+        return all(scrape.done for scrape in self.scrapes)
+
+    def advance(self) -> None:
+        """Work for a slice of time; never raises."""
+        end = perf_counter() + SLICE
+        try:
+            self.idle = False
+            while not self.idle and perf_counter() < end:
+                self.idle = bool(next(self._steps))
+            self.late = self._rendering and self.idle
+        except StopIteration:
+            self._fail(Broken("The metrics cannot be shown."))  # those that nobody has answered
+        except Exception as error:
+            self._fail(error)
+
+    def expire(self, now: float) -> None:
+        """Answer those whose time is up."""
+        for scrape in self.scrapes:
+            if now >= scrape.deadline:
+                scrape.fail(TimedOut(scrape.wanted.seconds))
+        if self.ended:
+            self._steps.close()
+
+    def _fail(self, error: BaseException) -> None:
+        for scrape in self.scrapes:
+            scrape.fail(error)
+
+    def _run(self) -> Steps:
+        selections = [scrape.wanted.selection for scrape in self.scrapes]
+
+        def wants(names: Any) -> bool:
+            return any(selection.may_want(names) for selection in selections)
+
+        collection = Collection(self.registry, wants, self._wake)
+        yield from collection.steps(max(scrape.wanted.seconds for scrape in self.scrapes))
+        self._rendering = True
+        groups: dict[Any, list[Scrape]] = {}
+        for scrape in self.scrapes:
+            groups.setdefault(scrape.wanted.key, []).append(scrape)
+        yield from _in_turns([self._render(group, collection) for group in groups.values()])
+
+    def _render(self, scrapes: list[Scrape], collection: Collection) -> Steps:
+        wanted = scrapes[0].wanted
+        # A little is left for what comes after the last family.
+        deadline = min(scrape.deadline for scrape in scrapes) - wanted.seconds / 20
+        rendering = Rendering(wanted, collection, deadline)
+        try:
+            yield from rendering.steps()
+        except Exception as error:
+            for scrape in scrapes:
+                scrape.fail(error)
+            return
+        collection.count_missing()
+        for scrape in scrapes:
+            _answer(scrape, rendering, collection)
+
+
+def _answer(scrape: Scrape, rendering: Rendering, collection: Collection) -> None:
+    errors = [*collection.errors, *collection.missing()]
+    if errors and scrape.strict:
+        words = "\n".join(errors)
+        scrape.fail(Broken(f"An error has occurred while serving metrics:\n\n{words}"))
+    elif errors and not rendering.kept and scrape.wanted.selection.everything:
+        scrape.fail(Broken("The metrics cannot be shown; the application's log says why."))
+    elif not scrape.done:
+        scrape.body = rendering.parts
+        scrape.done = True
+
+
+def _in_turns(jobs: list[Steps]) -> Steps:
+    """Go through several in turns; idle when all of them are."""
+    while jobs:
+        idle = True
+        for job in list(jobs):
+            try:
+                idle = bool(next(job)) and idle
+            except StopIteration:
+                jobs.remove(job)
+                idle = False
+        yield idle
+
+
+class Desk:
+    """Where the scrapes of this process wait."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: list[Scrape] = []
+        self._generations: list[Generation] = []
+        self._fresh = False  # somebody came that nobody has looked at
+        self._driven = False
+        self._places: dict[int, set[object]] = {}
+
+    def enter(self, registry: Collector, limit: int) -> Callable[[], None]:
+        """Take a place among the scrapes of `registry`; return what gives it back.
+
+        Raises Busy where `limit` of them are under way; 0 is no limit.
+        """
+        with self._changed:
+            if id(registry) not in self._places:
+                self._places = {key: places for key, places in self._places.items() if places}
+            places = self._places.setdefault(id(registry), set())
+            if limit and len(places) >= limit:
+                raise Busy(limit)
+            place = object()
+            places.add(place)
+        return partial(places.discard, place)
+
+    def make(self, scrape: Scrape) -> None:
+        """Return when `scrape` is done; never raises."""
+        with self._changed:
+            self._waiting.append(scrape)
+            self._fresh = True
+            self._changed.notify_all()
+        while not scrape.done:
+            if self._take_over(scrape):
+                try:
+                    self._work(scrape)
+                except Exception as error:
+                    failures.report("scrape", error)
+                    scrape.fail(error)
+                finally:
+                    self._driven = False
+                    with self._changed:
+                        self._changed.notify_all()
+        self._forget(scrape)
+
+    def _take_over(self, scrape: Scrape) -> bool:
+        """Become the one that works, or wait a while for whoever is."""
+        with self._changed:
+            if not self._driven:
+                self._driven = True
+                return True
+            self._changed.wait(PATROL)
+        if perf_counter() > scrape.deadline:
+            scrape.fail(TimedOut(scrape.wanted.seconds))
+        return False
+
+    def _work(self, own: Scrape) -> None:
+        while not own.done:
+            self._begin()
+            for generation in self._generations:
+                generation.advance()
+                generation.expire(perf_counter())
+            ended = [each for each in self._generations if each.ended]
+            for generation in ended:
+                self._generations.remove(generation)
+            if ended:
+                self._wake()
+            self._pause()
+
+    def _begin(self) -> None:
+        """Make a generation of those that wait for a registry that is not being collected."""
+        with self._changed:
+            waiting, self._waiting, self._fresh = self._waiting, [], False
+            busy = {id(one.registry) for one in self._generations if not one.late}
+            groups: dict[int, list[Scrape]] = {}
+            for scrape in waiting:
+                if scrape.done:
+                    continue
+                if id(scrape.registry) in busy:
+                    self._waiting.append(scrape)
+                else:
+                    groups.setdefault(id(scrape.registry), []).append(scrape)
+        self._generations += [Generation(group, self._wake) for group in groups.values()]
+
+    def _pause(self) -> None:
+        """Let others have the interpreter, for longer where there is nothing to do."""
+        generations = self._generations
+        if all(generation.idle for generation in generations):
+            with self._changed:
+                if not self._fresh:
+                    self._changed.wait(PATROL)
+        elif any(scrape.gentle for generation in generations for scrape in generation.scrapes):
+            time.sleep(GAP)
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _forget(self, scrape: Scrape) -> None:
+        with self._changed:
+            if scrape in self._waiting:
+                self._waiting.remove(scrape)
+
+
+desk = Desk()
+
+
+def _in_child() -> None:
+    global desk
+    desk = Desk()  # a thread that is not in the child may have held the other
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)

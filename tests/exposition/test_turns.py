@@ -1,0 +1,242 @@
+"""Scrapes at the same time: what they share, how many there may be, and when they must end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from asking import asked, scraped
+from metrics import series, value
+from prom_middleware import failures
+from prom_middleware.errors import OptionError
+from prom_middleware.exposition import ScrapeResponse, make_asgi_app, make_wsgi_app
+from prom_middleware.exposition.options import Limits
+from prom_middleware.exposition.scraping import scrape
+from waiting import eventually
+
+
+class Held:
+    """A collector that waits until it is let go, and counts."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.begun = threading.Semaphore(0)
+        self.number = 0
+        self.at_once = 0
+        self._running = 0
+
+    def collect(self) -> Iterable[Metric]:
+        self._running += 1
+        self.at_once = max(self.at_once, self._running)
+        self.number += 1
+        self.begun.release()
+        number = self.number
+        assert self.open.wait(60)
+        self._running -= 1
+        yield GaugeMetricFamily("held", "Held.", value=number)
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    Gauge("good", "Good.", registry=registry).set(1)
+    return registry
+
+
+@pytest.fixture
+def held(registry: CollectorRegistry) -> Iterator[Held]:
+    collector = Held()
+    registry.register(collector)
+    yield collector
+    collector.open.set()
+
+
+@contextmanager
+def running(number: int, call: Callable[[], Any]) -> Iterator[list[Any]]:
+    """Have `number` threads call; at the end, wait for them."""
+    results: list[Any] = []
+    threads = [threading.Thread(target=lambda: results.append(call())) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield results
+    finally:
+        for thread in threads:
+            thread.join(60)
+    assert len(results) == number
+
+
+def held_number(response: ScrapeResponse) -> float:
+    assert response.status == 200
+    return value(series(response.body.decode()), "held")
+
+
+def test_scrapes_at_the_same_time_share_a_collection(
+    registry: CollectorRegistry, held: Held
+) -> None:
+    with running(1, lambda: scraped(registry)) as first:
+        assert held.begun.acquire(timeout=60)
+        with running(12, lambda: scraped(registry)) as others:
+            held.open.set()
+    assert held.at_once == 1
+    assert held.number <= 13
+    assert held_number(first[0]) == 1
+    assert all(held_number(one) > 1 for one in others), "older than the scrape that shows it"
+
+
+def test_no_number_is_older_than_the_scrape(registry: CollectorRegistry) -> None:
+    """Each thread raises a gauge and must see at least that, whatever others are doing."""
+    gauge = Gauge("raised", "Raised.", registry=registry)
+    wrong: list[float] = []
+
+    def raise_and_look() -> None:
+        for _ in range(30):
+            gauge.inc()
+            least = gauge._value.get()
+            seen = value(series(scraped(registry).body.decode()), "raised")
+            if seen < least:
+                wrong.append(seen)
+
+    with running(8, raise_and_look):
+        pass
+    assert wrong == []
+
+
+def test_as_many_as_the_limit_says(registry: CollectorRegistry, held: Held) -> None:
+    with running(2, lambda: scraped(registry, max_requests_in_flight=2)) as results:
+        assert held.begun.acquire(timeout=60)
+        refused = [scraped(registry, max_requests_in_flight=2)]
+        while refused[-1].status != 503:  # the second may not have come yet
+            refused.append(scraped(registry, max_requests_in_flight=2, timeout=0.01))
+        held.open.set()
+    assert [one.status for one in results] == [200, 200]
+    assert refused[-1].body == b"Limit of concurrent requests reached (2), try again later.\n"
+    assert scraped(registry, max_requests_in_flight=1).status == 200, "the places are free again"
+
+
+def test_a_collector_that_hangs_is_left_out_and_not_asked_again(
+    registry: CollectorRegistry, held: Held
+) -> None:
+    before, threads = failures.counts().get("collector.timeout", 0), threading.active_count()
+    for _ in range(5):
+        response = scraped(registry, timeout=0.2)
+        assert response.status == 200
+        assert value(series(response.body.decode()), "good") == 1
+        assert b"held" not in response.body
+    assert held.number == 1
+    assert failures.counts()["collector.timeout"] == before + 5
+    assert threading.active_count() <= threads + 1
+    held.open.set()
+    # What it has at last may still be told to the next one; then it is asked again.
+    assert eventually(lambda: scraped(registry), lambda one: b"held 2.0" in one.body).status == 200
+
+
+def test_others_are_collected_while_one_hangs(registry: CollectorRegistry, held: Held) -> None:
+    class After:
+        def collect(self) -> Iterable[Metric]:
+            yield GaugeMetricFamily("after", "After.", value=1)
+
+    registry.register(After())
+    response = scraped(registry, timeout=3)
+    assert value(series(response.body.decode()), "after") == 1
+
+
+def test_a_slow_collector_is_waited_for(registry: CollectorRegistry, held: Held) -> None:
+    timer = threading.Timer(1.3, held.open.set)  # longer than anybody is patient with it
+    timer.start()
+    assert held_number(scraped(registry)) == 1
+    timer.join()
+
+
+def test_with_http_error_a_collector_that_hangs_is_a_500(
+    registry: CollectorRegistry, held: Held
+) -> None:
+    response = scraped(registry, timeout=0.2, error_handling="http_error")
+    assert response.status == 500
+    assert b"test_turns.Held has not come back in time" in response.body
+
+
+def test_the_time_ends_the_work() -> None:
+    class Endless:
+        """A registry without an end."""
+
+        def collect(self) -> Iterable[Metric]:
+            number = 0
+            while True:
+                number += 1
+                yield GaugeMetricFamily(f"g{number}", "G.", value=1)
+
+    begun = perf_counter()
+    response = scraped(Endless(), timeout=0.3)
+    assert response.status in (500, 503)
+    assert perf_counter() - begun < 30
+
+
+def test_a_rendering_that_takes_too_long_is_a_503(registry: CollectorRegistry) -> None:
+    gauge = Gauge("many", "Many.", ["n"], registry=registry)
+    for number in range(20_000):
+        gauge.labels(str(number))
+    response = scraped(registry, query="match[]={n=~'1.*'}", timeout=0.000_1)
+    assert (response.status, response.body) == (503, b"Exceeded configured timeout of 0.0001s.\n")
+
+
+@pytest.mark.parametrize(
+    ("header", "timeout", "seconds"),
+    [
+        (None, None, 10),
+        (None, 3, 3),
+        ("10", None, 9.5),
+        ("10.000000", 3, 3),
+        ("2", 3, 1.5),
+        ("0.5", None, 0.25),
+        ("1e9", None, 300),
+        ("1e9", 1000, 1000),
+        *((bad, None, 10) for bad in ("", "x", "-1", "0", "nan", "inf")),
+    ],
+)
+def test_how_long_a_scrape_may_take(
+    header: str | None, timeout: float | None, seconds: float
+) -> None:
+    headers = {} if header is None else {"X_Prometheus_Scrape_Timeout_Seconds": header}
+    limits = Limits.from_options({"timeout": timeout})
+    assert limits.seconds(asked(**headers).headers) == seconds
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_requests_in_flight": -1},
+        {"max_requests_in_flight": True},
+        {"timeout": 0},
+        {"timeout": "10"},
+        {"error_handling": "panic"},
+        {"error_handing": "continue"},
+    ],
+)
+@pytest.mark.parametrize("make", [make_asgi_app, make_wsgi_app])
+def test_wrong_options_are_refused(make: Any, options: Any) -> None:
+    ((name, _),) = options.items()
+    with pytest.raises(OptionError, match=name):
+        make(CollectorRegistry(), **options)
+
+
+def test_a_fork_while_a_scrape_is_made_leaves_the_child_free(
+    registry: CollectorRegistry, held: Held
+) -> None:
+    import os
+
+    with running(1, lambda: scraped(registry)):
+        assert held.begun.acquire(timeout=60)
+        child = os.fork()
+        if child == 0:
+            held.open.set()
+            os._exit(0 if scrape(registry, asked()).status == 200 else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        held.open.set()
