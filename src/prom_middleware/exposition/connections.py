@@ -70,7 +70,10 @@ def encrypted_with(
     tls_min_version: ssl.TLSVersion | None,
     tls_max_version: ssl.TLSVersion | None,
 ) -> Plain:
-    """Return what the arguments of `prometheus_client.start_http_server` ask for."""
+    """Return what the arguments of `prometheus_client.start_http_server` ask for.
+
+    Raises OSError for files that cannot be used, OptionError for half of a certificate's.
+    """
     if bool(certfile) != bool(keyfile):
         raise OptionError(f"certfile={certfile!r}, keyfile={keyfile!r}: TLS needs both")
     if not (certfile and keyfile):

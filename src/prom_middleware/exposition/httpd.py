@@ -83,12 +83,12 @@ def start_http_server(
     `prom_middleware.exposition.webconfig`. Raises OSError when the port or a certificate cannot be
     used, OptionError for half of a certificate's files, WebConfigError for what is in that file.
     """
-    tls = (certfile, keyfile, client_cafile, client_capath, protocol, client_auth_required)
-    connections = encrypted_with(*tls, tls_min_version, tls_max_version)
     if web_config_file is None:
+        tls = (certfile, keyfile, client_cafile, client_capath, protocol, client_auth_required)
+        connections = encrypted_with(*tls, tls_min_version, tls_max_version)
         app = make_wsgi_app(registry, access=access)
     else:
-        if certfile:
+        if certfile or keyfile:
             raise OptionError(f"certfile={certfile!r}: with a web_config_file, name it there")
         from prom_middleware.exposition.webconfig import WebConfigFile, governed
 
