@@ -7,6 +7,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
+from http.client import HTTPException
 from importlib import import_module
 from operator import attrgetter
 from typing import Any
@@ -68,11 +69,11 @@ def _collected(source: str, registry: Collector) -> Iterable[Any]:
 
 def _fetched(url: str, timeout: float) -> bytes:
     headers = {"Accept": CONTENT_TYPE.partition(" escaping")[0].rstrip("; "), "User-Agent": _AGENT}
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http or https
     try:
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http or https
         with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
             body: bytes = response.read(MOST_BYTES)
-    except (OSError, ValueError) as error:  # HTTPError and URLError are OSErrors
+    except (OSError, ValueError, HTTPException) as error:  # URLError is an OSError
         raise CommandError(f"{url}: {error}") from error
     return body
 
