@@ -88,8 +88,16 @@ class LoopSampler(Sampler):
         self._next = 0.0
         self._count = 0
 
-    def _later(self, *call: Any) -> Any:
-        return self._loop().call_later(*call)
+    def _later(self, *call: Any) -> None:
+        self._loop().call_later(*call)  # its handle would keep the loop
+
+    def begin(self) -> None:
+        """Count the tasks, and ask for the first call; in the loop's own thread."""
+        self.start()
+        try:
+            self.look()
+        except Exception as error:
+            failures.report("event_loop", error)
 
     @property
     def tasks(self) -> int:
@@ -113,15 +121,17 @@ class Loops:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.is_over = False
+        self._has_any = False
         self._samplers: WeakKeyDictionary[Any, LoopSampler] = WeakKeyDictionary()
 
     def watch(self, loop: Any) -> None:
         """Sample `loop` from now on; nothing happens if it is sampled already."""
         if loop in self._samplers:
             return
+        self._has_any = True
         sampler = self._samplers[loop] = LoopSampler(loop, self)
         # The loop may be another thread's.
-        loop.call_soon_threadsafe(sampler.start)
+        loop.call_soon_threadsafe(sampler.begin)
 
     def write_tasks(self) -> None:
         """Write down how many tasks all loops of this process have."""
@@ -129,8 +139,8 @@ class Loops:
         self.store.turn.update(self._write, tasks)
 
     def refresh(self) -> None:
-        """Forget the tasks of loops that are closed, before this process is looked at."""
-        if self._samplers:
+        """Forget the tasks of loops that are gone, before this process is looked at."""
+        if self._has_any:
             self.write_tasks()
 
     def stop(self) -> None:
