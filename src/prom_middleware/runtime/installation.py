@@ -160,7 +160,7 @@ def _has(registry: CollectorRegistry, kinds: tuple[type, ...]) -> bool:
 def _add_ours(registry: CollectorRegistry, process: _Process) -> None:
     collector = process.collectors.get(registry)
     known = collector is not None
-    collector = collector or InterpreterCollector(process.store, process.loops)
+    collector = collector or InterpreterCollector(process.store, process.pauses, process.loops)
     try:
         registry.register(collector)
     except ValueError as error:

@@ -35,9 +35,8 @@ TASKS_HELP = "Tasks that are not done, of the event loops that are sampled."
 class InterpreterCollector(Collector):
     """Show what a store has of interpreters, and what this one says of itself."""
 
-    def __init__(self, store: Store, running: loops.Loops) -> None:
-        self._store = store
-        self._loops = running
+    def __init__(self, store: Store, stops: pauses.Pauses, running: loops.Loops) -> None:
+        self._store, self._pauses, self._loops = store, stops, running
 
     def describe(self) -> Iterator[MetricFamily]:
         """Yield every family without samples."""
@@ -66,6 +65,7 @@ class InterpreterCollector(Collector):
         yield _packages()
         if not self._store.shared:
             yield from _threads()
+        self._pauses.flush()
         self._loops.refresh()
         snapshot = self._store.turn.read(self._store.snapshot)
         for durations in (pauses.DURATIONS, loops.ASYNCIO, loops.TWISTED):
