@@ -75,10 +75,11 @@ def start_http_server(
     *,
     web_config_file: str | PathLike[str] | None = None,
     access: AccessRule | None = None,
+    **options: Any,
 ) -> tuple[WSGIServer, Thread]:
     """Serve the metrics of `registry` from a daemon thread; return the server and the thread.
 
-    The arguments are those of `prometheus_client.start_http_server`, `access`, and
+    The arguments are those of `prometheus_client.start_http_server`, those of `make_wsgi_app`, and
     `web_config_file`, which takes the place of all those about TLS: see
     `prom_middleware.exposition.webconfig`. Raises OSError when the port or a certificate cannot be
     used, OptionError for half of a certificate's files, WebConfigError for what is in that file.
@@ -86,7 +87,7 @@ def start_http_server(
     if web_config_file is None:
         tls = (certfile, keyfile, client_cafile, client_capath, protocol, client_auth_required)
         connections = encrypted_with(*tls, tls_min_version, tls_max_version)
-        app = make_wsgi_app(registry, access=access)
+        app = make_wsgi_app(registry, access=access, **options)
     else:
         if certfile or keyfile:
             raise OptionError(f"certfile={certfile!r}: with a web_config_file, name it there")
@@ -94,7 +95,8 @@ def start_http_server(
 
         file = WebConfigFile(web_config_file)
         connections = Configured(file)
-        app = governed(make_wsgi_app(registry, access=both(file.access, access)), file)
+        access = both(file.access, access)
+        app = governed(make_wsgi_app(registry, access=access, **options), file)
     httpd = _make_server(addr, port, app)
     httpd.connections = connections
     thread = Thread(target=httpd.serve_forever, name="prom_middleware metrics", daemon=True)
