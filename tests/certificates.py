@@ -14,6 +14,18 @@ from cryptography.x509.oid import NameOID
 
 DAY = datetime.timedelta(days=1)
 
+SIGNS = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 class Pair(NamedTuple):
     """Paths of a certificate and its key."""
@@ -31,6 +43,7 @@ class Authority:
         self._name = _name("authority")
         constraints = x509.BasicConstraints(ca=True, path_length=None)
         built = self._builder("authority", self._key).add_extension(constraints, critical=True)
+        built = built.add_extension(SIGNS, critical=True)
         self.cert = folder / "ca.pem"
         self.cert.write_bytes(_pem(built.sign(self._key, hashes.SHA256())))
 
@@ -61,6 +74,11 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - DAY)
             .not_valid_after(now + DAY)
+            # Since Python 3.13 clients ask for these (RFC 5280 section 4.2.1).
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), False
+            )
         )
 
 
