@@ -98,6 +98,7 @@ def run(port: int, deadline: float) -> None:
             text = fetch(port, "/metrics")
             show(rows(text))
             say("", f"Counted by {workers(text)} workers; any of them shows what all have counted.")
+            say(interpreters(text))
             serve_on(server, port, deadline)
         finally:
             stop(server)
@@ -308,6 +309,20 @@ def workers(text: str) -> int:
             if sample.name == "prom_middleware_workers" and sample.labels["state"] == "live":
                 return int(sample.value)
     return 1
+
+
+def interpreters(text: str) -> str:
+    """Return a line on what `runtime.install` shows of them."""
+    found = {
+        (sample.name, sample.labels.get("generation")): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    stopped = sum(v for (name, _), v in found.items() if name == "python_gc_duration_seconds_sum")
+    calls = found.get(("asyncio_event_loop_lag_seconds_count", None), 0)
+    late = found.get(("asyncio_event_loop_lag_seconds_sum", None), nan)
+    lag = f"{late / calls * 1000:.1f} ms late on average" if calls else "not sampled yet"
+    return f"Garbage collection stopped them for {stopped * 1000:.0f} ms; event loops: {lag}."
 
 
 def quantiles(buckets: Buckets) -> tuple[float, float]:

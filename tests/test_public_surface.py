@@ -27,7 +27,7 @@ PUBLIC = {
     },
     "prom_middleware.asgi": {"PrometheusMiddleware", "make_asgi_app"},
     "prom_middleware.wsgi": {"PrometheusMiddleware", "make_wsgi_app"},
-    "prom_middleware.flask": {"Prometheus"},
+    "prom_middleware.flask": {"Prometheus", "metrics_blueprint"},
     "prom_middleware.django": {"PrometheusMiddleware"},
     "prom_middleware.twisted": {"MetricsResource", "instrument_site", "observed_request"},
     "prom_middleware.exposition": {
@@ -43,6 +43,13 @@ PUBLIC = {
         "start_http_server",
         "write_to_textfile",
     },
+    "prom_middleware.exposition.webconfig": {
+        "WebConfig",
+        "WebConfigFile",
+        "governed",
+        "read_web_config",
+    },
+    "prom_middleware.runtime": {"install", "uninstall", "watch_event_loop"},
     "prom_middleware.stores": {
         *("Cells", "Family", "Labels", "MemoryStore", "Settlement", "Snapshot", "Store", "Turn"),
         "Worker",

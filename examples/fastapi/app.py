@@ -20,13 +20,14 @@ from fastapi import FastAPI, HTTPException, Request, WebSocket, WebSocketDisconn
 from fastapi.responses import StreamingResponse
 from starlette.middleware.sessions import SessionMiddleware
 
-from prom_middleware import instrument
+from prom_middleware import instrument, runtime
 
 ITEMS = 100
 
 app = FastAPI(title="Shop")
 app.add_middleware(SessionMiddleware, secret_key="for the example only")
 instrument(app)
+runtime.install()  # process, garbage collection, event loop, threads, versions
 
 
 @app.get("/")

@@ -21,7 +21,7 @@ from twisted.web.resource import IResource, NoResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
-from prom_middleware import instrument
+from prom_middleware import instrument, runtime
 
 ITEMS = 100
 
@@ -96,6 +96,7 @@ def root() -> Resource:
 
 
 site = instrument(root())
+runtime.install()  # process, garbage collection, reactor, threads, versions
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()

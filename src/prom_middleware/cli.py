@@ -1,17 +1,79 @@
-"""The command line: `python -m prom_middleware`, also the script `prom-middleware`."""
+"""Prometheus metrics from the command line: `python -m prom_middleware`, or `prom-middleware`."""
 
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 from collections.abc import Sequence
+from importlib import import_module
+from types import FrameType
+from typing import NamedTuple, NoReturn
 
 from prom_middleware import __version__
+
+PROGRAM = "prom-middleware"
+
+
+class Command(NamedTuple):
+    """A subcommand: the module that has it, which is imported when it is asked for."""
+
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "serve": Command("prom_middleware.commands.serve", "serve a module's metrics on a port"),
+    "textfile": Command(
+        "prom_middleware.commands.textfile", "write metrics to a file for node_exporter"
+    ),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code. Raises SystemExit as argparse does."""
-    parser = argparse.ArgumentParser(prog="prom-middleware", description=__doc__)
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    parser.parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given and given[0] in COMMANDS:
+        return _run(given[0], given[1:])
+    parser = _parser()
+    parser.parse_args(given)
     parser.print_help()
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    rows = [f"  {name:<12}{command.summary}" for name, command in COMMANDS.items()]
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description=__doc__,
+        epilog="\n".join(["commands (each has --help):", *rows]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument("command", nargs="?", choices=tuple(COMMANDS), help="what to do, see below")
+    return parser
+
+
+def _run(name: str, arguments: Sequence[str]) -> int:
+    from prom_middleware.commands import CommandError
+
+    module = import_module(COMMANDS[name].module)
+    parser = argparse.ArgumentParser(prog=f"{PROGRAM} {name}", description=module.__doc__)
+    module.add_arguments(parser)
+    options = parser.parse_args(arguments)
+    before = signal.signal(signal.SIGTERM, _end)
+    try:
+        return int(module.run(options))
+    except KeyboardInterrupt:
+        return 0
+    except BrokenPipeError:  # whoever reads our output has seen enough
+        return 0
+    except CommandError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt

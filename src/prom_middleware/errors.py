@@ -9,7 +9,8 @@ PromMiddlewareError
     ├── PresetError               a preset that does not exist
     ├── MetricConflictError       a registry that already has a metric of that name
     ├── NotAnApplicationError     what was given cannot be served
-    └── MissingFrameworkError     a door whose framework is not installed (an ImportError as well)
+    ├── WebConfigError            a web-config file that cannot be used
+    └── MissingFrameworkError     a package that is not installed (an ImportError as well)
 
 Nothing in this tree is raised while a request is served: see `prom_middleware.failures`.
 """
@@ -53,5 +54,9 @@ class NotAnApplicationError(ConfigurationError):
     """What was given is not an application that can be instrumented."""
 
 
+class WebConfigError(ConfigurationError):
+    """A web-config file cannot be used; the message names the file, its line and the key."""
+
+
 class MissingFrameworkError(ConfigurationError, ImportError):
-    """The framework that this door is for cannot be imported."""
+    """The package that this door or option needs cannot be imported."""

@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import finalize, ref
 
+from prometheus_client import REGISTRY
+
 from prom_middleware import failures
 from prom_middleware.errors import MissingFrameworkError, NotAnApplicationError
+from prom_middleware.exposition.wsgi import make_wsgi_app
 from prom_middleware.instrumentation import Configuration
 from prom_middleware.wsgi.middleware import Dialect, PrometheusMiddleware
 from prom_middleware.wsgi.place import place_of
@@ -16,6 +19,7 @@ try:
     import flask
     from flask.signals import got_request_exception
     from werkzeug.exceptions import HTTPException, MethodNotAllowed
+    from werkzeug.wrappers import Response
 except ImportError as missing:
     raise MissingFrameworkError(
         f"prom_middleware.flask needs Flask 2.2 or newer ({missing}): "
@@ -24,11 +28,12 @@ except ImportError as missing:
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from prometheus_client.registry import Collector
     from typing_extensions import Unpack
 
     from prom_middleware.instrumentation import Options
 
-__all__ = ["Prometheus"]
+__all__ = ["Prometheus", "metrics_blueprint"]
 
 EXTENSION = "prom_middleware"
 # In the environ: Flask was asked for the rule, while it had one.
@@ -60,6 +65,29 @@ class Prometheus:
             ) from error
         app.wsgi_app = door  # type: ignore[method-assign]
         app.extensions.setdefault(EXTENSION, []).append(door)
+
+
+def metrics_blueprint(
+    registry: Collector = REGISTRY,
+    *,
+    metrics_path: str = "/metrics",
+    name: str = "prom_middleware",
+    **options: Any,
+) -> flask.Blueprint:
+    """Return a blueprint that answers `metrics_path`, inside the application.
+
+    So a scrape passes all that the application has before its views: `before_request`, a login. For
+    one that concerns the metrics only, use the blueprint's own `before_request`. The other options
+    are those of `make_wsgi_app`. Give the extension `metrics_path=None` beside it.
+    """
+    metrics_app = make_wsgi_app(registry, **options)
+    blueprint = flask.Blueprint(name, __name__)
+
+    @blueprint.get(metrics_path, strict_slashes=False)
+    def metrics() -> Response:
+        return flask.Response.from_app(metrics_app, flask.request.environ)
+
+    return blueprint
 
 
 class Door(PrometheusMiddleware):

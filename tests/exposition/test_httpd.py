@@ -9,6 +9,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,6 +84,13 @@ def test_access(registry: CollectorRegistry) -> None:
         assert fetch(plain(server), Authorization=login)[0] == 200
 
 
+def test_an_option_that_is_none(registry: CollectorRegistry) -> None:
+    before = threading.active_count()
+    with pytest.raises((TypeError, ValueError), match="nothing"):
+        start_http_server(0, "127.0.0.1", registry, nothing=True)
+    assert threading.active_count() == before
+
+
 def test_ipv6(registry: CollectorRegistry) -> None:
     if not _has_ipv6():
         pytest.skip("this machine has no IPv6 loopback")
@@ -119,7 +127,7 @@ def test_the_arguments_are_those_of_prometheus_client() -> None:
     ours = list(inspect.signature(start_http_server).parameters)
     theirs = list(inspect.signature(prometheus_client.start_http_server).parameters)
     assert [name for name in ours if name in theirs] == theirs, "a newer one may have more"
-    assert ours[-1] == "access"
+    assert ours[len(theirs) :] == ["web_config_file", "access", "options"]
 
 
 # --- TLS

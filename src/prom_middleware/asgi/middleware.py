@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
@@ -81,6 +82,8 @@ class PrometheusMiddleware:
                         _announce(exchange, key, scope)
             elif scope["type"] == "websocket":
                 app = self._connect(scope)
+            elif scope["type"] == "lifespan":
+                _notice_loop()
         except Exception as error:
             failures.report("start", error)
         if exchange is None:
@@ -111,6 +114,13 @@ class PrometheusMiddleware:
 
         scope[core.key] = connection = core.connect(scope)
         return partial(observe_websocket, self.app, connection)
+
+
+def _notice_loop() -> None:
+    # Loaded by whoever called `runtime.install`.
+    installation = sys.modules.get("prom_middleware.runtime.installation")
+    if installation is not None:
+        installation.notice_event_loop()
 
 
 def _announce(exchange: Exchange, key: str, scope: Scope) -> None:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 from prom_middleware.lazy import lazily
 
 if TYPE_CHECKING:
-    from prometheus_client import write_to_textfile
-
     from prom_middleware.exposition.access import (
         AccessRule,
         ScrapeRequest,
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from prom_middleware.exposition.httpd import start_http_server
     from prom_middleware.exposition.responses import ScrapeResponse
     from prom_middleware.exposition.scraping import scrape
+    from prom_middleware.exposition.textfile import write_to_textfile
     from prom_middleware.exposition.wsgi import make_wsgi_app
 
 __all__ = [
@@ -48,7 +47,7 @@ _HOMES = {
     "make_wsgi_app": "prom_middleware.exposition.wsgi",
     "scrape": "prom_middleware.exposition.scraping",
     "start_http_server": "prom_middleware.exposition.httpd",
-    "write_to_textfile": "prometheus_client",
+    "write_to_textfile": "prom_middleware.exposition.textfile",
 }
 
 

@@ -53,12 +53,7 @@ class basic_auth:  # noqa: N801 - reads as the function that it is to its users
 
     def __call__(self, request: ScrapeRequest) -> bool:
         """Tell whether `request` may have the metrics."""
-        given = _credentials(request, "basic")
-        try:
-            decoded = base64.b64decode(given, validate=True)
-        except (binascii.Error, ValueError):
-            return False
-        return _any_equal(decoded, self._credentials)
+        return _any_equal(basic_credentials(request), self._credentials)
 
 
 class bearer_token:  # noqa: N801
@@ -103,6 +98,29 @@ class allow_networks:  # noqa: N801
         if isinstance(address, IPv6Address) and address.ipv4_mapped:
             address = address.ipv4_mapped
         return any(address in network for network in self._networks)
+
+
+class _Both:
+    def __init__(self, one: AccessRule, other: AccessRule) -> None:
+        self._rules = (one, other)
+        self.challenge = getattr(one, "challenge", None)
+
+    def __call__(self, request: ScrapeRequest) -> object:
+        one, other = self._rules
+        return one(request) and other(request)
+
+
+def both(one: AccessRule, other: AccessRule | None) -> AccessRule:
+    """Return a rule that allows what both allow; its challenge is that of `one`."""
+    return one if other is None else _Both(one, other)
+
+
+def basic_credentials(request: ScrapeRequest) -> bytes:
+    """Return `user:password` of a request, or nothing where it has none (RFC 7617)."""
+    try:
+        return base64.b64decode(_credentials(request, "basic"), validate=True)
+    except (binascii.Error, ValueError):
+        return b""
 
 
 def _network(network: str) -> IPv4Network | IPv6Network:

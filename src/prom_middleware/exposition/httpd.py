@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
+from os import PathLike
 from socketserver import TCPServer, ThreadingMixIn
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
 from prom_middleware.errors import OptionError
-from prom_middleware.exposition.access import AccessRule
+from prom_middleware.exposition.access import AccessRule, both
+from prom_middleware.exposition.connections import Configured, Plain, encrypted_with
 from prom_middleware.exposition.wsgi import make_wsgi_app
 
 if TYPE_CHECKING:
@@ -22,9 +24,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("prom_middleware")
 
+PATIENCE = 30.0  # seconds for a peer to send its request: a slow one must not keep a thread
+
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    connections = Plain()
 
     def server_bind(self) -> None:
         # WSGIServer asks DNS for the host's name, which can take seconds.
@@ -32,21 +37,22 @@ class _Server(ThreadingMixIn, WSGIServer):
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
         self.setup_environ()
 
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Serve one peer, in its own thread: one that does not shake hands holds up nobody."""
+        request.settimeout(PATIENCE)
+        connection = self.connections.wrap(request)
+        try:
+            self.connections.greet(connection)
+            super().finish_request(connection, client_address)
+        finally:
+            self.shutdown_request(connection)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Leave a traceback to the log: a peer that breaks off is no news for stderr."""
         logger.debug("a scrape from %s failed", client_address, exc_info=True)
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = 30  # seconds for a peer to send its request: a slow one must not keep a thread
-
-    def setup(self) -> None:
-        super().setup()
-        # Here, in the peer's own thread, so that a silent one does not hold up the others.
-        handshake = getattr(self.connection, "do_handshake", None)
-        if handshake is not None:
-            handshake()
-
     def log_message(self, *args: Any) -> None:
         """Say nothing: a line per scrape helps nobody."""
 
@@ -67,36 +73,38 @@ def start_http_server(
     tls_min_version: ssl.TLSVersion | None = None,
     tls_max_version: ssl.TLSVersion | None = None,
     *,
+    web_config_file: str | PathLike[str] | None = None,
     access: AccessRule | None = None,
+    **options: Any,
 ) -> tuple[WSGIServer, Thread]:
     """Serve the metrics of `registry` from a daemon thread; return the server and the thread.
 
-    The arguments are those of `prometheus_client.start_http_server`, and `access`. Raises OSError
-    when the port or a certificate cannot be used, OptionError for half of a certificate's files.
+    The arguments are those of `prometheus_client.start_http_server`, those of `make_wsgi_app`, and
+    `web_config_file`, which takes the place of all those about TLS: see
+    `prom_middleware.exposition.webconfig`. Raises OSError when the port or a certificate cannot be
+    used, OptionError for half of a certificate's files, WebConfigError for what is in that file.
     """
-    if bool(certfile) != bool(keyfile):
-        raise OptionError(f"certfile={certfile!r}, keyfile={keyfile!r}: TLS needs both")
-    context = None
-    if certfile and keyfile:
-        context = ssl.SSLContext(protocol)
-        context.load_cert_chain(certfile, keyfile)
-        if client_cafile or client_capath:
-            context.load_verify_locations(client_cafile, client_capath)
-        if client_auth_required:
-            context.verify_mode = ssl.CERT_REQUIRED
-        context.minimum_version = tls_min_version or context.minimum_version
-        context.maximum_version = tls_max_version or context.maximum_version
-    httpd = _make_server(addr, port, make_wsgi_app(registry, access=access))
-    if context is not None:
-        httpd.socket = context.wrap_socket(
-            httpd.socket, server_side=True, do_handshake_on_connect=False
-        )
+    if web_config_file is None:
+        tls = (certfile, keyfile, client_cafile, client_capath, protocol, client_auth_required)
+        connections = encrypted_with(*tls, tls_min_version, tls_max_version)
+        app = make_wsgi_app(registry, access=access, **options)
+    else:
+        if certfile or keyfile:
+            raise OptionError(f"certfile={certfile!r}: with a web_config_file, name it there")
+        from prom_middleware.exposition.webconfig import WebConfigFile, governed
+
+        file = WebConfigFile(web_config_file)
+        connections = Configured(file)
+        access = both(file.access, access)
+        app = governed(make_wsgi_app(registry, access=access, **options), file)
+    httpd = _make_server(addr, port, app)
+    httpd.connections = connections
     thread = Thread(target=httpd.serve_forever, name="prom_middleware metrics", daemon=True)
     thread.start()
     return httpd, thread
 
 
-def _make_server(addr: str, port: int, app: WSGIApplication) -> WSGIServer:
+def _make_server(addr: str, port: int, app: WSGIApplication) -> _Server:
     family, *_, sockaddr = socket.getaddrinfo(
         addr, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]

@@ -11,6 +11,7 @@ from twisted.web.server import Site
 
 from prom_middleware.errors import NotAnApplicationError
 from prom_middleware.instrumentation import Instrumentation
+from prom_middleware.twisted.lag import sample_while_listening
 from prom_middleware.twisted.requests import observed_request
 from prom_middleware.twisted.routing import Dialect
 
@@ -32,6 +33,7 @@ def instrument_site(site: Any, **options: Unpack[Options]) -> Site:
         site = Site(site)
     core = Instrumentation(options, Dialect())
     site.requestFactory = _request_factory(site.requestFactory, core)
+    sample_while_listening(site)
     return site
 
 

@@ -1,0 +1,91 @@
+"""Where a command's metrics come from: a module's registry, a URL, or the standard input."""
+
+from __future__ import annotations
+
+import os
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterable
+from http.client import HTTPException
+from importlib import import_module
+from operator import attrgetter
+from typing import Any
+
+from prometheus_client import REGISTRY
+from prometheus_client.registry import Collector
+
+from prom_middleware.commands import CommandError
+from prom_middleware.exposition.negotiation import negotiate
+
+SOURCES = (
+    "module:registry, where the part after the colon is a registry, a collector or a function that "
+    "returns one (without it: what the module puts into the default registry)"
+)
+MOST_BYTES = 1 << 30
+ACCEPT = "text/plain;version=0.0.4"
+
+
+def load_registry(source: str) -> Collector:
+    """Import what `module:registry` names, from the working directory as well."""
+    module_name, colon, attribute = source.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = import_module(module_name)
+        found: Any = attrgetter(attribute)(module) if colon else REGISTRY
+        if not hasattr(found, "collect") and callable(found):
+            found = found()
+    except Exception as error:
+        raise CommandError(f"{source}: {type(error).__name__}: {error}") from error
+    if not hasattr(found, "collect"):
+        raise CommandError(f"{source}: {found!r} is neither a registry nor a collector")
+    return found  # type: ignore[no-any-return]
+
+
+def is_url(source: str) -> bool:
+    """Tell whether a source is a URL."""
+    return source.startswith(("http://", "https://"))
+
+
+def content_of(source: str, timeout: float) -> Iterable[bytes]:
+    """Return the text of a source: `-`, a URL or a module; `timeout` is in seconds.
+
+    Raises CommandError for what cannot be read or is not the text format.
+    """
+    if source == "-":
+        return [_checked("standard input", sys.stdin.buffer.read())]
+    if is_url(source):
+        return [_checked(source, _fetched(source, timeout))]
+    return negotiate(ACCEPT).render(_collected(source, load_registry(source)))
+
+
+def _collected(source: str, registry: Collector) -> Iterable[Any]:
+    try:
+        return list(registry.collect())
+    except Exception as error:
+        raise CommandError(f"{source}: {type(error).__name__}: {error}") from error
+
+
+def _fetched(url: str, timeout: float) -> bytes:
+    headers = {"Accept": ACCEPT, "User-Agent": "prom-middleware"}
+    try:
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http or https
+        with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
+            body: bytes = response.read(MOST_BYTES)
+    except (OSError, ValueError, HTTPException) as error:  # URLError is an OSError
+        raise CommandError(f"{url}: {error}") from error
+    return body
+
+
+def _checked(source: str, content: bytes) -> bytes:
+    """Return the text as it is, but for the last line's end.
+
+    It is not written anew: a reader's view of it would change names and lose comments.
+    """
+    from prom_middleware.commands.checking import problem
+
+    found = problem(content)
+    if found:
+        raise CommandError(f"{source}: {found}")
+    return content if content.endswith(b"\n") or not content else content + b"\n"

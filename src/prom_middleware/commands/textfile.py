@@ -1,0 +1,80 @@
+"""Write metrics to a file for node_exporter's textfile collector: whole, or not at all."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from prom_middleware.commands import CommandError, sources
+from prom_middleware.exposition.textfile import replace_file
+
+EPILOG = """\
+examples:
+  job-metrics | prom-middleware textfile --output /var/lib/node_exporter/job.prom
+  prom-middleware textfile shop.jobs:registry --output job.prom
+  prom-middleware textfile http://localhost:8000/metrics --interval 15 --output shop.prom
+
+What is read from a URL or the standard input is checked before it takes the file's place: the
+format, series that are there twice, and timestamps, which node_exporter does not take. Exit code 1:
+there is nothing new, and the file is as it was; 2: wrong arguments.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "source",
+        nargs="?",
+        default="-",
+        help=f"a URL, - for the standard input (the default), or {sources.SOURCES}",
+    )
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="the file, *.prom; - to print it"
+    )
+    parser.add_argument(
+        "--interval", type=_seconds, help="write again every so many seconds, until stopped"
+    )
+    parser.add_argument(
+        "--timeout", type=_seconds, default=10.0, help="seconds to wait for a URL (default: 10)"
+    )
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
+    return value
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write once, or again and again."""
+    if options.interval and options.source == "-":
+        raise CommandError("--interval: the standard input can be read only once")
+    if options.output != "-" and not options.output.endswith(".prom"):
+        print(f"{options.output}: node_exporter reads *.prom only", file=sys.stderr)
+    if options.interval is None:
+        write(options)
+        return 0
+    while True:
+        began = time.monotonic()
+        try:
+            write(options)
+        except CommandError as error:  # the next time may be better
+            print(error, file=sys.stderr, flush=True)
+        time.sleep(max(0.0, began + options.interval - time.monotonic()))
+
+
+def write(options: argparse.Namespace) -> None:
+    """Write once; raises CommandError, and has then changed nothing."""
+    content = sources.content_of(options.source, options.timeout)
+    if options.output == "-":
+        sys.stdout.buffer.writelines(content)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        replace_file(options.output, content)
+    except (OSError, ValueError) as error:
+        raise CommandError(f"{options.output}: {error}") from error

@@ -1,0 +1,28 @@
+"""An application under a web-config file's headers and rate limit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from prom_middleware.exposition.webconfig.watching import WebConfigFile
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+def governed(app: WSGIApplication, file: WebConfigFile) -> WSGIApplication:
+    """Return `app` with the headers and the rate limit of a web-config file."""
+
+    def governed_app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
+            return start_response(status, [*headers, *file.headers()], *exc_info)
+
+        if file.allows_one_more():
+            return app(environ, start)
+        body = b"Too many requests.\n"
+        length = ("Content-Length", str(len(body)))
+        start("429 Too Many Requests", [("Content-Type", "text/plain; charset=utf-8"), length])
+        return [body]
+
+    return governed_app

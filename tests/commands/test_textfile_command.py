@@ -1,0 +1,224 @@
+"""`python -m prom_middleware textfile`."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+
+from commands.programs import COMMAND, run, start
+from prom_middleware.exposition import start_http_server
+from waiting import eventually
+
+TEXT = "# HELP jobs_total Jobs.\n# TYPE jobs_total counter\njobs_total 3\n# a comment\n"
+MODULE = """\
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+registry = CollectorRegistry()
+Gauge("of_registry", "It.", registry=registry).set(7)
+Counter("of_default", "It.").inc()
+number = 3
+
+
+class Broken:
+    def collect(self):
+        raise RuntimeError("not today")
+
+
+class Factories:
+    def make():
+        return registry
+
+
+broken = Broken()
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "jobs.py").write_text(MODULE)
+    (tmp_path / "old.prom").write_text("old 1\n")
+    return tmp_path
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} - {"jobs.py", "__pycache__"}
+
+
+def test_standard_input(folder: Path) -> None:
+    done = run("textfile", "--output", "old.prom", cwd=folder, text=TEXT)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    target = folder / "old.prom"
+    assert target.read_text() == TEXT, "as it is"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o644
+    assert names(folder) == {"old.prom"}
+
+
+def test_the_last_line_gets_its_end(folder: Path) -> None:
+    """node_exporter refuses a file without it."""
+    assert run("textfile", "-o", "old.prom", "-", cwd=folder, text="a 1").returncode == 0
+    assert (folder / "old.prom").read_text() == "a 1\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("", "no metrics"),
+        ("# only a comment\n", "no metrics"),
+        ("a\n", "not the text format"),
+        ("a b c\n", "not the text format"),
+        ("bash: jobs: command not found\n", "not the text format"),
+        ('a{b="c} 1\n', "not the text format"),
+        ('a{b="c"} 1\na{b="d"} 1\na{b="c"} 2\n', "twice"),
+        ("a 1\na 1\n", "twice"),
+        ("a 1 1700000000000\n", "a has a timestamp"),
+    ],
+)
+def test_what_node_exporter_would_refuse(folder: Path, text: str, named: str) -> None:
+    done = run("textfile", "-o", "old.prom", cwd=folder, text=text)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("prom-middleware textfile: standard input: ")
+    assert named in done.stderr
+    assert (folder / "old.prom").read_text() == "old 1\n"
+    assert names(folder) == {"old.prom"}
+
+
+def test_bytes_that_are_no_text(folder: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "textfile", "-o", "old.prom"],
+        input=b'a{b="\xff"} 1\n',
+        cwd=folder,
+        capture_output=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert b"not UTF-8" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "sample"),
+    [
+        ("jobs:registry", "of_registry 7.0"),
+        ("jobs:Factories.make", "of_registry 7.0"),
+        ("jobs", "of_default_total 1.0"),
+    ],
+)
+def test_modules(folder: Path, source: str, sample: str) -> None:
+    assert run("textfile", "-o", "old.prom", source, cwd=folder).returncode == 0
+    lines = (folder / "old.prom").read_text().splitlines()
+    assert sample in lines
+    assert ("of_default_total 1.0" in lines) == (source == "jobs")
+
+
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [
+        ("nothing_there", "No module named 'nothing_there'"),
+        ("jobs:nothing", "nothing"),
+        ("jobs:number", "3 is neither a registry nor a collector"),
+        ("jobs:broken", "RuntimeError: not today"),
+        ("http://127.0.0.1:1/", "Connection refused"),
+        ("http://[", "http://["),
+    ],
+)
+def test_sources_that_are_none(folder: Path, source: str, named: str) -> None:
+    done = run("textfile", "-o", "old.prom", source, cwd=folder)
+    assert done.returncode == 1
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (folder / "old.prom").read_text() == "old 1\n"
+
+
+@pytest.fixture
+def served() -> Iterator[str]:
+    registry = CollectorRegistry()
+    Counter("served", "Served.", registry=registry).inc()
+    server, thread = start_http_server(0, "127.0.0.1", registry)
+    yield f"http://127.0.0.1:{server.server_port}/metrics"
+    server.shutdown()
+    server.server_close()
+    thread.join(10)
+
+
+def test_a_url(folder: Path, served: str) -> None:
+    assert run("textfile", "-o", "old.prom", served, cwd=folder).returncode == 0
+    assert "served_total 1.0" in (folder / "old.prom").read_text().splitlines()
+
+
+def test_a_url_that_does_not_answer(folder: Path) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        done = run("textfile", "-o", "old.prom", "--timeout", "0.3", url, cwd=folder)
+    assert done.returncode == 1
+    assert "timed out" in done.stderr
+    assert (folder / "old.prom").read_text() == "old 1\n"
+
+
+def test_printing(folder: Path) -> None:
+    assert run("textfile", "-o", "-", cwd=folder, text=TEXT).stdout == TEXT
+
+
+def test_a_name_that_node_exporter_does_not_read(folder: Path) -> None:
+    done = run("textfile", "-o", "my.txt", cwd=folder, text=TEXT)
+    assert done.returncode == 0
+    assert "reads *.prom only" in done.stderr
+    assert (folder / "my.txt").read_text() == TEXT
+
+
+@pytest.mark.parametrize("target", ["/dev/null", "none/my.prom", "."])
+def test_a_target_that_is_none(folder: Path, target: str) -> None:
+    done = run("textfile", "-o", target, cwd=folder, text=TEXT)
+    assert done.returncode == 1
+    assert target in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not Path("/dev/null").is_file()
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "often", "nan"])
+def test_intervals_that_are_none(number: str) -> None:
+    assert run("textfile", "-o", "-", "--interval", number, "jobs").returncode == 2
+
+
+def test_an_interval_needs_a_source_that_stays(folder: Path) -> None:
+    done = run("textfile", "-o", "old.prom", "--interval", "1", cwd=folder, text=TEXT)
+    assert done.returncode == 1
+    assert "only once" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_again_and_again_until_stopped(folder: Path, served: str, number: int) -> None:
+    target = folder / "old.prom"
+    process = start(["textfile", "-o", "old.prom", "--interval", "0.05", served], cwd=folder)
+    try:
+        assert "served_total" in eventually(target.read_text, lambda text: "served_total" in text)
+        target.unlink()
+        assert eventually(target.exists, bool), "written anew"
+    finally:
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (0, "", "")
+    assert names(folder) == {"old.prom"}
+
+
+def test_failures_do_not_end_an_interval(folder: Path) -> None:
+    process = start(
+        ["textfile", "-o", "old.prom", "--interval", "0.05", "http://127.0.0.1:1/"], cwd=folder
+    )
+    try:
+        assert process.stderr is not None
+        lines: Any = [process.stderr.readline() for _ in range(2)]
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+    assert all("refused" in line for line in lines)
+    assert process.returncode == 0
+    assert (folder / "old.prom").read_text() == "old 1\n"

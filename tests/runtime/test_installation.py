@@ -1,0 +1,570 @@
+"""`runtime.install`: one call for everything that a process tells of itself."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
+
+from metrics import Series, collected, value
+from prom_middleware import failures, runtime
+from prom_middleware.errors import MetricConflictError
+from prom_middleware.runtime import installation, packages
+from waiting import eventually
+
+PAUSES = "python_gc_duration_seconds"
+LAG = "asyncio_event_loop_lag_seconds"
+
+
+@pytest.fixture
+def registry() -> Iterator[CollectorRegistry]:
+    registry = CollectorRegistry()
+    yield registry
+    runtime.uninstall(registry)
+    assert not any("Pauses" in repr(callback) for callback in gc.callbacks)
+
+
+def names(registry: CollectorRegistry) -> list[str]:
+    return sorted(family.name for family in registry.collect())
+
+
+# --- one call
+
+
+def test_everything_is_there(registry: CollectorRegistry) -> None:
+    runtime.install(registry)
+    gc.collect()
+    found = names(registry)
+    wanted = {
+        "python_info",
+        "python_gc_objects_collected",
+        "python_gc_duration_seconds",
+        "python_package_info",
+        "python_threads_current",
+        "python_threads_daemon",
+    }
+    wanted |= {"process_cpu_seconds"} if Path("/proc/stat").exists() else set()
+    assert wanted <= set(found)
+    assert len(found) == len(set(found))
+    generate_latest(registry)
+
+
+def test_again_and_from_many_threads(registry: CollectorRegistry) -> None:
+    barrier = threading.Barrier(8)
+
+    def install() -> None:
+        barrier.wait()
+        runtime.install(registry)
+
+    threads = [threading.Thread(target=install) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = names(registry)
+    assert len(found) == len(set(found))
+    assert sum("Pauses" in repr(callback) for callback in gc.callbacks) == 1
+
+
+def test_the_default_registry() -> None:
+    """In a process of its own: it is everybody's."""
+    program = (
+        "from prometheus_client import REGISTRY\n"
+        "from prom_middleware import runtime\n"
+        "before = {family.name for family in REGISTRY.collect()}\n"
+        "runtime.install(); runtime.install()\n"
+        "after = [family.name for family in REGISTRY.collect()]\n"
+        "assert before <= set(after) and len(after) == len(set(after)), after\n"
+        "print(sorted(set(after) - before))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "python_package_info" in told.stdout
+
+
+def test_two_registries(registry: CollectorRegistry) -> None:
+    other = CollectorRegistry(auto_describe=True)
+    runtime.install(registry)
+    runtime.install(other)
+    gc.collect()
+    count = value(collected(other), f"{PAUSES}_count", {"generation": "2"})
+    assert value(collected(registry), f"{PAUSES}_count", {"generation": "2"}) >= count > 0
+    runtime.uninstall(other)
+    assert not [name for name in names(other) if name == PAUSES]
+    gc.collect()
+    assert value(collected(registry), f"{PAUSES}_count", {"generation": "2"}) > count
+
+
+def test_a_process_collector_of_one_s_own(registry: CollectorRegistry) -> None:
+    ProcessCollector(registry=registry)
+    runtime.install(registry)
+    found = names(registry)
+    assert len(found) == len(set(found))
+
+
+def test_a_registry_that_was_emptied(registry: CollectorRegistry) -> None:
+    """As some test suites do."""
+    runtime.install(registry)
+    for collector in list(registry._collector_to_names):
+        registry.unregister(collector)
+    assert names(registry) == []
+    runtime.install(registry)
+    assert "python_package_info" in names(registry)
+
+
+def test_somebody_else_s_metric(registry: CollectorRegistry) -> None:
+    Gauge("asyncio_tasks", "The user's own.", registry=registry)
+    with pytest.raises(MetricConflictError, match="asyncio_tasks"):
+        runtime.install(registry)
+    other = CollectorRegistry()
+    runtime.install(other)
+    runtime.uninstall(other)
+
+
+def test_uninstall_where_nothing_is_installed(registry: CollectorRegistry) -> None:
+    runtime.uninstall(registry)
+
+
+# --- what it shows
+
+
+def test_pauses_by_generation(registry: CollectorRegistry) -> None:
+    runtime.install(registry)
+    before = collected(registry)
+    for generation in (0, 1, 2):
+        gc.collect(generation)
+    after = collected(registry)
+    for generation in ("0", "1", "2"):
+        where = {"generation": generation}
+        assert value(after, f"{PAUSES}_count", where) >= value(before, f"{PAUSES}_count", where) + 1
+    assert 0 < value(after, f"{PAUSES}_sum") < 60
+    assert value(after, f"{PAUSES}_bucket", {"le": "+Inf"}) == value(after, f"{PAUSES}_count")
+
+
+def test_packages(registry: CollectorRegistry) -> None:
+    runtime.install(registry)
+    found = {
+        labels["package"]: labels["version"]
+        for (name, pairs), number in collected(registry).items()
+        if name == "python_package_info" and number == 1
+        for labels in [dict(pairs)]
+    }
+    assert found["prometheus_client"] == version("prometheus_client")
+    assert found.keys() <= set(packages.PACKAGES.values())
+    loaded = {top for top in packages.PACKAGES if top in sys.modules}
+    assert {packages.PACKAGES[top] for top in loaded} >= found.keys()
+
+
+def test_a_module_that_is_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(packages.PACKAGES, "waiting", "nothing-of-that-name")
+    assert "nothing-of-that-name" not in packages.loaded()
+
+
+def test_threads(registry: CollectorRegistry) -> None:
+    runtime.install(registry)
+    before = collected(registry)
+    done = threading.Event()
+    threads = [threading.Thread(target=done.wait, daemon=daemon) for daemon in (True, True, False)]
+    for thread in threads:
+        thread.start()
+    after = collected(registry)
+    done.set()
+    for thread in threads:
+        thread.join()
+    current, daemon = "python_threads_current", "python_threads_daemon"
+    assert value(after, current) == value(before, current) + 3
+    assert value(after, daemon) == value(before, daemon) + 2
+
+
+def test_a_collector_that_breaks_leaves_the_rest(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime.install(registry)
+
+    def broken(self: Any, snapshot: Any) -> Any:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr("prom_middleware.runtime.recording.Durations.shown", broken)
+    before = failures.counts().get("runtime", 0)
+    assert "python_info" in names(registry)
+    assert failures.counts()["runtime"] == before + 1
+
+
+# --- garbage collection in the middle of anything
+
+
+def test_in_the_middle_of_the_store_s_own_writing(registry: CollectorRegistry) -> None:
+    """Whoever holds the turn sets off a collection: it waits, and is written afterwards."""
+    runtime.install(registry)
+    process = installation._process
+    assert process is not None
+    turn = process.store.turn
+    before = value(collected(registry), f"{PAUSES}_count", {"generation": "2"})
+    seen = []
+
+    def write() -> None:
+        gc.collect()
+        seen.append(len(turn.pending))
+
+    turn.update(write)
+    turn.read(gc.collect)
+    assert seen == [1]
+    assert value(collected(registry), f"{PAUSES}_count", {"generation": "2"}) >= before + 2
+
+
+def test_in_finalizers_and_under_threads(registry: CollectorRegistry) -> None:
+    runtime.install(registry)
+    before = value(collected(registry), f"{PAUSES}_count", {"generation": "0"})
+
+    class Finalized:
+        def __init__(self) -> None:
+            self.me = self
+
+        def __del__(self) -> None:
+            list(registry.collect())
+
+    def work() -> None:
+        for _ in range(20):
+            Finalized()
+            gc.collect(0)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+    assert value(collected(registry), f"{PAUSES}_count", {"generation": "0"}) >= before + 20
+
+
+def test_a_failure_in_the_callback_is_counted(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime.install(registry)
+    process = installation._process
+    assert process is not None
+    monkeypatch.setattr(process.pauses, "_store", None)
+    before = failures.counts().get("gc", 0)
+    gc.collect()
+    assert failures.counts()["gc"] > before
+
+
+def test_nothing_is_left_when_the_interpreter_ends() -> None:
+    program = (
+        "import gc\n"
+        "from prom_middleware import runtime\n"
+        "runtime.install()\n"
+        "class Late:\n"
+        "    def __init__(self): self.me = self\n"
+        "    def __del__(self, collect=gc.collect): collect()\n"
+        "late = Late()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", program], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+# --- event loops
+
+
+def sampled(registry: CollectorRegistry) -> float:
+    return value(collected(registry), f"{LAG}_count")
+
+
+async def until(registry: CollectorRegistry, count: float) -> Series:
+    while sampled(registry) < count:
+        await asyncio.sleep(0.02)
+    return collected(registry)
+
+
+@pytest.fixture(autouse=True)
+def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prom_middleware.runtime.loops.INTERVAL", 0.01)
+
+
+def test_lag_and_tasks_of_the_running_loop(registry: CollectorRegistry) -> None:
+    async def main() -> Series:
+        runtime.install(registry)
+        others = [asyncio.create_task(asyncio.sleep(60)) for _ in range(3)]
+        await until(registry, 1)
+        found = await until(registry, sampled(registry) + 1)
+        while value(found, "asyncio_tasks") != len(asyncio.all_tasks()):
+            found = await until(registry, sampled(registry) + 1)
+        for other in others:
+            other.cancel()
+        return found
+
+    found = asyncio.run(asyncio.wait_for(main(), 60))
+    assert value(found, f"{LAG}_sum") >= 0
+    assert value(collected(registry), "asyncio_tasks") == 0, "that loop is closed"
+
+
+def test_a_loop_that_is_held_up(registry: CollectorRegistry) -> None:
+    import time
+
+    async def main() -> None:
+        runtime.install(registry)
+        await until(registry, 1)
+        time.sleep(0.15)
+        await until(registry, sampled(registry) + 1)
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+    found = collected(registry)
+    late = value(found, f"{LAG}_count") - value(found, f"{LAG}_bucket", {"le": "0.1"})
+    assert late >= 1
+    assert value(found, f"{LAG}_sum") > 0.1
+
+
+def test_loops_end_and_are_free_to_go(registry: CollectorRegistry) -> None:
+    import weakref
+
+    async def main() -> Any:
+        runtime.install(registry)
+        runtime.watch_event_loop()
+        await until(registry, sampled(registry) + 1)
+        return weakref.ref(asyncio.get_running_loop())
+
+    loop = asyncio.run(asyncio.wait_for(main(), 60))
+    count = sampled(registry)
+    gc.collect()
+    assert loop() is None
+    assert asyncio.run(asyncio.wait_for(main(), 60)) is not None
+    assert sampled(registry) > count
+
+
+def test_uninstall_ends_the_sampling() -> None:
+    registry = CollectorRegistry()
+
+    async def main() -> None:
+        runtime.install(registry)
+        await until(registry, 1)
+        runtime.uninstall(registry)
+        loop: Any = asyncio.get_running_loop()
+        while any("Sampler" in repr(handle) for handle in loop._scheduled):
+            await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_a_loop_of_another_thread(registry: CollectorRegistry) -> None:
+    runtime.install(registry)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        runtime.watch_event_loop(loop)
+        assert eventually(lambda: sampled(registry), bool)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def test_uvloop(registry: CollectorRegistry) -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def main() -> None:
+        runtime.install(registry)
+        await until(registry, 3)
+
+    loop = uvloop.new_event_loop()
+    loop.run_until_complete(asyncio.wait_for(main(), 60))
+    loop.close()
+    assert sampled(registry) >= 3
+
+
+def test_no_loop_to_watch(registry: CollectorRegistry) -> None:
+    runtime.install(registry)
+    with pytest.raises(RuntimeError):
+        runtime.watch_event_loop()
+    assert not [name for name in names(registry) if name in (LAG, "asyncio_tasks")]
+
+
+def test_a_failure_does_not_end_the_sampling(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = failures.counts().get("event_loop", 0)
+
+    def broken(loop: Any) -> Any:
+        raise RuntimeError("broken")
+
+    async def main() -> None:
+        runtime.install(registry)
+        monkeypatch.setattr(asyncio, "all_tasks", broken)
+        await until(registry, 3)
+
+    with suppress(RuntimeError):  # asyncio itself looks for tasks that are left
+        asyncio.run(asyncio.wait_for(main(), 60))
+    assert failures.counts()["event_loop"] > before
+    assert sampled(registry) >= 3
+
+
+def test_counting_many_tasks_is_done_less_often(registry: CollectorRegistry) -> None:
+    counted: list[int] = []
+
+    async def main() -> None:
+        runtime.install(registry)
+        process = installation._process
+        assert process is not None
+        (sampler,) = process.loops._samplers.values()
+        await until(registry, 1)
+        sampler._next = float("inf")  # as after a count that took for ever
+        before = sampler._count
+        others = [asyncio.create_task(asyncio.sleep(60)) for _ in range(5)]
+        await until(registry, sampled(registry) + 3)
+        counted.extend((before, sampler._count))
+        for other in others:
+            other.cancel()
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+    assert counted[0] == counted[1]
+
+
+# --- doors
+
+
+async def _lifespan(scope: Any, receive: Any, send: Any) -> None:
+    assert scope["type"] == "lifespan"
+
+
+def test_the_asgi_door_says_when_a_loop_starts(registry: CollectorRegistry) -> None:
+    from prom_middleware.asgi import PrometheusMiddleware
+
+    app = PrometheusMiddleware(_lifespan, registry=registry)
+
+    async def main() -> None:
+        await app({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
+        await until(registry, 1)
+
+    runtime.install(registry)
+    asyncio.run(asyncio.wait_for(main(), 60))
+    assert sampled(registry) >= 1
+
+
+def test_without_install_the_door_samples_nothing(registry: CollectorRegistry) -> None:
+    from prom_middleware.asgi import PrometheusMiddleware
+
+    app = PrometheusMiddleware(_lifespan, registry=registry)
+    asyncio.run(app({"type": "lifespan"}, None, None))  # type: ignore[arg-type]
+    assert installation._process is None
+    assert LAG not in names(registry)
+
+
+# --- several workers
+
+WORKERS = """\
+import asyncio, gc, os, sys
+from prometheus_client import REGISTRY, Counter, generate_latest
+from prom_middleware import runtime
+from prom_middleware.wsgi import PrometheusMiddleware
+
+app = PrometheusMiddleware(lambda environ, start: (start("200 OK", []), [b""])[1])
+runtime.install()
+
+
+def ask():
+    body = app({"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, lambda *_: None)
+    list(body)
+    body.close()
+
+
+def work():
+    if "idle" not in sys.argv:
+        ask()
+    for _ in range(5):
+        gc.collect()
+
+
+def shown(name):
+    return REGISTRY.get_sample_value(name) or 0
+
+
+async def tasks():
+    runtime.watch_event_loop()
+    others = [asyncio.create_task(asyncio.sleep(600)) for _ in range(2)]
+    while shown("asyncio_tasks") < 3 or shown("asyncio_event_loop_lag_seconds_count") < 3:
+        await asyncio.sleep(0.05)
+    os.write(ready, b".")
+    await asyncio.sleep(600)
+
+
+reading, ready = os.pipe()
+pids = []
+for number in range(3):
+    pid = os.fork()
+    if pid == 0:
+        work()
+        if "loops" in sys.argv:
+            asyncio.run(tasks())
+        os._exit(0)
+    pids.append(pid)
+if "loops" in sys.argv:
+    for _ in pids:
+        os.read(reading, 1)
+else:
+    for pid in pids:
+        os.waitpid(pid, 0)
+gc.collect()  # of the master, which is no worker
+sys.stdout.write(generate_latest(REGISTRY).decode())
+for pid in pids if "loops" in sys.argv else ():
+    os.kill(pid, 9)
+"""
+
+
+def workers(directory: Path, *arguments: str) -> Series:
+    from metrics import series
+
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(directory)}
+    done = subprocess.run(
+        [sys.executable, "-c", WORKERS, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    return series(done.stdout)
+
+
+shared = pytest.mark.skipif(not hasattr(os, "fork"), reason="workers share files where they fork")
+
+
+@shared
+def test_pauses_of_all_workers(tmp_path: Path) -> None:
+    found = workers(tmp_path)
+    full = {"generation": "2"}
+    assert value(found, f"{PAUSES}_count", full) >= 15
+    assert value(found, "python_gc_collections_total", full) == value(
+        found, f"{PAUSES}_count", full
+    )
+    assert value(found, "python_gc_objects_collected_total") > 0
+    assert value(found, "python_threads_current") == 0, "nobody can ask for those of the others"
+    assert value(found, "prom_middleware_workers") == 3
+
+
+@shared
+def test_nobody_becomes_a_worker_by_its_garbage(tmp_path: Path) -> None:
+    found = workers(tmp_path, "idle")
+    assert value(found, "prom_middleware_workers") == 0
+    assert value(found, f"{PAUSES}_count") == 0
+
+
+@shared
+def test_tasks_and_lag_of_all_workers(tmp_path: Path) -> None:
+    found = workers(tmp_path, "loops")
+    assert value(found, "asyncio_tasks") >= 6
+    assert value(found, f"{LAG}_count") >= 3
