@@ -3,7 +3,7 @@
 #   make demo       a FastAPI application under traffic, and what /metrics says of it
 #   make test       the tests                        (ARGS="-k flask" goes to pytest)
 #   make test-all   every Python here, with the oldest and the newest frameworks
-#   make bench      what a request costs, beside other packages
+#   make bench      what requests and scrapes cost, beside other packages
 #   make lint       format, lint, types, import contracts
 #   make lock       write requirements/*.txt anew    (ARGS=--upgrade for newer versions)
 
