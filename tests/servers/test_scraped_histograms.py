@@ -296,14 +296,20 @@ def test_a_worker_shows_what_another_one_has(scene: Scene, app: str, form: str) 
     """The one that knows the trace is stopped while the metrics are asked for."""
     traced = scene.apps[app]
     pid = traced.work(ALONE[form])
-    trace = list(traced.sampled)[-1]
+    trace = list(traced.sampled)[-1].encode()
+
+    def shown() -> bytes:
+        answer = traced.server.client.get("/metrics", headers={"Accept": PROTOCOLS[form]})
+        assert answer.status_code == 200
+        return answer.content
+
+    # It may record a moment after it has answered.
+    eventually(shown, lambda content: trace in content)
     os.kill(pid, signal.SIGSTOP)
     try:
-        answer = traced.server.client.get("/metrics", headers={"Accept": PROTOCOLS[form]})
+        assert trace in shown()
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert answer.status_code == 200
-    assert trace.encode() in answer.content
 
 
 # Escaped with underscores where a format, or a scraper, has no such names. With protobuf it is for
