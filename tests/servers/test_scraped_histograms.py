@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from metrics import value
-from servers.newer import newer_program
+from servers.newer import program
 from servers.scrapers import (
     PROTOCOLS,
     WINDOW,
@@ -128,11 +128,6 @@ every_app = pytest.mark.parametrize("app", APPS)
 class Scene(NamedTuple):
     apps: dict[str, Traced]
     scrapers: dict[str, Scraper]
-
-
-def program(name: str, real_program: Callable[[str, str], str]) -> str:
-    """Return the path of a scraper; skip the test, or fail, where it is missing."""
-    return real_program(name, name) if name == "prometheus" else newer_program(name)
 
 
 def jobs(kind: Kind, apps: dict[str, Traced], laid: Wires) -> Iterator[Job]:

@@ -12,7 +12,7 @@ import pytest
 
 from metrics import series
 from servers.examples import FRAMEWORKS, Key, examples, send
-from servers.newer import newer_program
+from servers.newer import program
 from servers.scrapers import PROTOCOLS, WINDOW, Job, Scraper, prometheus, victoria_metrics
 from servers.support import Server
 from servers.wire import Exchange, Wire, wires
@@ -60,11 +60,6 @@ class Scene(NamedTuple):
     wires: dict[Place, Wire]
     before: Counter[Key]
     after: Counter[Key]
-
-
-def program(name: str, real_program: Callable[[str, str], str]) -> str:
-    """Return the path of a scraper; skip the test, or fail, where it is missing."""
-    return real_program(name, name) if name == "prometheus" else newer_program(name)
 
 
 def job(name: str, form: str, app: str, port: int) -> Job:
