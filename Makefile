@@ -3,13 +3,16 @@
 #   make demo       a FastAPI application under traffic, and what /metrics says of it
 #   make test       the tests                        (ARGS="-k flask" goes to pytest)
 #   make test-all   every Python here, with the oldest and the newest frameworks
-#   make bench      what a request costs, beside other packages
+#   make bench      what requests and scrapes cost, beside other packages
 #   make lint       format, lint, types, import contracts
 #   make lock       write requirements/*.txt anew    (ARGS=--upgrade for newer versions)
 
 PYTHON ?= python3
 ARGS ?=
 UV_VERSION := 0.13.9
+
+# Most of the tests wait for servers: three processes of them keep two cores busy.
+SIDE_BY_SIDE ?= -n 3 --dist loadfile
 
 VENV := .venv
 BENCH := .venv-bench
@@ -32,7 +35,7 @@ demo: $(READY)
 	@$(VENV)/bin/python examples/demo.py
 
 test: $(READY)
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 # nox looks for interpreters on the PATH; those of pyenv are added to it.
 test-all: $(READY)

@@ -11,9 +11,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from benchmarks import imports
+from benchmarks import exposition, imports, multiprocess
 from benchmarks.door import DOORS
-from benchmarks.multiprocess import PARTS
 from benchmarks.report import Results, markdown
 from benchmarks.rounds import Plan
 
@@ -37,9 +36,13 @@ def main() -> None:
         names = options.door or list(DOORS)
         runs = pool.map(lambda name: _run("benchmarks.door", name, *extra), names)
         doors = dict(zip(names, runs, strict=True))
-    parts = () if options.door else PARTS
-    several = {part: _run("benchmarks.multiprocess", part, *extra) for part in parts}
-    results = Results(doors, several, _memory(options.quick), _imports(options.quick), _today())
+    several, scrapes = (
+        {part: _run(module.__name__, part, *extra) for part in module.PARTS if not options.door}
+        for module in (multiprocess, exposition)
+    )
+    results = Results(
+        doors, several, scrapes, _memory(options.quick), _imports(options.quick), _today()
+    )
     text = markdown(results)
     print(text)
     if not (options.quick or options.door):

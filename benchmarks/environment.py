@@ -15,6 +15,7 @@ PACKAGES = (
     "flask",
     "django",
     "twisted",
+    "uvicorn",
     "prometheus-fastapi-instrumentator",
     "starlette-exporter",
     "aioprometheus",

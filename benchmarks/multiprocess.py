@@ -30,7 +30,16 @@ from benchmarks.figures import Figure
 from benchmarks.fleet import Fleet, fleet
 from benchmarks.limits import BOUNDS
 from benchmarks.memory import SPREAD, Dialect
-from benchmarks.rounds import OURS, QUICK, Case, Contender, Plan, measure, verify
+from benchmarks.rounds import (
+    OURS,
+    QUICK,
+    Case,
+    Contender,
+    Plan,
+    interleaved,
+    measure,
+    verify,
+)
 from prom_middleware.exposition.access import ScrapeRequest
 from prom_middleware.exposition.scraping import scrape
 from prom_middleware.instrumentation import Instrumentation
@@ -211,7 +220,7 @@ def _replace(workers: Fleet, size: Size, work: Callable[[], None]) -> None:
 
 def _compare(ours: Ours, theirs: Theirs, workers: int, rounds: int) -> dict[str, Any]:
     _check(ours.scrape(), theirs.scrape(), workers * len(SPREAD))
-    seconds = _interleaved(rounds, ours=ours.scrape, theirs=theirs.scrape)
+    seconds = interleaved(rounds, ours=ours.scrape, theirs=theirs.scrape)
     return _figures(seconds)
 
 
@@ -233,19 +242,6 @@ def _counts(body: bytes) -> set[bytes]:
     return {line for line in lines if line.partition(b"{")[0].endswith((b"_total", b"_count"))}
 
 
-def _interleaved(rounds: int, **called: Callable[[], object]) -> dict[str, list[float]]:
-    """Return the seconds of processor time of each call, in turns."""
-    seconds: dict[str, list[float]] = {name: [] for name in called}
-    for number in range(rounds):
-        names = list(called) if number % 2 else list(called)[::-1]
-        for name in names:
-            gc.collect()  # nobody shall clear away what another one has left
-            start = process_time()
-            called[name]()
-            seconds[name].append(process_time() - start)
-    return seconds
-
-
 def restarts(directory: str, size: Size, plan: Plan) -> dict[str, Any]:
     """Scrape after so many workers were killed, and beside it where none was."""
     fresh, aged = (Ours(_made(directory, name)) for name in ("fresh", "aged"))
@@ -258,7 +254,7 @@ def restarts(directory: str, size: Size, plan: Plan) -> dict[str, Any]:
             doomed.kill(1)
             doomed.start(1, partial(_fill, aged, 5, SPREAD[:3]))
         after = _used(path)
-        seconds = _interleaved(size.restart_rounds, none=fresh.scrape, restarted=aged.scrape)
+        seconds = interleaved(size.restart_rounds, none=fresh.scrape, restarted=aged.scrape)
     requests = len(SPREAD[:3]) * (size.restarting * label_sets + size.restarts * 5)
     _expect(aged, requests)
     return {**_figures(seconds), "files": {"before": before, "after": after}}

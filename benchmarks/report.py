@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import environment, several
+from benchmarks import environment, exposed, several
 from benchmarks.figures import Figure, Target
 from benchmarks.rounds import OURS, PEER, TIMER
 from benchmarks.tables import table
@@ -46,6 +46,7 @@ class Results:
 
     doors: dict[str, list[dict[str, Any]]]
     several: dict[str, dict[str, Any]]
+    exposition: dict[str, dict[str, Any]]
     memory: dict[int, dict[str, float]]
     imports: dict[str, Figure]
     date: str
@@ -63,6 +64,7 @@ def markdown(results: Results) -> str:
         "## Added to a request (µs)",
         *(_door(name, cases) for name, cases in results.doors.items()),
         *several.section(results.several),
+        *exposed.section(results.exposition),
         "## Memory for each label set (bytes)",
         _memory(results.memory),
         "## Import beyond `import prometheus_client` (ms)",
@@ -126,6 +128,7 @@ def targets(results: Results) -> Iterator[Target]:
             what = f"{name}: {cases[1]['routes']} routes / 1 route"
             yield Target.ratio(what, many, few, 1.1)
     yield from several.targets(results.several)
+    yield from exposed.targets(results.exposition)
     for number, figures in results.memory.items():
         for what, value in figures.items():
             if what.startswith("prom_middleware"):

@@ -6,7 +6,7 @@ import gc
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from time import perf_counter
+from time import perf_counter, process_time
 
 from benchmarks.counting import Count
 
@@ -116,6 +116,19 @@ def measure(cases: Sequence[Case], plan: Plan) -> None:
         over = end > deadline and case.rounds >= plan.least_rounds
         if over or case.rounds >= plan.rounds:
             open_cases.remove(case)
+
+
+def interleaved(rounds: int, **called: Callable[[], object]) -> dict[str, list[float]]:
+    """Return the seconds of processor time of each call, in turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in called}
+    for number in range(rounds):
+        names = list(called) if number % 2 else list(called)[::-1]
+        for name in names:
+            gc.collect()  # nobody shall clear away what another one has left
+            start = process_time()
+            called[name]()
+            seconds[name].append(process_time() - start)
+    return seconds
 
 
 def verify(cases: Sequence[Case]) -> None:

@@ -98,7 +98,7 @@ def asgi(app: Any, path: str, loop: asyncio.AbstractEventLoop) -> Callable[[int]
         start = process_time()
         for _ in range(number):
             sent.clear()
-            await app(pattern.copy(), _receiver(), send)
+            await app(pattern.copy(), receiver(), send)
         seconds = process_time() - start
         assert sent[0]["status"] == 200, sent
         assert b"".join(message.get("body", b"") for message in sent[1:]) == BODY, sent
@@ -107,7 +107,7 @@ def asgi(app: Any, path: str, loop: asyncio.AbstractEventLoop) -> Callable[[int]
     return lambda number: loop.run_until_complete(drive(number))
 
 
-def _receiver() -> Callable[[], Any]:
+def receiver() -> Callable[[], Any]:
     messages = [{"type": "http.request", "body": b"", "more_body": False}]
 
     async def receive() -> Any:
