@@ -19,7 +19,6 @@ from prom_middleware import failures
 from prom_middleware.instrumentation.families import BlockFamily
 from prom_middleware.instrumentation.presets import OWN, PRESETS, Metric
 from prom_middleware.instrumentation.rows import View, histogram_rows, number_rows
-from prom_middleware.instrumentation.series import is_recorded
 from prom_middleware.instrumentation.sharing import failure_counts
 
 if TYPE_CHECKING:
@@ -72,21 +71,12 @@ class RequestCollector:
         yield from _errors(failure_counts(store, snapshot))
 
     def _shown(self, metric: Metric, view: View) -> BlockFamily | None:
-        series, bounds = self._series(metric), ()
-        blocks = view.blocks(series.family)
+        series = self._series(metric)
         if metric.type == "histogram":
-            blocks = [
-                (labels, block)
-                for labels, block in blocks
-                if any(block[series.first : series.stop])
-            ]
-            bounds = series.family.bounds
-            rows = partial(histogram_rows, view, series, blocks)
+            bounds, rows = series.family.bounds, partial(histogram_rows, view, series)
         else:
-            if metric.source == "requests":  # one that is only promised is none yet
-                blocks = [(labels, block) for labels, block in blocks if is_recorded(block)]
-            rows = partial(number_rows, view, metric, series, blocks)
-        if not blocks:
+            bounds, rows = (), partial(number_rows, view, metric, series)
+        if next(rows(), None) is None:
             return None
         return BlockFamily(self._family(metric), series.family.label_names, bounds, rows)
 

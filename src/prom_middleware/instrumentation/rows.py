@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client.samples import Exemplar
@@ -10,6 +10,7 @@ from prometheus_client.samples import Exemplar
 from prom_middleware import failures
 from prom_middleware.instrumentation.exemplars import Seen, read_exemplars
 from prom_middleware.instrumentation.families import Native, Row, histogram_values
+from prom_middleware.instrumentation.series import is_recorded
 
 if TYPE_CHECKING:
     from prom_middleware.instrumentation.exemplars import Exemplars
@@ -31,8 +32,10 @@ class View:
         self._blocks: dict[Family, list[Block]] = {}
         self._exemplars: dict[Family, Mapping[Labels, Mapping[int, Seen]]] = {}
 
-    def blocks(self, family: Family) -> list[Block]:
-        """Return the blocks of a family, summed over all workers."""
+    def blocks(self, family: Family) -> Iterable[Block]:
+        """Return the blocks of a family, summed over all workers; once, where that takes time."""
+        if not self._snapshot.sums:
+            return self._snapshot.read(family)
         if family not in self._blocks:
             self._blocks[family] = list(self._snapshot.read(family))
         return self._blocks[family]
@@ -52,11 +55,13 @@ class View:
             return {}
 
 
-def histogram_rows(view: View, series: Histogram, blocks: list[Block]) -> Iterator[Row]:
+def histogram_rows(view: View, series: Histogram) -> Iterator[Row]:
     """Yield what a histogram shows; each bucket with its exemplar."""
     family, first, created = series.family, series.first, view.created
     traced, native = view.exemplars(family), None
-    for labels, block in blocks:
+    for labels, block in view.blocks(family):
+        if not any(block[first : series.stop]):
+            continue
         if series.native:
             block, native = _with_native(series, block)
         seen = traced.get(labels)
@@ -77,11 +82,13 @@ def _with_native(series: Histogram, block: list[float]) -> tuple[list[float], Na
     return classic, native_of(native)
 
 
-def number_rows(view: View, metric: Metric, series: Any, blocks: list[Block]) -> Iterator[Row]:
+def number_rows(view: View, metric: Metric, series: Any) -> Iterator[Row]:
     """Yield what a counter or a gauge shows, with the youngest exemplar of what it counts."""
     family, cells, created = series.family, metric.cells, view.created
     traced = view.exemplars(family) if metric.traced else {}
-    for labels, block in blocks:
+    for labels, block in view.blocks(family):
+        if metric.source == "requests" and not is_recorded(block):
+            continue  # one that is only promised is none yet
         seen = traced.get(labels, NONE).values()
         youngest = max(seen, key=lambda one: one.time, default=None)
         # Of a counter, an exemplar is what was added.

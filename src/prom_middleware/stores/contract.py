@@ -22,7 +22,9 @@ class Cells(Protocol):
 
 
 class Snapshot(Protocol):
-    """What a store held at one moment."""
+    """What a store held at one moment. `sums` tells whether `read` adds up, and takes its time."""
+
+    sums: bool
 
     @property
     def workers(self) -> Sequence[Worker]:

@@ -48,7 +48,8 @@ class MemoryStore:
 
     def snapshot(self) -> MemorySnapshot:
         """Return what the store holds now."""
-        blocks = {family: list(offsets.items()) for family, offsets in self._offsets.items()}
+        # Two flat lists: a pair for each block would give the garbage collector as many objects.
+        blocks = {family: (list(one), list(one.values())) for family, one in self._offsets.items()}
         return MemorySnapshot(self._cells[:], blocks, self._since)
 
 
@@ -56,8 +57,12 @@ class MemorySnapshot:
     """A copy of the cells, and where the blocks are in it."""
 
     def __init__(
-        self, cells: list[float], blocks: dict[Family, list[tuple[Labels, int]]], since: float
+        self,
+        cells: list[float],
+        blocks: dict[Family, tuple[list[Labels], list[int]]],
+        since: float,
     ) -> None:
+        self.sums = False
         self.workers = (Worker(0, os.getpid(), True, 1, since),)
         self._cells = cells
         self._blocks = blocks
@@ -69,7 +74,7 @@ class MemorySnapshot:
 
     def read(self, family: Family) -> Iterator[tuple[Labels, list[float]]]:
         """Yield each block of `family`."""
-        for labels, offset in self._blocks.get(family, ()):
+        for labels, offset in zip(*self._blocks.get(family, ((), ())), strict=True):
             yield labels, self._cells[offset : offset + family.width]
 
     def each(
