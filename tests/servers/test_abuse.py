@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from http.client import HTTPConnection
+from typing import NamedTuple
 from urllib.parse import quote
 
-import httpx
 import pytest
 
 from metrics import series, value
@@ -36,9 +37,20 @@ def server(kind: str) -> Iterator[Server]:
         yield server
 
 
-def scrape(server: Server, query: str = "", **headers: str) -> httpx.Response:
-    given = {**QUICK, **{name.replace("_", "-"): value for name, value in headers.items()}}
-    return server.client.get(f"/metrics{query}", headers=given)
+class Answer(NamedTuple):
+    status_code: int
+    text: str
+
+
+def scrape(server: Server, query: str = "", **headers: str) -> Answer:
+    # A connection of its own for each: a client that threads share has troubles of its own.
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
+    try:
+        connection.request("GET", f"/metrics{query}", headers={**QUICK, **headers})
+        response = connection.getresponse()
+        return Answer(response.status, response.read().decode())
+    finally:
+        connection.close()
 
 
 def status_of(server: Server, query: str, *headers: bytes) -> int:
