@@ -17,13 +17,13 @@ from prometheus_client.registry import Collector
 
 from prom_middleware.commands import CommandError
 from prom_middleware.exposition.negotiation import negotiate
-from prom_middleware.exposition.text import CONTENT_TYPE
 
 SOURCES = (
     "module:registry, where the part after the colon is a registry, a collector or a function that "
     "returns one (without it: what the module puts into the default registry)"
 )
 MOST_BYTES = 1 << 30
+ACCEPT = "text/plain;version=0.0.4"
 
 
 def load_registry(source: str) -> Collector:
@@ -57,7 +57,7 @@ def content_of(source: str, timeout: float) -> Iterable[bytes]:
         return [_checked("standard input", sys.stdin.buffer.read())]
     if is_url(source):
         return [_checked(source, _fetched(source, timeout))]
-    return negotiate("text/plain").render(_collected(source, load_registry(source)))
+    return negotiate(ACCEPT).render(_collected(source, load_registry(source)))
 
 
 def _collected(source: str, registry: Collector) -> Iterable[Any]:
@@ -68,7 +68,7 @@ def _collected(source: str, registry: Collector) -> Iterable[Any]:
 
 
 def _fetched(url: str, timeout: float) -> bytes:
-    headers = {"Accept": CONTENT_TYPE.partition(" escaping")[0].rstrip("; "), "User-Agent": _AGENT}
+    headers = {"Accept": ACCEPT, "User-Agent": "prom-middleware"}
     try:
         request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http or https
         with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
@@ -76,9 +76,6 @@ def _fetched(url: str, timeout: float) -> bytes:
     except (OSError, ValueError, HTTPException) as error:  # URLError is an OSError
         raise CommandError(f"{url}: {error}") from error
     return body
-
-
-_AGENT = "prom-middleware"
 
 
 def _checked(source: str, content: bytes) -> bytes:
