@@ -231,7 +231,8 @@ def test_arguments_are_those_of_prometheus_client(name: str) -> None:
 
     ours = inspect.signature(getattr(import_module("prom_middleware.exposition"), name)).parameters
     theirs = inspect.signature(getattr(prometheus_client, name)).parameters
-    shared = [one for one in ours if one != "access"]
+    positional = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    shared = [one for one in ours if ours[one].kind is positional]
     assert shared == list(theirs)[: len(shared)]
     assert all(ours[one].default == theirs[one].default for one in shared)
 

@@ -221,7 +221,7 @@ def test_before_request_never_sees_a_scrape() -> None:
     exchange = call(app, environ(path="/metrics"))
     assert (exchange.status, seen) == (200, [])
     assert "set-cookie" not in exchange.headers
-    assert "vary" not in exchange.headers
+    assert exchange.headers["vary"] == "Accept, Accept-Encoding"  # and no cookie
 
 
 def test_options_reach_the_door() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from operator import itemgetter
 from typing import Any
 
@@ -64,6 +65,24 @@ class Values(dict[str, str]):
         return escaped
 
 
+class LabelTexts(dict[tuple[str, ...], str]):
+    """What stands for the labels of a row, made when it is first asked for."""
+
+    def __init__(self, names: Sequence[str], scheme: str) -> None:
+        shown, self._order = _ordered(names, scheme)
+        self._parts = _template("", shown, "} " if shown else " ")
+        self._escaped = Values().__getitem__
+
+    def of(self, labels: tuple[str, ...]) -> str:
+        """Return the text of one label set."""
+        self._parts[1::2] = map(self._escaped, self._order(labels))
+        return "".join(self._parts)
+
+    def __missing__(self, labels: tuple[str, ...]) -> str:
+        self[labels] = text = self.of(labels)
+        return text
+
+
 def label_names(names: Sequence[str], scheme: str) -> list[str]:
     """Return labels' names as they are written; raise ValueError where two are the same then."""
     escaped = [escape_label_name(name, scheme) for name in names]
@@ -107,10 +126,17 @@ class Layout:
         self.family = family
         self.scheme = scheme
         self.stem = stem_of(family, scheme)
-        names, self._order = _ordered(family.label_names, scheme)
-        self._labelled = bool(names)
-        self._labels = _template("", names, "} " if names else " ")
-        self._escaped = Values().__getitem__
+        self._labelled = bool(family.label_names)
+        self.labels = self._label_texts()
+
+    def _label_texts(self) -> Callable[[tuple[str, ...]], str]:
+        names, kept = self.family.label_names, self.family.kept
+        if kept is None:
+            return LabelTexts(names, self.scheme).of
+        if self.scheme not in kept:
+            kept[self.scheme] = LabelTexts(names, self.scheme)
+        texts: LabelTexts = kept[self.scheme]
+        return texts.__getitem__
 
     def samples(self) -> list[tuple[str, str]]:
         """Return the names of what a row's values are, and the labels that only they have."""
@@ -128,16 +154,18 @@ class Layout:
         # Before the row's labels, those labels, a number; and so on.
         parts = [""] * (3 * len(samples)) + ["\n"]
         parts[0:-1:3] = self._beginnings(samples)
-        inner, escaped, order = self._labels, self._escaped, self._order
-        times = len(samples)
+        labels, times = self.labels, len(samples)
 
         def fill(row: Row, numbers: Sequence[str]) -> str:
-            inner[1::2] = map(escaped, order(row.labels))
-            parts[1::3] = ["".join(inner)] * times
+            parts[1::3] = [labels(row.labels)] * times
             parts[2::3] = numbers
             return "".join(parts)
 
         return fill
+
+    def before(self, sample: tuple[str, str]) -> str:
+        """Return what stands before the labels of a sample."""
+        return next(self._beginnings([sample]))
 
     def _beginnings(self, samples: Sequence[tuple[str, str]]) -> Iterator[str]:
         end = ""
@@ -153,9 +181,12 @@ def row_line(layout: Layout) -> Callable[[Row], str]:
     # Most of a scrape's time is spent here.
     names = layout.samples()
     fill, counts = layout.filling(names), Counts().__getitem__
+    before, labels = layout.before(names[0]), layout.labels
 
     def number_line(row: Row) -> str:
-        return fill(row, (shown(row.values[0]),))
+        value = row.values[0]
+        text = repr(value) if LOWEST < value < EXPONENTS else number(value)
+        return f"{before}{labels(row.labels)}{text}\n"
 
     def lines(row: Row) -> str:
         values = row.values
@@ -172,14 +203,11 @@ def created_line(layout: Layout) -> Callable[[Row], str]:
 
 def in_slices(lines: Iterable[str], first: str = "", size: int = ROWS) -> Iterator[bytes]:
     """Yield `lines` in slices; what is in none of them raises before it."""
-    kept = [first]
-    for line in lines:
-        kept.append(line)
-        if len(kept) > size:
-            yield "".join(kept).encode()
-            kept.clear()
-    if kept:
-        yield "".join(kept).encode()
+    lines = iter(lines)
+    slice_ = first + "".join(islice(lines, size))
+    while slice_:
+        yield slice_.encode()
+        slice_ = "".join(islice(lines, size))
 
 
 class SampleLines:

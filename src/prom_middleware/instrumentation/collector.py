@@ -78,7 +78,10 @@ class RequestCollector:
             bounds, rows = (), partial(number_rows, view, metric, series)
         if next(rows(), None) is None:
             return None
-        return BlockFamily(self._family(metric), series.family.label_names, bounds, rows)
+        label_names = series.family.label_names
+        family = BlockFamily(self._family(metric), label_names, bounds, rows)
+        family.kept = view.kept[label_names]
+        return family
 
     def _series(self, metric: Metric) -> Any:
         return getattr(self.recorder.series, metric.source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from prom_middleware.stores import Family, Labels, Snapshot
 
 Block = tuple["Labels", list[float]]
-NONE: Mapping[int, Seen] = {}
 
 
 class View:
@@ -30,6 +30,8 @@ class View:
         self._snapshot = snapshot
         self._homes = exemplars.families
         self._blocks: dict[Family, list[Block]] = {}
+        # What formats make of label sets, by the names of the labels.
+        self.kept: defaultdict[Labels, dict[str, Any]] = defaultdict(dict)
         self._exemplars: dict[Family, Mapping[Labels, Mapping[int, Seen]]] = {}
 
     def blocks(self, family: Family) -> Iterable[Block]:
@@ -89,11 +91,14 @@ def number_rows(view: View, metric: Metric, series: Any) -> Iterator[Row]:
     for labels, block in view.blocks(family):
         if metric.source == "requests" and not is_recorded(block):
             continue  # one that is only promised is none yet
-        seen = traced.get(labels, NONE).values()
-        youngest = max(seen, key=lambda one: one.time, default=None)
-        # Of a counter, an exemplar is what was added.
-        shown = None if youngest is None else {0: _exemplar(youngest._replace(value=1.0))}
+        shown = _youngest(traced[labels]) if labels in traced else None
         yield Row(labels, (cells(series, block) + 0.0,), created(family, labels), shown)
+
+
+def _youngest(seen: Mapping[int, Seen]) -> Mapping[int, Exemplar] | None:
+    youngest = max(seen.values(), key=lambda one: one.time, default=None)
+    # Of a counter, an exemplar is what was added.
+    return None if youngest is None else {0: _exemplar(youngest._replace(value=1.0))}
 
 
 def _exemplar(seen: Seen) -> Exemplar:
