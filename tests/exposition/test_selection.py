@@ -168,3 +168,20 @@ def test_a_regular_expression_that_costs_too_much_is_a_400() -> None:
     response = scrape(registry, asked(query=query))
     assert response.status == 400
     assert b"costs too much" in response.body
+
+
+@pytest.mark.parametrize(
+    ("debug", "kind", "end"),
+    [
+        ("text", "text/plain; charset=utf-8", b"g 0.0\n"),
+        ("openmetrics", "text/plain; charset=utf-8", b"g 0.0\n# EOF\n"),
+        ("prometheus-protobuf", "application/vnd.google.protobuf; proto=", b""),
+    ],
+)
+def test_people_get_the_format_that_they_name(debug: str, kind: str, end: bytes) -> None:
+    registry = CollectorRegistry()
+    Gauge("g", "G.", registry=registry)
+    request = asked(query=f"debug={debug}", accept="application/openmetrics-text;version=1.0.0")
+    response = scrape(registry, request)
+    assert dict(response.headers)["Content-Type"].startswith(kind)
+    assert response.body.endswith(end)

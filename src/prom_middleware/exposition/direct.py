@@ -7,7 +7,7 @@ ways, and where they differ, `collect` is asked from then on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import accumulate
 from typing import Any
@@ -20,6 +20,8 @@ from prometheus_client.values import MutexValue
 from prom_middleware import failures
 from prom_middleware.instrumentation.families import BlockFamily, Row
 
+# Label values, and the object that has the numbers.
+Children = Iterable[tuple[tuple[str, ...], Any]]
 # The classes' own, before anybody puts theirs in the place.
 _collect, _read = MetricWrapperBase.collect, MutexValue.get
 _samples = {one: one._child_samples for one in (Counter, Gauge, Histogram, Summary)}
@@ -77,11 +79,12 @@ def _values(child: Any) -> tuple[Any, ...]:
     return () if child is None else (child._value,)
 
 
-def _children(metric: Any) -> list[tuple[tuple[str, ...], Any]]:
+def _children(metric: Any) -> Children:
     if not metric._labelnames:
         return [((), metric)]
     with metric._lock:
-        return list(metric._metrics.items())
+        # Not `items`: a tuple for each child, and the garbage collector would look at all there is.
+        return zip(list(metric._metrics), list(metric._metrics.values()), strict=True)
 
 
 def _family(metric: Any) -> BlockFamily:
@@ -99,14 +102,14 @@ def _read_value(value: Any) -> float:
     return float(value._value if type(value) is MutexValue else value.get())
 
 
-def _counter_rows(children: list[tuple[tuple[str, ...], Any]]) -> Iterator[Row]:
+def _counter_rows(children: Children) -> Iterator[Row]:
     for labels, child in children:
         value = child._value
         traced = value._exemplar if type(value) is MutexValue else value.get_exemplar()
         yield Row(labels, (_read_value(value),), child._created, traced and {0: traced})
 
 
-def _gauge_rows(children: list[tuple[tuple[str, ...], Any]]) -> Iterator[Row]:
+def _gauge_rows(children: Children) -> Iterator[Row]:
     for labels, child in children:
         if "_child_samples" in child.__dict__:  # a function of the user's
             for sample in child._child_samples():
@@ -115,12 +118,12 @@ def _gauge_rows(children: list[tuple[tuple[str, ...], Any]]) -> Iterator[Row]:
             yield Row(labels, (_read_value(child._value),))
 
 
-def _summary_rows(children: list[tuple[tuple[str, ...], Any]]) -> Iterator[Row]:
+def _summary_rows(children: Children) -> Iterator[Row]:
     for labels, child in children:
         yield Row(labels, (_read_value(child._count), _read_value(child._sum)), child._created)
 
 
-def _histogram_rows(children: list[tuple[tuple[str, ...], Any]]) -> Iterator[Row]:
+def _histogram_rows(children: Children) -> Iterator[Row]:
     for labels, child in children:
         buckets = child._buckets
         counts = [one._value if type(one) is MutexValue else one.get() for one in buckets]
@@ -137,7 +140,7 @@ def _exemplars(buckets: Any) -> dict[int, Exemplar] | None:
     return {place: exemplar for place, exemplar in enumerate(traced) if exemplar}
 
 
-ROWS: dict[Any, Callable[[list[tuple[tuple[str, ...], Any]]], Iterator[Row]]] = {
+ROWS: dict[Any, Callable[[Children], Iterator[Row]]] = {
     Counter: _counter_rows,
     Gauge: _gauge_rows,
     Summary: _summary_rows,

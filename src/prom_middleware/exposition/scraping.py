@@ -145,7 +145,9 @@ def _serves_a_loop() -> bool:
 def _form(request: ScrapeRequest, debug: str | None) -> Format:
     if debug is None:
         return negotiate(request.headers.get("accept", ""))
-    return negotiate(DEBUG[debug])._replace(content_type=PLAIN[1])
+    form = negotiate(DEBUG[debug])
+    # A browser shows what is plain text; protobuf is none, and is saved.
+    return form if debug == "prometheus-protobuf" else form._replace(content_type=PLAIN[1])
 
 
 def failed(error: BaseException) -> Answer:
