@@ -97,7 +97,7 @@ def check_answers(told: dict[str, Any]) -> None:
     assert told["scrape"] == 200
     assert told["without password"] == (401 if told["protected"] else 200)
     assert "set-cookie" not in told["headers"]
-    assert "cookie" not in told["headers"].get("vary", "").lower()
+    assert "cookie" not in str(told["headers"]).lower()
     doors = [told.get("before"), told]
     requests = [
         (dict(labels), value)

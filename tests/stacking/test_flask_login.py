@@ -78,7 +78,7 @@ def log_in(app: Any, name: str) -> str:
 def no_session(exchange: Exchange) -> Exchange:
     assert exchange.error is None
     assert "set-cookie" not in exchange.headers
-    assert "vary" not in exchange.headers
+    assert exchange.headers["vary"] == "Accept, Accept-Encoding"  # and no cookie
     return exchange
 
 

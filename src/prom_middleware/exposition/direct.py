@@ -13,18 +13,16 @@ from itertools import accumulate
 from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram, Summary, metrics
-from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.samples import Exemplar
 from prometheus_client.values import MutexValue
 
 from prom_middleware import failures
+from prom_middleware.exposition.live import is_original
 from prom_middleware.instrumentation.families import BlockFamily, Row
 
 # Label values, and the object that has the numbers.
 Children = Iterable[tuple[tuple[str, ...], Any]]
-# The classes' own, before anybody puts theirs in the place.
-_collect, _read = MetricWrapperBase.collect, MutexValue.get
-_samples = {one: one._child_samples for one in (Counter, Gauge, Histogram, Summary)}
+_KINDS = frozenset((Counter, Gauge, Histogram, Summary))
 
 
 def direct_family(metric: Any) -> BlockFamily | None:
@@ -35,7 +33,7 @@ def direct_family(metric: Any) -> BlockFamily | None:
     """
     kind = type(metric)
     try:
-        if kind not in _samples or "collect" in vars(metric) or not _as_known(kind):
+        if kind not in _KINDS or "collect" in vars(metric) or not _as_known(kind):
             return None
         return _family(metric) if _can_be_read(metric) else None
     except Exception as error:  # a release that looks different inside
@@ -45,8 +43,8 @@ def direct_family(metric: Any) -> BlockFamily | None:
 
 def _as_known(kind: Any) -> bool:
     """Tell whether nobody changed a class, and its metrics are what they are thought to be."""
-    unchanged = kind.collect is _collect and MutexValue.get is _read
-    return unchanged and kind._child_samples is _samples[kind] and _agrees(kind)
+    used = (kind.collect, kind._child_samples, MutexValue.get)
+    return all(map(is_original, used)) and _agrees(kind)
 
 
 @lru_cache(maxsize=8)

@@ -17,7 +17,16 @@ from prometheus_client.samples import Sample
 # Their own classes alone: one that is derived from them may do anything.
 CLASSES = frozenset((Counter, Enum, Gauge, Histogram, Info, Summary))
 SLICE = 512  # children in some tenths of a millisecond
-_collect = MetricWrapperBase.collect
+
+
+def is_original(function: Any) -> bool:
+    """Tell whether a function is what `prometheus_client` has there, and not somebody's patch.
+
+    Patched, a metric may be that of all workers. When this module is imported that may be so
+    already, and a patch may bear the name of what it replaces: where it is defined does not lie.
+    """
+    module: str = function.__globals__["__name__"]
+    return module.startswith("prometheus_client.")
 
 
 class LiveFamily(MetricFamily):
@@ -50,10 +59,11 @@ class _Samples:
 
 def live_family(collector: object) -> LiveFamily | None:
     """Return a live family of a metric; None for what is none, or not of this process alone."""
-    if type(collector) not in CLASSES or "collect" in vars(collector):
+    kind: Any = type(collector)
+    if kind not in CLASSES or "collect" in vars(collector):
         return None
-    if type(collector).collect is not _collect or MetricWrapperBase.collect is not _collect:  # type: ignore[attr-defined]
-        return None  # patched: what all workers have is shown
+    if not (is_original(kind.collect) and is_original(MetricWrapperBase._samples)):
+        return None
     return LiveFamily(collector)
 
 
