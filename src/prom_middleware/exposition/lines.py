@@ -71,11 +71,13 @@ class LabelTexts(dict[tuple[str, ...], str]):
     def __init__(self, names: Sequence[str], scheme: str) -> None:
         shown, self._order = _ordered(names, scheme)
         self._parts = _template("", shown, "} " if shown else " ")
-        self._escaped = Values().__getitem__
 
     def of(self, labels: tuple[str, ...]) -> str:
-        """Return the text of one label set."""
-        self._parts[1::2] = map(self._escaped, self._order(labels))
+        """Return the text of one label set; raise TypeError where a value is no string."""
+        together, values = "".join(labels), self._order(labels)
+        if '"' in together or "\\" in together or "\n" in together:
+            values = map(escape_value, values)
+        self._parts[1::2] = values
         return "".join(self._parts)
 
     def __missing__(self, labels: tuple[str, ...]) -> str:
@@ -185,7 +187,7 @@ def row_line(layout: Layout) -> Callable[[Row], str]:
 
     def number_line(row: Row) -> str:
         value = row.values[0]
-        text = repr(value) if LOWEST < value < EXPONENTS else number(value)
+        text = counts(value) if value else repr(float(value))  # there are two zeros
         return f"{before}{labels(row.labels)}{text}\n"
 
     def lines(row: Row) -> str:

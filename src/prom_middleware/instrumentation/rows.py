@@ -26,7 +26,7 @@ class View:
     """A snapshot; what several metrics read of it is made once."""
 
     def __init__(self, snapshot: Snapshot, exemplars: Exemplars) -> None:
-        self.created = snapshot.created
+        self.created, self.sums = snapshot.created, snapshot.sums
         self._snapshot = snapshot
         self._homes = exemplars.families
         self._blocks: dict[Family, list[Block]] = {}
@@ -36,7 +36,7 @@ class View:
 
     def blocks(self, family: Family) -> Iterable[Block]:
         """Return the blocks of a family, summed over all workers; once, where that takes time."""
-        if not self._snapshot.sums:
+        if not self.sums:
             return self._snapshot.read(family)
         if family not in self._blocks:
             self._blocks[family] = list(self._snapshot.read(family))
@@ -88,9 +88,11 @@ def number_rows(view: View, metric: Metric, series: Any) -> Iterator[Row]:
     """Yield what a counter or a gauge shows, with the youngest exemplar of what it counts."""
     family, cells, created = series.family, metric.cells, view.created
     traced = view.exemplars(family) if metric.traced else {}
+    # One that is only promised is none yet; promises are made where processes share a store.
+    promised = metric.source == "requests" and view.sums
     for labels, block in view.blocks(family):
-        if metric.source == "requests" and not is_recorded(block):
-            continue  # one that is only promised is none yet
+        if promised and not is_recorded(block):
+            continue
         shown = _youngest(traced[labels]) if labels in traced else None
         yield Row(labels, (cells(series, block) + 0.0,), created(family, labels), shown)
 
