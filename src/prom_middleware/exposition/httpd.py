@@ -29,6 +29,7 @@ PATIENCE = 30.0  # seconds for a peer to send its request: a slow one must not k
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+    request_queue_size = 128  # the default of 5 makes scrapers that come together wait seconds
     connections = Plain()
 
     def server_bind(self) -> None:
