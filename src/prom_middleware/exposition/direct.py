@@ -109,7 +109,8 @@ def _counter_rows(children: Children) -> Iterator[Row]:
 
 def _gauge_rows(children: Children) -> Iterator[Row]:
     for labels, child in children:
-        if "_child_samples" in child.__dict__:  # a function of the user's
+        # A function of the user's. `vars` would make a dictionary for each child, and leave it.
+        if getattr(child._child_samples, "__func__", None) is not Gauge._child_samples:
             for sample in child._child_samples():
                 yield Row(labels, (float(sample.value),))
         else:
