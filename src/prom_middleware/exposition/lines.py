@@ -77,8 +77,9 @@ class LabelTexts(dict[tuple[str, ...], str]):
         together, values = "".join(labels), self._order(labels)
         if '"' in together or "\\" in together or "\n" in together:
             values = map(escape_value, values)
-        self._parts[1::2] = values
-        return "".join(self._parts)
+        parts = self._parts[:]  # another thread may be at it
+        parts[1::2] = values
+        return "".join(parts)
 
     def __missing__(self, labels: tuple[str, ...]) -> str:
         self[labels] = text = self.of(labels)

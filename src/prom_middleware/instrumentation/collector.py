@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from prom_middleware.instrumentation.sharing import failure_counts
 
 if TYPE_CHECKING:
     from prom_middleware.instrumentation.recorder import Recorder
-    from prom_middleware.stores import Snapshot, Worker
+    from prom_middleware.stores import Labels, Snapshot, Worker
 
 ERRORS_HELP = "Failures inside prom_middleware; each cause is logged once, requests went on."
 OVERFLOW_HELP = "Updates that went into a metric's overflow series, being over max_series."
@@ -39,6 +40,8 @@ class RequestCollector:
         # Two presets may name a metric alike; a family may be exposed only once.
         table = {metric.name: metric for preset in presets for metric in PRESETS[preset]}
         self.metrics = (*table.values(), *OWN)
+        # What formats make of label sets, by the names of the labels; of as many as there may be.
+        self._kept: defaultdict[Labels, dict[str, Any]] = defaultdict(dict)
 
     def describe(self) -> Iterable[MetricFamily]:
         """Yield every family without samples, so that the registry knows the names we take."""
@@ -80,7 +83,7 @@ class RequestCollector:
             return None
         label_names = series.family.label_names
         family = BlockFamily(self._family(metric), label_names, bounds, rows)
-        family.kept = view.kept[label_names]
+        family.kept = self._kept[label_names]
         return family
 
     def _series(self, metric: Metric) -> Any:

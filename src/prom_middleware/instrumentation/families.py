@@ -47,8 +47,8 @@ class BlockFamily(MetricFamily):
     `rows` gives an iterator over them each time that it is called. As in `prometheus_client`, the
     `name` of a counter has no `_total`. `bounds` are a histogram's, without +Inf. Where
     `shows_created` is set, `_created` is shown as a sample in formats that have no other place.
-    Families of one scrape that have the same label sets have the same `kept`, in which a format may
-    keep what it makes of them.
+    Families that have the same label sets have the same `kept`, in which a format may keep what it
+    makes of them, from scrape to scrape.
     """
 
     shows_created = False

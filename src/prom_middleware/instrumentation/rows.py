@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +29,6 @@ class View:
         self._snapshot = snapshot
         self._homes = exemplars.families
         self._blocks: dict[Family, list[Block]] = {}
-        # What formats make of label sets, by the names of the labels.
-        self.kept: defaultdict[Labels, dict[str, Any]] = defaultdict(dict)
         self._exemplars: dict[Family, Mapping[Labels, Mapping[int, Seen]]] = {}
 
     def blocks(self, family: Family) -> Iterable[Block]:
