@@ -53,14 +53,16 @@ class Wire:
 
     async def _connected(self, near: asyncio.StreamReader, reply: asyncio.StreamWriter) -> None:
         asked: deque[h11.Request] = deque()
-        with suppress(OSError, asyncio.IncompleteReadError):
-            far, ask = await asyncio.open_connection("127.0.0.1", self._server)
-            try:
-                ways = (self._requests(near, ask, asked), self._answers(far, reply, asked))
-                await _first([asyncio.ensure_future(way) for way in ways])
-            finally:
-                ask.close()
-        reply.close()
+        try:
+            with suppress(OSError, asyncio.IncompleteReadError):
+                far, ask = await asyncio.open_connection("127.0.0.1", self._server)
+                try:
+                    ways = (self._requests(near, ask, asked), self._answers(far, reply, asked))
+                    await _first([asyncio.ensure_future(way) for way in ways])
+                finally:
+                    await _hang_up(ask)
+        finally:
+            await _hang_up(reply)
 
     async def _requests(
         self, near: asyncio.StreamReader, ask: asyncio.StreamWriter, asked: deque[h11.Request]
@@ -86,6 +88,14 @@ class Wire:
                 except h11.ProtocolError as error:
                     self.complaints.append(repr(error))
                 await reply.drain()
+
+
+async def _hang_up(writer: asyncio.StreamWriter) -> None:
+    """Close a connection, whatever is left to be sent, before its loop is closed."""
+    writer.close()
+    with suppress(OSError, TimeoutError, asyncio.TimeoutError):
+        await asyncio.wait_for(writer.wait_closed(), 1)
+    writer.transport.abort()
 
 
 async def _first(ways: list[asyncio.Future[None]]) -> None:
@@ -183,6 +193,7 @@ class Wires:
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+        await asyncio.sleep(0.01)  # what was aborted is closed in the loop's next turns
 
 
 @contextmanager
