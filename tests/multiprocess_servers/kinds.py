@@ -45,7 +45,9 @@ def beside_python(program: str) -> str:
 
 ADDRESS, COUNT = "127.0.0.1:{port}", str(WORKERS)
 WSGI, ASGI, DJANGO = "wsgi_app:app", "asgi_app:app", "django_app:app"
-_GUNICORN = ("-m", "gunicorn", "--bind", ADDRESS, "--workers", COUNT, "--log-level", "critical")
+# Not its 30 seconds: on a busy machine, it would kill workers that no test wants dead.
+_PATIENT = ("--timeout", "300", "--log-level", "critical")
+_GUNICORN = ("-m", "gunicorn", "--bind", ADDRESS, "--workers", COUNT, *_PATIENT)
 SYNC = (*_GUNICORN, "--worker-class", "sync", WSGI)
 GTHREAD = (*_GUNICORN, "--worker-class", "gthread", "--threads", "4", WSGI)
 UVICORN_WORKER = (*_GUNICORN, "--worker-class", "uvicorn_worker.UvicornWorker")
