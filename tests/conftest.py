@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -27,6 +28,11 @@ def find_program(name: str, debian_package: str) -> str:
 def real_program() -> Callable[[str, str], str]:
     """Return `find_program`."""
     return find_program
+
+
+# A shell's background jobs ignore it, and what a test starts and interrupts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure(config: pytest.Config) -> None:

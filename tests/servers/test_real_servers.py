@@ -29,6 +29,8 @@ class Kind:
 
 
 ASGI, WSGI, RESOURCE = "/users/{id}", "/users/<int:id>", "/users/{path}"
+# Older releases of httpx cannot decode what HEAD leaves out.
+PLAIN = {"accept-encoding": "identity"}
 BIND = "127.0.0.1:{port}"
 GUNICORN = ("-m", "gunicorn", "--bind", BIND, "--worker-class")
 
@@ -158,7 +160,7 @@ def test_scrapes_count_themselves_afterwards_and_nowhere_else(server: Server) ->
 
     requests, before = settled(server), scrapes()
     assert scrapes() == before + 1
-    assert server.client.head("/metrics").status_code == 200
+    assert server.client.head("/metrics", headers=PLAIN).status_code == 200
     assert server.client.post("/metrics").status_code == 405
     assert count(server) == requests
 
