@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from typing import Any
 
-# At level 1 text shrinks to a ninth, at 6, the usual one, to a twelfth in thrice the time.
+# The cheapest: text shrinks to a 22nd, at level 6, the usual one, to a 30th in twice the time.
 LEVEL = 1
 # What is given to a compressor at once, in bytes: some tenths of a millisecond.
 LONGEST = 32 * 1024

@@ -21,7 +21,6 @@ from prom_middleware.instrumentation.observation import (
     STATUSES,
     UNMATCHED,
     Observation,
-    is_event_stream,
     status_label,
 )
 from prom_middleware.instrumentation.queueing import queue_seconds
@@ -51,7 +50,6 @@ __all__ = [
     "Options",
     "Recorder",
     "discard_observations",
-    "is_event_stream",
     "registered",
     "status_label",
 ]
