@@ -39,8 +39,10 @@ from prom_middleware.instrumentation.native import (
     native_of,
     upper_bound,
 )
+from prom_middleware.instrumentation.series import STREAMS
 from prom_middleware.stores.multiprocess import MultiprocessStore
 from stores.multiprocess.children import end, fork, killed, run
+from stores.multiprocess.deaths import STEPS, Death, at_lines
 
 DURATION = "http_request_duration_seconds"
 
@@ -368,6 +370,33 @@ def test_a_scrape_in_the_middle_of_an_update(clock: Clock) -> None:
     assert list(row(registry).values) == [1.0, 2.0, 2.0, 0.5]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_both_histograms_agree_wherever_a_worker_died(
+    shared: MultiprocessStore, stream: bool
+) -> None:
+    """What one of them had more, a request of another worker that is half counted would hide."""
+    instrumentation = core(CollectorRegistry(), native_histograms=True)
+    series = instrumentation.recorder.series.requests
+    record(instrumentation)
+
+    def life(step: int) -> None:
+        begun = instrumentation.start({"route": "/r"}, "GET")
+        begun.status = "200"
+        begun.rarely().event_stream = stream
+        begun.promise()
+        at_lines(observation)(Death(step))
+        begun.finish()
+
+    for step in range(1, STEPS):
+        code = run(lambda step=step: life(step))
+        ((_, block),) = shared.snapshot().read(series.family)
+        assert sum(block[series.first : series.stop]) == sum(block[series.native :])
+        assert sum(block[series.first : series.stop]) + block[STREAMS] == step + 1
+        if code == 0:
+            break
+    assert step > 20
+
+
 def test_no_bucket_falls_while_workers_are_killed(shared: MultiprocessStore) -> None:
     registry = CollectorRegistry()
     instrumentation = core(registry, native_histograms=True)
@@ -380,7 +409,7 @@ def test_no_bucket_falls_while_workers_are_killed(shared: MultiprocessStore) -> 
             begun.status = "200"
             begun.promise()
             begun._started -= own.choice((0.0, 0.1, 3.0))
-            begun.rarely().event_stream = own.random() < 0.1
+            begun.rarely().event_stream = own.random() < 0.5
             begun.finish()
 
     record(instrumentation)

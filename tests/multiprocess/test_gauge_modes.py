@@ -22,6 +22,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from multiprocess.workers import Process, Samples, samples, value
+from prom_middleware import failures
 from prom_middleware.multiprocess import install
 from prom_middleware.stores.multiprocess import MultiprocessStore
 from stores.multiprocess.children import end, fork, killed
@@ -83,10 +84,11 @@ class Scraper:
         self.store = MultiprocessStore(directory)
         install(self.store)
 
-    def samples(self) -> tuple[Samples, list[int]]:
-        """Return all samples, and the pids of those that have or had a slot."""
-        found = samples(REGISTRY)
-        return found, [worker.pid for worker in self.store.snapshot().workers]
+    def samples(self) -> tuple[Samples, list[int], dict[str, float]]:
+        """Return all samples, the pids of those that have or had a slot, and what went wrong."""
+        before, found = failures.counts(), samples(REGISTRY)
+        wrong = {cause: n for cause, n in failures.counts().items() if n != before.get(cause, 0)}
+        return found, [worker.pid for worker in self.store.snapshot().workers], wrong
 
 
 def normal(found: Samples, numbers: dict[int, int], keep: set[int]) -> Samples:
@@ -140,7 +142,8 @@ def test_any_history_ends_as_with_their_own_files(seed: int, tmp_path: Path) -> 
 
     def compare() -> None:
         merged = samples(MultiProcessCollector(None, str(their_path)))
-        found, pids = scraper.call("samples")
+        found, pids, wrong = scraper.call("samples")
+        assert not wrong
         keep = {our_numbers[pid] for pid in pids if pid in our_numbers}
         assert alive <= keep
         assert merged
@@ -177,7 +180,9 @@ def test_a_dead_worker_s_value(
 ) -> None:
     gauge = Gauge("g", "G.", registry=registry, multiprocess_mode=mode)
     killed(lambda: gauge.set(8))
-    (found,) = samples(registry).values() or [None]
+    shown = samples(registry)
+    assert len(shown) <= 1, shown
+    (found,) = shown.values() or [None]
     # Where nobody has the gauge, it is zero here, as it would be without other processes.
     assert found == (None if mode == "livemostrecent" else 0 if mode.startswith("live") else 8)
 

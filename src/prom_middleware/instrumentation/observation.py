@@ -214,13 +214,11 @@ class Observation:
                 if self.received:
                     cells[offset + RECEIVED] += self.received
                 rare = self.rare
-                # The native histogram first: a scrape in between must not find one too few there.
                 if rare is not None and rare.event_stream:
-                    if core.native:
-                        cells[offset + core.native - 1] += 1
                     cells[offset + STREAMS] += 1
                     core.recorder.observe_stream(labels, seconds)
                 else:
+                    # First: a scrape in between must not find one too few in the native one.
                     if core.native:
                         cells[offset + core.native + bisect_left(core.native_bounds, seconds)] += 1
                     cells[offset + bisect_left(core.edges, seconds)] += 1

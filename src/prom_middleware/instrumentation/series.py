@@ -95,7 +95,7 @@ class Requests(Histogram):
     Before the buckets: the bytes of the bodies sent and received; the responses that are event
     streams, which have no latency but count as requests; and those that began, counted only where
     another process may have to tell of it. One that a dead worker did not finish counts as slower
-    than every bound. Before a native histogram: the event streams once more, see `Settlement`.
+    than every bound, in both histograms.
     """
 
     first = 5
@@ -115,8 +115,8 @@ def _histogram(
 
 def _requests(scope: str, labels: Labels, bounds: Sequence[float], native: int) -> Family:
     last = Requests.first + len(bounds)
-    width = last + 1 + (native and 1 + native)
-    again = (last + 1, width) if native else ()
+    width = last + 1 + native
+    again = (STREAMS, STREAMS + 1, last + 1, width) if native else ()
     kept = (STREAMS, *range(Requests.first, last + 1))
     family = Family("requests", labels, width, scope=scope, bounds=tuple(bounds))
     return family._replace(settlement=Settlement(PROMISED, kept, last, again))

@@ -17,8 +17,9 @@ class Settlement(NamedTuple):
     The cell `promised` counts what was begun, the cells `kept` what was finished; what is open when
     a worker is dead goes to the cell `into`. A worker that lives is left alone.
 
-    Where `again` has two numbers, the cells from the first to before the second count the same
-    things once more, in other parts: what is missing there goes to the last of them.
+    The cells in the slices of `again` count the same things once more, in other parts; one may be
+    among those `kept` as well. What is missing there goes to the last of them. A slice is two
+    numbers: its first cell, and the one behind its last.
     """
 
     promised: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -30,6 +31,8 @@ def fork(child: Callable[[], object]) -> int:
     if pid:
         sys.settrace(trace)
         return pid
+    # What a handler of pytest's holds, nobody would see.
+    logging.getLogger("prom_middleware").addHandler(logging.StreamHandler(sys.__stderr__))
     code = 1
     try:
         child()

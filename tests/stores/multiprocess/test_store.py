@@ -332,11 +332,12 @@ def test_what_a_dead_worker_left_open_is_settled_once(store: MultiprocessStore) 
 
 
 def test_what_is_counted_twice_is_settled_twice(store: MultiprocessStore) -> None:
-    twice = SETTLED._replace(width=6, settlement=Settlement(0, (1, 2), 2, (3, 6)))
+    # The cells 4 and 5 count what 2 does; what is in 1 is in no other.
+    twice = SETTLED._replace(width=6, settlement=Settlement(0, (1, 2), 2, (1, 2, 4, 6)))
     add(store, twice, ("/",), 1)
     # It died after it had counted the last one for the first time.
-    killed(lambda: add(store, twice, ("/",), 5, 2, 0, 1, 2))
-    settled = {("/",): [6.0, 2.0, 3.0, 1.0, 2.0, 2.0]}
+    killed(lambda: add(store, twice, ("/",), 6, 2, 1, 0, 2))
+    settled = {("/",): [7.0, 2.0, 4.0, 0.0, 2.0, 2.0]}
     assert read(store, twice) == settled
     for _ in range(3):
         killed(lambda: add(store, twice, ("/",), 0))

@@ -7,7 +7,7 @@ before a slot is taken over and after it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import add, itemgetter
 from typing import TYPE_CHECKING
 
@@ -111,7 +111,7 @@ def _settle(cells: Vector, settlement: Settlement, offsets: Iterator[int]) -> No
         begun = cells[offset + promised]
         if not begun:
             continue
-        ended = sum([sum(cells[offset + start : offset + stop]) for start, stop in kept])
+        ended = _count(cells, offset, kept)
         if begun > ended:
             cells[offset + into] += begun - ended
         if settlement.again:
@@ -119,10 +119,13 @@ def _settle(cells: Vector, settlement: Settlement, offsets: Iterator[int]) -> No
 
 
 def _settle_again(cells: Vector, offset: int, again: tuple[int, ...], count: float) -> None:
-    start, stop = again
-    missing = count - sum(cells[offset + start : offset + stop])
+    missing = count - _count(cells, offset, zip(again[::2], again[1::2], strict=True))
     if missing > 0:
-        cells[offset + stop - 1] += missing
+        cells[offset + again[-1] - 1] += missing
+
+
+def _count(cells: Vector, offset: int, slices: Iterable[tuple[int, int]]) -> float:
+    return sum([sum(cells[offset + start : offset + stop]) for start, stop in slices])
 
 
 def _runs(numbers: set[int]) -> list[tuple[int, int]]:
