@@ -11,13 +11,18 @@ from __future__ import annotations
 import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import time
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from prom_middleware import failures
-from prom_middleware.instrumentation.tracing import TRACING, parent_trace, span_trace
+from prom_middleware.instrumentation.tracing import (
+    TRACING,
+    context_reader,
+    parent_trace,
+    span_trace,
+)
 from prom_middleware.stores import Family
 
 if TYPE_CHECKING:
@@ -77,6 +82,19 @@ class Exemplars:
             series.requests.family: self._requests.family,
             series.streams.family: self._streams.family,
         }
+        # What tells whether there is anything to ask for a span; at hand for the hot path.
+        self.context: Callable[[], object] = self._find_context
+
+    def _find_context(self) -> object:
+        try:
+            found = context_reader()
+            if found is None:
+                return None
+            self.context = found
+            return found()
+        except Exception as error:
+            failures.report("exemplar", error)
+            return None
 
     def hold(self, observation: Observation) -> None:
         """Remember the current span, the first one: when the request ends, it may not be that."""

@@ -223,7 +223,10 @@ class Observation:
                         cells[offset + core.native + bisect_left(core.native_bounds, seconds)] += 1
                     cells[offset + bisect_left(core.edges, seconds)] += 1
                     cells[offset] += seconds
-                if (rare is not None and rare.trace is not None) or TRACING in core.modules:
+                # A span is current only where OpenTelemetry's context has anything in it.
+                if (rare is not None and rare.trace is not None) or (
+                    TRACING in core.modules and core.exemplars.context()
+                ):
                     core.exemplars.note(self, labels, seconds, late is None)
             finally:
                 give(give)
