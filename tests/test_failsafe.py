@@ -79,7 +79,7 @@ EXEMPT = {
     "exposition.asgi.MetricsApp._answer": GUARD,
     "exposition.scraping.Visit.answer": GUARD,
     "exposition.turns.Desk.__init__": BUILD,
-    "exposition.direct._agrees": BUILD,
+    "exposition.collecting.direct._agrees": BUILD,
     "instrumentation.families._created_samples": BUILD,
     "instrumentation.families._number_samples": BUILD,
     "exposition.beside.start.work": GUARD,

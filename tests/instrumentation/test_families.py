@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from instrumentation.driver import core, record
-from prom_middleware.exposition import text
+from prom_middleware.exposition.formats import text
 from prom_middleware.instrumentation.families import BlockFamily
 
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from prometheus_client import Metric as MetricFamily
 
-from prom_middleware.exposition import composite, openmetrics, protobuf, text
 from prom_middleware.exposition.accept import LONGEST, Range, ranges
 from prom_middleware.exposition.compression import CODINGS
-from prom_middleware.exposition.escaping import SCHEMES, UNDERSCORES
+from prom_middleware.exposition.formats import composite, openmetrics, protobuf, text
+from prom_middleware.exposition.formats.escaping import SCHEMES, UNDERSCORES
 
 
 class Format(NamedTuple):

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from prometheus_client import Metric as MetricFamily
 
-from prom_middleware.exposition.collection import Collection, Steps
+from prom_middleware.exposition.collecting.collection import Collection, Steps
 from prom_middleware.exposition.compression import compress
 from prom_middleware.exposition.negotiation import Format
 from prom_middleware.exposition.refusals import Broken, Refusal
-from prom_middleware.exposition.selection import Selection
+from prom_middleware.exposition.selection.parameters import Selection
 
 # What is sent at once, in bytes.
 PART = 64 * 1024

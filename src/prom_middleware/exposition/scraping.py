@@ -24,7 +24,7 @@ from prom_middleware.exposition.responses import (
     message,
     response,
 )
-from prom_middleware.exposition.selection import parse_query
+from prom_middleware.exposition.selection.parameters import parse_query
 from prom_middleware.instrumentation import registered
 
 __all__ = ["Answer", "ScrapeResponse", "Visit", "answer", "scrape"]

@@ -18,7 +18,7 @@ from typing import Any
 from prometheus_client.registry import Collector
 
 from prom_middleware import failures
-from prom_middleware.exposition.collection import Collection, Steps
+from prom_middleware.exposition.collecting.collection import Collection, Steps
 from prom_middleware.exposition.refusals import Broken, Busy, TimedOut
 from prom_middleware.exposition.rendering import Rendering, Wanted
 

@@ -33,8 +33,8 @@ from exposition.formats.comparing import (
 )
 from exposition.formats.metrics_proto import decode, samples
 from exposition.formats.random_families import VALUES
-from prom_middleware.exposition import direct
-from prom_middleware.exposition.direct import direct_family
+from prom_middleware.exposition.collecting import direct
+from prom_middleware.exposition.collecting.direct import direct_family
 
 KINDS: tuple[Any, ...] = (Counter, Gauge, Histogram, Summary)
 AMOUNTS = st.floats(0, 1e300) | st.sampled_from([0.0, 1.0, 2.0, 1e6, 1e9])

@@ -17,7 +17,7 @@ from exposition.formats.comparing import (
     render,
 )
 from exposition.formats.metrics_proto import decode
-from prom_middleware.exposition.escaping import (
+from prom_middleware.exposition.formats.escaping import (
     SCHEMES,
     escape_label_name,
     escape_metric_name,

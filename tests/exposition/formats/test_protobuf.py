@@ -16,7 +16,7 @@ from prometheus_client.samples import Exemplar, Sample
 from exposition.formats.comparing import PROTOBUF, render
 from exposition.formats.metrics_proto import decode, samples
 from exposition.formats.random_families import LABELS, UTF_8, UTF_8_LABELS, families
-from prom_middleware.exposition.wire import signed, varint
+from prom_middleware.exposition.formats.wire import signed, varint
 from prom_middleware.instrumentation.families import BlockFamily, Native, Row
 
 CREATED = 1520430000.123

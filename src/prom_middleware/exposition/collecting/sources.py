@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client import Metric as MetricFamily
 from prometheus_client.registry import Collector
 
-from prom_middleware.exposition.direct import direct_family
-from prom_middleware.exposition.live import CLASSES, calls_out, live_family
+from prom_middleware.exposition.collecting.direct import direct_family
+from prom_middleware.exposition.collecting.live import CLASSES, calls_out, live_family
 from prom_middleware.instrumentation.collector import RequestCollector
 from prom_middleware.stores.shared import named_directory
 

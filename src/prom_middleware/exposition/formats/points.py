@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from prometheus_client import Metric as MetricFamily
 from prometheus_client.samples import Exemplar
 
-from prom_middleware.exposition.escaping import OWN_SUFFIX
-from prom_middleware.exposition.lines import SAMPLES, check
+from prom_middleware.exposition.formats.escaping import OWN_SUFFIX
+from prom_middleware.exposition.formats.lines import SAMPLES, check
 from prom_middleware.instrumentation.families import BlockFamily, Native, Row
 
 Labels = tuple[tuple[str, str], ...]

@@ -15,11 +15,16 @@ from prometheus_client import Metric as MetricFamily
 from prometheus_client.registry import Collector
 
 from prom_middleware import failures
-from prom_middleware.exposition.checks import GarbageError, check_family, check_samples, names_of
-from prom_middleware.exposition.live import LiveFamily
-from prom_middleware.exposition.runs import PATIENCE, Batch, HangingError, Run
-from prom_middleware.exposition.selection import with_samples
-from prom_middleware.exposition.sources import Source, Wants, is_plain, sources_of
+from prom_middleware.exposition.collecting.checks import (
+    GarbageError,
+    check_family,
+    check_samples,
+    names_of,
+)
+from prom_middleware.exposition.collecting.live import LiveFamily
+from prom_middleware.exposition.collecting.runs import PATIENCE, Batch, HangingError, Run
+from prom_middleware.exposition.collecting.sources import Source, Wants, is_plain, sources_of
+from prom_middleware.exposition.selection.parameters import with_samples
 from prom_middleware.instrumentation.families import BlockFamily
 from prom_middleware.stores.shared import named_directory
 

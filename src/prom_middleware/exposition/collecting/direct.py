@@ -17,7 +17,7 @@ from prometheus_client.samples import Exemplar
 from prometheus_client.values import MutexValue
 
 from prom_middleware import failures
-from prom_middleware.exposition.live import is_original
+from prom_middleware.exposition.collecting.live import is_original
 from prom_middleware.instrumentation.families import BlockFamily, Row
 
 # Label values, and the object that has the numbers.

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prom_middleware.exposition import automaton
-from prom_middleware.exposition.automaton import matcher
 from prom_middleware.exposition.refusals import SelectorError
+from prom_middleware.exposition.selection import automaton
+from prom_middleware.exposition.selection.automaton import matcher
 
 
 def patterns() -> st.SearchStrategy[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from prom_middleware.exposition.refusals import SelectorError
-from prom_middleware.exposition.regexes import (
+from prom_middleware.exposition.selection.regexes import (
     BEGIN,
     END,
     Characters,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import chain
 
-from prom_middleware.exposition.escaping import escape_label_name
-from prom_middleware.exposition.lines import KEPT
-from prom_middleware.exposition.wire import double, message, text, unsigned, varint
+from prom_middleware.exposition.formats.escaping import escape_label_name
+from prom_middleware.exposition.formats.lines import KEPT
+from prom_middleware.exposition.formats.wire import double, message, text, unsigned, varint
 from prom_middleware.instrumentation.families import BlockFamily, Row
 
 _UPPER_BOUND = 9  # bytes: what a bucket has beside its count

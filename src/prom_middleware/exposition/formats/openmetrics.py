@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 
 from prometheus_client import Metric as MetricFamily
 
-from prom_middleware.exposition.escaping import (
+from prom_middleware.exposition.formats.escaping import (
     UNDERSCORES,
     escape_value,
     quoted_metric_name,
     stem_of,
 )
-from prom_middleware.exposition.lines import (
+from prom_middleware.exposition.formats.lines import (
     SAMPLES,
     Layout,
     SampleLines,

@@ -14,7 +14,7 @@ from prometheus_client.core import Metric
 from asking import asked
 from prom_middleware.exposition.refusals import SelectorError
 from prom_middleware.exposition.scraping import scrape
-from prom_middleware.exposition.selection import Query, parse_query
+from prom_middleware.exposition.selection.parameters import Query, parse_query
 from prom_middleware.instrumentation.families import BlockFamily, Row
 
 

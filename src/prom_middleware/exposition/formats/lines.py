@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import METRIC_TYPES
 from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
-from prom_middleware.exposition.escaping import (
+from prom_middleware.exposition.formats.escaping import (
     escape_label_name,
     escape_value,
     is_classic,

@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from prom_middleware.exposition.automaton import matcher
 from prom_middleware.exposition.refusals import SelectorError
+from prom_middleware.exposition.selection.automaton import matcher
 
 NAME = "__name__"
 MAX_LENGTH = 4096  # characters of one selector

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from prometheus_client import Metric as MetricFamily
 from prometheus_client.samples import Exemplar
 
-from prom_middleware.exposition.escaping import (
+from prom_middleware.exposition.formats.escaping import (
     UNDERSCORES,
     escape_metric_name,
     escape_value,
     quoted_metric_name,
 )
-from prom_middleware.exposition.lines import (
+from prom_middleware.exposition.formats.lines import (
     Values,
     brackets,
     exemplar_text,
@@ -25,7 +25,14 @@ from prom_middleware.exposition.lines import (
     number,
     seconds,
 )
-from prom_middleware.exposition.points import Bucket, Group, NativePoint, Point, Spans, groups_of
+from prom_middleware.exposition.formats.points import (
+    Bucket,
+    Group,
+    NativePoint,
+    Point,
+    Spans,
+    groups_of,
+)
 
 NAN = float("nan")
 

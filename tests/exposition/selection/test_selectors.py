@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prom_middleware.exposition.refusals import SelectorError
-from prom_middleware.exposition.selectors import parse_selector
+from prom_middleware.exposition.selection.selectors import parse_selector
 
 
 def read(text: str) -> list[tuple[str, str, str]]:

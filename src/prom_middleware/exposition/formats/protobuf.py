@@ -13,15 +13,15 @@ from typing import Any
 from prometheus_client import Metric as MetricFamily
 from prometheus_client.samples import Exemplar, Timestamp
 
-from prom_middleware.exposition.escaping import (
+from prom_middleware.exposition.formats.escaping import (
     UNDERSCORES,
     escape_label_name,
     escape_metric_name,
 )
-from prom_middleware.exposition.lines import ROWS
-from prom_middleware.exposition.messages import row_histogram, row_labels
-from prom_middleware.exposition.openmetrics import LIMIT
-from prom_middleware.exposition.points import (
+from prom_middleware.exposition.formats.lines import ROWS
+from prom_middleware.exposition.formats.messages import row_histogram, row_labels
+from prom_middleware.exposition.formats.openmetrics import LIMIT
+from prom_middleware.exposition.formats.points import (
     INFINITY,
     Bucket,
     Group,
@@ -31,7 +31,7 @@ from prom_middleware.exposition.points import (
     groups_of,
     row_point,
 )
-from prom_middleware.exposition.wire import double, message, signed, text, unsigned, varint
+from prom_middleware.exposition.formats.wire import double, message, signed, text, unsigned, varint
 from prom_middleware.instrumentation.families import BlockFamily, Row
 
 # Numbers of the types, and of a metric's field that has its value.

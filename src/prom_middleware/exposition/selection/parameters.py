@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 from prometheus_client import Metric as MetricFamily
 
 from prom_middleware.exposition.refusals import SelectorError
-from prom_middleware.exposition.selectors import Selector, parse_selector
+from prom_middleware.exposition.selection.selectors import Selector, parse_selector
 from prom_middleware.instrumentation.families import BlockFamily, Row
 
 MAX_QUERY = 64 * 1024  # characters

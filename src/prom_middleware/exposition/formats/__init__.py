@@ -1,0 +1,1 @@
+"""The formats of an exposition, each written from the same rows."""

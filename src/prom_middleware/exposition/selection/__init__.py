@@ -1,0 +1,1 @@
+"""What of a registry a scrape wants: parameters, selectors, regular expressions."""
