@@ -34,6 +34,8 @@ _LEFT_OUT = (
     "the middleware itself does."
 )
 REMARKS = {
+    "ASGI": " In this process there is nothing else: no peer, no OpenTelemetry.",
+    "ASGI, beside its peers": " They import OpenTelemetry, so a request is asked for its span.",
     "Twisted": " No peer is known.",
     "Starlette, matching left out": _LEFT_OUT,
     "FastAPI, matching left out": _LEFT_OUT,
