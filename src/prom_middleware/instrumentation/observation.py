@@ -179,8 +179,10 @@ class Observation:
                 # A promise may have been made of a start that the server did not accept.
                 if labels is None or labels[2] != status:
                     try:
-                        if self.route is None and core.extra_labels is None:
-                            route = self.resolve(self.request) or UNMATCHED
+                        if core.extra_labels is None:
+                            route = self.route
+                            if route is None:
+                                route = self.resolve(self.request) or UNMATCHED
                             labels = self._labels = (self.method, route, status)
                         else:
                             labels = self.labels()
