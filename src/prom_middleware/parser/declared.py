@@ -12,7 +12,7 @@ ENDINGS = {
     "summary": ("_count", "_sum"),
     "histogram": ("_count", "_sum", "_bucket"),
 }
-TYPES = ("counter", "gauge", "histogram", "summary", "untyped")
+TYPES = ("counter", "gauge", "histogram", "summary", "untyped", "gauge_histogram")
 
 
 class Declared:

@@ -127,8 +127,8 @@ def read_labels(line: Line, outside: str, how: Reading) -> tuple[str, dict[str, 
         key = _label_name(line, how, name)
         line.skip_blanks()
         if line.next() == "=":
+            _check_label_name(line, key, start, how)
             _check_label(line, key, labels, name, start)
-            _check_reserved(line, key, start, how)
             labels[key] = _label_value(line, how)
         else:
             name = _name_inread_labels(line, key, name, outside, start, how)
@@ -173,7 +173,9 @@ def _check_label(line: Line, key: str, labels: dict[str, str], metric: str, at: 
         raise line.error(f"duplicate label names for metric {shown}", at, "a label once only")
 
 
-def _check_reserved(line: Line, key: str, at: int, how: Reading) -> None:
+def _check_label_name(line: Line, key: str, at: int, how: Reading) -> None:
+    if not (how.utf8_names or LABEL_NAME.fullmatch(key)):
+        raise line.error(f"invalid label name {go_quoted(key)}", at, "letters, digits and _")
     if how.openmetrics and key.startswith("__"):
         raise line.error(f"label name {go_quoted(key)} is reserved", at)
 

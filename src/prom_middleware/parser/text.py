@@ -21,6 +21,8 @@ from prom_middleware.parser.samples import Comment, Reading, read_comment, read_
 
 # The endings of samples' names that belong to a family, by its type.
 ENDINGS = {"summary": ("_count", "_sum", ""), "histogram": ("_count", "_sum", "_bucket")}
+# What the format calls otherwise than `prometheus_client` does.
+TYPES = {"gauge_histogram": "gaugehistogram"}
 # Labels whose values have to be numbers, by the family's type.
 BOUNDS = {"summary": "quantile", "histogram": "le"}
 
@@ -108,7 +110,7 @@ class _Page:
         if keyword == "HELP":
             self._help = told
         else:
-            self._set_type(told.lower())
+            self._set_type(TYPES.get(told.lower(), told.lower()))
 
     def _set_type(self, kind: str) -> None:
         self._type, self._bound = kind, BOUNDS.get(kind)
