@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from prom_middleware.check.page import INNER, Family
+from prom_middleware.check.page import Family
 from prom_middleware.check.problems import Found, Page, Rule
+from prom_middleware.parser.declared import BOUNDS
 
 # The blanks between columns, as promtool has them.
 _PADDING = 4
@@ -25,7 +26,7 @@ class Cardinality(NamedTuple):
 def widest_label(family: Family) -> tuple[str, int]:
     """Return the label with the most values, and how many; an empty one where there is none."""
     values: dict[str, set[str]] = {}
-    inner = INNER.get(family.type)
+    inner = BOUNDS.get(family.type)
     for sample, _ in family.rows:
         for name, value in sample.labels.items():
             if name != inner:
@@ -38,7 +39,7 @@ def widest_label(family: Family) -> tuple[str, int]:
 def _series(family: Family) -> int:
     # promtool takes the first label set's buckets for those of all.
     sets = family.series()
-    inner = INNER.get(family.type)
+    inner = BOUNDS.get(family.type)
     if inner is None:
         return len(family.rows)
     first = next(iter(sets.values()))

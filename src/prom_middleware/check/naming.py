@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from prom_middleware.check.page import INNER, Family
+from prom_middleware.check.page import Family
 from prom_middleware.check.problems import Found, Page, Rule
+from prom_middleware.parser.declared import BOUNDS
 
 _CAMEL_CASE = re.compile(r"[a-z][A-Z]")
 
@@ -89,7 +90,7 @@ def _endings(family: Family, page: Page) -> Iterator[Found]:
 
 
 def _labels(family: Family, page: Page) -> Iterator[Found]:
-    for kind, label in INNER.items():
+    for kind, label in BOUNDS.items():
         if family.type in (kind, "untyped"):
             continue
         line = next((line for sample, line in family.rows if label in sample.labels), None)
@@ -129,7 +130,7 @@ def _abbreviations(family: Family, page: Page) -> Iterator[Found]:
 
 def _unique(family: Family, page: Page) -> Iterator[Found]:
     """Find series that are there twice; labels in another order make another one for promtool."""
-    if family.type in INNER:
+    if family.type in BOUNDS:
         return
     seen = set()
     for sample, line in family.rows:

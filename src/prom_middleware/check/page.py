@@ -14,14 +14,11 @@ from typing import NamedTuple
 
 from prometheus_client.samples import Sample
 
-from prom_middleware.parser.declared import Declared
+from prom_middleware.parser.declared import BOUNDS, Declared
 from prom_middleware.parser.line import Line, go_quoted
-from prom_middleware.parser.numbers import number
+from prom_middleware.parser.numbers import is_number
 from prom_middleware.parser.quick import text_sample
 from prom_middleware.parser.samples import Reading, read_comment, read_sample
-
-# The label whose values have to be numbers, and that is none of the series', by the type.
-INNER = {"histogram": "le", "summary": "quantile"}
 
 # What `surrogateescape` makes of bytes that are not UTF-8.
 _NO_UTF_8 = re.compile("[\udc80-\udcff]")
@@ -49,7 +46,7 @@ class Family:
 
     def series(self) -> dict[frozenset[tuple[str, str]], list[Row]]:
         """Return the rows of each label set, without a bucket's or a quantile's own label."""
-        inner = INNER.get(self.type)
+        inner = BOUNDS.get(self.type)
         found: dict[frozenset[tuple[str, str]], list[Row]] = {}
         for row in self.rows:
             items = row.sample.labels.items()
@@ -60,12 +57,12 @@ class Family:
 
 def read_page(lines: Iterable[str], utf8_names: bool = False) -> list[Family]:
     """Return the families that have samples, by their names. Raises ParseError."""
-    page = _Page(Reading(utf8_names=utf8_names))
+    page = _Page(utf8_names)
     quick = text_sample()
     for number_, text in enumerate(lines, 1):
         line = Line(text, number_)
         sample = quick(text)
-        if sample is not None:
+        if sample is not None and page.has_numbers(sample):
             page.add(sample, line)
         else:
             page.read(line)
@@ -73,9 +70,9 @@ def read_page(lines: Iterable[str], utf8_names: bool = False) -> list[Family]:
 
 
 class _Page:
-    def __init__(self, how: Reading) -> None:
-        self._how = how
+    def __init__(self, utf8_names: bool) -> None:
         self._declared = Declared()
+        self._how = Reading(utf8_names=utf8_names, declared=self._declared)
         self._families: dict[str, Family] = {}
         self._last = ""
 
@@ -84,6 +81,11 @@ class _Page:
             family.type = self._declared.types[family.name]
             family.help = self._declared.helps.get(family.name, "")
             yield family
+
+    def has_numbers(self, sample: Sample) -> bool:
+        """Tell whether the label that has to be a number is one, if there is any."""
+        bound = self._declared.bound_of(sample.name)
+        return bound is None or is_number(sample.labels.get(bound, "0"))
 
     def read(self, line: Line) -> None:
         start = line.text.lstrip(" \t")
@@ -108,7 +110,7 @@ class _Page:
             family = self._families[name] = Family(name)
         _check_utf8(sample, line)
         _check_end(sample, line)
-        _check_parts(sample, self._declared.types[name], name, line)
+        _check_counts(sample, self._declared.types[name], name, line)
         if name != self._last:
             family.pieces.append(line.number)
             self._last = name
@@ -134,21 +136,12 @@ def _check_end(sample: Sample, line: Line) -> None:
         raise line.error(f"spurious string after timestamp: {go_quoted(end)}", at, "a line feed")
 
 
-def _check_parts(sample: Sample, kind: str, family: str, line: Line) -> None:
-    """Refuse bounds that are no numbers, and histograms that count less than nothing."""
-    inner = INNER.get(kind)
-    if inner is None:
+def _check_counts(sample: Sample, kind: str, family: str, line: Line) -> None:
+    """Refuse histograms that count less than nothing."""
+    if kind != "histogram" or sample.value >= 0 or isnan(sample.value):
         return
-    text = sample.labels.get(inner)
-    try:
-        bound = number("NaN" if text is None else text)
-    except ValueError:
-        reason = f"expected float as value for '{inner}' label, got {go_quoted(text or '')}"
-        raise line.error(reason, line.text.find(inner), "a number") from None
     ending = sample.name.removeprefix(family)
-    if kind == "summary" or ending == "_sum" or sample.value >= 0 or isnan(sample.value):
-        return
     if ending == "_count":
         raise line.error(f"negative count for histogram {go_quoted(family)}", 0)
-    if not isnan(bound):
+    if ending != "_sum" and not isnan(float(sample.labels.get("le", "NaN"))):
         raise line.error(f"negative bucket population for histogram {go_quoted(family)}", 0)

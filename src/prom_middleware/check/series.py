@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prom_middleware.check.page import INNER, Family
+from prom_middleware.check.page import Family
 from prom_middleware.check.problems import Found, Page, Rule
+from prom_middleware.parser.declared import BOUNDS
 
 # The endings of the samples that a family has, by its type.
 _ENDINGS = {"histogram": ("_bucket", "_count", "_sum"), "summary": ("_count", "_sum")}
@@ -19,7 +20,7 @@ def _reordered(family: Family, page: Page) -> Iterator[Found]:
         before = seen.setdefault((sample.name, frozenset(labels)), labels)
         if before is not labels and before != labels:
             yield Found("metric not unique, with its labels in another order", line)
-        elif before is not labels and family.type in INNER and not _is_bucket(sample.name, labels):
+        elif before is not labels and family.type in BOUNDS and not _is_bucket(sample.name, labels):
             yield Found(f"{sample.name} not unique", line)
 
 

@@ -13,9 +13,9 @@ from prometheus_client.metrics_core import METRIC_TYPES
 from prometheus_client.samples import Sample
 
 from prom_middleware.errors import ParseError
-from prom_middleware.parser.declared import Declared
-from prom_middleware.parser.line import Line, go_quoted
-from prom_middleware.parser.numbers import number
+from prom_middleware.parser.declared import BOUNDS, Declared
+from prom_middleware.parser.line import Line
+from prom_middleware.parser.numbers import is_number
 from prom_middleware.parser.quick import text_comment, text_sample
 from prom_middleware.parser.samples import Comment, Reading, read_comment, read_sample
 
@@ -23,8 +23,6 @@ from prom_middleware.parser.samples import Comment, Reading, read_comment, read_
 ENDINGS = {"summary": ("_count", "_sum", ""), "histogram": ("_count", "_sum", "_bucket")}
 # What the format calls otherwise than `prometheus_client` does.
 TYPES = {"gauge_histogram": "gaugehistogram"}
-# Labels whose values have to be numbers, by the family's type.
-BOUNDS = {"summary": "quantile", "histogram": "le"}
 
 
 def text_string_to_metric_families(
@@ -70,8 +68,8 @@ class _Page:
     """
 
     def __init__(self, how: Reading) -> None:
-        self._how = how
         self._declared = Declared()
+        self._how = how._replace(declared=self._declared if how.strict else None)
         self._begin("")
 
     def _begin(self, name: str) -> None:
@@ -84,8 +82,8 @@ class _Page:
         """Add a sample of this family."""
         if self._type == "untyped" and self._how.strict:
             self._declared.sample(sample.name)
-        if self._bound in sample.labels:
-            _check_bound(sample, self._bound, Line(text, number_))
+        if self._bound in sample.labels and not is_number(sample.labels[self._bound]):
+            read_sample(Line(text, number_), self._how)  # which says what is wrong
         self._samples.append(sample)
 
     def apart(self, sample: Sample) -> Iterator[MetricFamily]:
@@ -142,16 +140,6 @@ class _Page:
         """Yield the family, if there is one."""
         if self._name:
             yield _family(self._name, self._help, self._type, self._samples)
-
-
-def _check_bound(sample: Sample, label: str, line: Line) -> None:
-    value = sample.labels[label]
-    try:
-        number(value)
-    except ValueError:
-        reason = f"expected float as value for '{label}' label, got {go_quoted(value)}"
-        at = line.text.find(f'{label}="') + len(label) + 1
-        raise line.error(reason, at, "a number between quotes") from None
 
 
 def _family(name: str, documentation: str, kind: str, samples: list[Sample]) -> MetricFamily:
