@@ -53,7 +53,8 @@ class _Pairs(dict[str, tuple[str, str]]):
 
     def labels(self, text: str) -> dict[str, str]:
         """Return all labels. Raises ValueError where one is there twice, or its name reserved."""
-        if "\\" in text:
+        # A comma after a quote is between two labels, unless a value begins with it.
+        if "\\" in text or '=",' in text:
             pairs = [f'{name}="{value}' for name, value in _PAIRS.findall(text)]
         else:
             pairs = text.rstrip(",")[:-1].split('",')
