@@ -92,7 +92,7 @@ def read_sample(line: Line, how: Reading) -> Sample:
 
 def read_series(line: Line, how: Reading) -> tuple[str, dict[str, str]]:
     """Read a name and labels, each of which may be in the other's place or not there."""
-    name = ""
+    name, start = "", line.at
     if line.next() != "{":
         name = read_metric_name(line, how)
         if not name:
@@ -102,7 +102,7 @@ def read_series(line: Line, how: Reading) -> tuple[str, dict[str, str]]:
         return name, {}
     name, labels = read_labels(line, name, how)
     if not name:
-        raise line.error("invalid metric name", expected="a name, before or in the brackets")
+        raise line.error("invalid metric name", start, "a name, before or in the brackets")
     return name, labels
 
 
