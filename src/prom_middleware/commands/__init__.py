@@ -1,7 +1,9 @@
 """One module for each subcommand: its `add_arguments(parser)` and `run(options)`.
 
+check.py       what is wrong with a /metrics
 textfile.py    metrics into a file for node_exporter
 serve.py       the metrics of a module on a port
+scraping.py    scrapes of an application in this process
 sources.py     where a command's metrics come from: a module, a URL, the standard input
 """
 
