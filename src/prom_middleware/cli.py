@@ -23,6 +23,9 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "push": Command(
+        "prom_middleware.commands.push", "push metrics, or how a command went, to a gateway"
+    ),
     "serve": Command("prom_middleware.commands.serve", "serve a module's metrics on a port"),
     "textfile": Command(
         "prom_middleware.commands.textfile", "write metrics to a file for node_exporter"

@@ -2,6 +2,8 @@
 
 textfile.py    metrics into a file for node_exporter
 serve.py       the metrics of a module on a port
+push.py        metrics, or how a command went, to a Pushgateway
+children.py    a command that runs in our place
 sources.py     where a command's metrics come from: a module, a URL, the standard input
 """
 
