@@ -71,13 +71,16 @@ def _add_group(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_sending(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--retries", type=int, default=3, help="further attempts (default: 3)")
     parser.add_argument(
-        "--timeout", type=float, default=30.0, help="seconds for an attempt (default: 30)"
+        "--retries", type=int, default=3, metavar="N", help="further attempts (default: 3)"
     )
-    parser.add_argument(
-        "--deadline", type=float, default=60.0, help="seconds for all of them (default: 60)"
-    )
+    for flag, seconds, text in (
+        ("--timeout", 30.0, "for an attempt (default: 30)"),
+        ("--deadline", 60.0, "for all of them (default: 60)"),
+    ):
+        parser.add_argument(
+            flag, type=float, default=seconds, metavar="SECONDS", help=f"seconds {text}"
+        )
     parser.add_argument("--compression", choices=("gzip", "snappy"), help="of what is sent")
 
 

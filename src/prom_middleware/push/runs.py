@@ -72,6 +72,7 @@ class Run(Collector):
         """Record that it was a command and has ended, with which exit code."""
         self.finish(success=code == 0)
         with self._lock:
+            del self._values["batch_job_items_processed"]  # nobody could count them
             self._values["batch_job_exit_code"] = code
 
     def collect(self) -> Iterable[Metric]:
