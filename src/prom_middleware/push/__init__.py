@@ -11,6 +11,7 @@ A push that fails never fails the job: it is logged, counted, and told by what i
 groups.py      where a group of a gateway is: the URL for a job and its grouping key
 options.py     how to push: limits of time, retries, credentials, compression
 payload.py     what is pushed: a registry in the text format, compressed
+routes.py      how to get to a URL: directly, or by a proxy
 exchange.py    one request and its answer, which another thread can end
 outcomes.py    what an attempt came to, and whether another one may help
 handlers.py    an attempt that a handler of prometheus_client's kind makes

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import socket
 import ssl
-from base64 import b64encode
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from http.client import HTTPConnection, HTTPSConnection
+from http.client import HTTPConnection
 from typing import NamedTuple
-from urllib.parse import SplitResult, unquote, urljoin, urlsplit
-from urllib.request import getproxies, proxy_bypass
+from urllib.parse import urljoin, urlsplit
 
 from prom_middleware.push.outcomes import Outcome, of_answer, of_error
+from prom_middleware.push.routes import route
 
 # As much of an answer as is of use to a reader, in bytes.
 MOST_TEXT = 2048
@@ -69,16 +68,15 @@ class Exchange:
 
     def _ask(self, url: str) -> Outcome:
         request = self._request
-        connection, target = _connection(url, self._timeout, request.context)
+        connection, target, extra = route(url, self._timeout, request.context)
         self._connection = connection
         secret = request.secret if _origin(url) == _origin(request.url) else ()
+        headers = {**dict(request.headers), **dict(secret), **extra}
         with closing(connection):
             connection.connect()
             if self._aborted:
                 raise TimeoutError("too late")
-            connection.request(
-                request.method, target, request.body, {**dict(request.headers), **dict(secret)}
-            )
+            connection.request(request.method, target, request.body, headers)
             answer = connection.getresponse()
             # What a gateway says of a success is of no use, however long it takes to say it.
             text = b"" if answer.status < 300 else answer.read(MOST_TEXT)
@@ -94,38 +92,3 @@ def _may_follow(before: str, after: str) -> bool:
     """Tell whether a redirect leads to where a push may go: never from TLS to plain text."""
     allowed = ("https",) if urlsplit(before).scheme == "https" else ("http", "https")
     return urlsplit(after).scheme in allowed
-
-
-def _connection(
-    url: str, timeout: float | None, context: ssl.SSLContext | None
-) -> tuple[HTTPConnection, str]:
-    """Return a connection that is not opened yet, and what to ask for on it."""
-    parts = urlsplit(url)
-    path = parts.path + (f"?{parts.query}" if parts.query else "")
-    proxy = _proxy(parts)
-    place = parts if proxy is None else proxy
-    if parts.scheme == "http":
-        plain = HTTPConnection(place.hostname or "", place.port or 80, timeout=timeout)
-        return plain, path if proxy is None else url
-    default = 443 if proxy is None else 80
-    secure = HTTPSConnection(
-        place.hostname or "", place.port or default, timeout=timeout, context=context
-    )
-    if proxy is not None:
-        secure.set_tunnel(parts.hostname or "", parts.port or 443, _proxy_user(proxy))
-    return secure, path
-
-
-def _proxy(parts: SplitResult) -> SplitResult | None:
-    """Return the proxy that the environment names for a URL, as urllib understands it."""
-    found = getproxies().get(parts.scheme)
-    if not found or proxy_bypass(parts.netloc.rpartition("@")[2]):
-        return None
-    return urlsplit(found if "://" in found else f"http://{found}")
-
-
-def _proxy_user(proxy: SplitResult) -> dict[str, str]:
-    if proxy.username is None:
-        return {}
-    pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-    return {"Proxy-Authorization": f"Basic {b64encode(pair.encode()).decode()}"}

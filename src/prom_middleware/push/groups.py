@@ -35,14 +35,15 @@ def locate(gateway: str, job: str, grouping_key: Mapping[str, Any] | None) -> Gr
 
 def _base(gateway: str) -> tuple[str, Credentials | None]:
     """Return the gateway's URL, without who is to enter; `http` where it has no scheme."""
-    whole = gateway if gateway.lower().startswith(("http://", "https://")) else f"http://{gateway}"
+    whole = gateway if "://" in gateway else f"http://{gateway}"
     try:
         parts = urlsplit(whole)
         _ = parts.port  # raises for what is no port
     except ValueError as error:
         raise OptionError(f"gateway: {error}") from error
     place = parts.netloc.rpartition("@")[2]
-    if not parts.hostname or parts.query or parts.fragment or re.search(r"[\s\0]", whole):
+    wrong = parts.query or parts.fragment or re.search(r"[\s\0]", whole)
+    if parts.scheme not in ("http", "https") or not parts.hostname or wrong:
         raise OptionError(f"gateway={place!r} is neither host:port nor a http or https URL")
     user = None
     if parts.username is not None:
