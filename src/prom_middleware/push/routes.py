@@ -21,7 +21,7 @@ class Route(NamedTuple):
 def route(url: str, timeout: float | None, context: ssl.SSLContext | None) -> Route:
     """Return the way to `url`; `context` is for TLS. Raise ValueError for what is no URL."""
     parts = urlsplit(url)
-    path = parts.path + (f"?{parts.query}" if parts.query else "")
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     proxy = _proxy(parts)
     if parts.scheme == "http":
         via = proxy or parts
