@@ -251,6 +251,21 @@ def test_a_proxy(registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch) -
     assert len(proxy.asked) == 1
 
 
+def test_a_proxy_for_tls(registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+
+    def proxy(connection: socket.socket, ended: threading.Event) -> None:
+        asked.append(connection.recv(65536))
+        connection.sendall(b"HTTP/1.1 407 Not You\r\n\r\n")
+
+    with listening(proxy) as (address, _):
+        monkeypatch.setenv("https_proxy", f"http://u:p@{address}")
+        result = push_to_gateway("https://gateway.invalid", "j", registry, retries=0)
+    assert "407 Not You" in result.reason
+    assert asked[0].startswith(b"CONNECT gateway.invalid:443 ")
+    assert b"Proxy-Authorization: Basic dTpw" in asked[0]
+
+
 def test_a_delete_has_no_body() -> None:
     with scripted(202) as server:
         assert delete_from_gateway(server.address, "j", {"a": "b"})

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -305,12 +309,21 @@ def test_an_inner_job_is_not_the_outer_s(server: Scripted) -> None:
     assert [one.path.rpartition("/")[2] for one in server.asked] == ["inner", "outer"]
 
 
-def test_nothing_of_it_stays_in_the_files_of_several_processes(
-    server: Scripted, tmp_path: Any
-) -> None:
-    import os
-    import subprocess
+def run_program(program: str, address: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, address],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
 
+
+def test_nothing_of_it_stays_in_the_files_of_several_processes(
+    server: Scripted, tmp_path: Path
+) -> None:
     program = (
         "import sys\n"
         "from prom_middleware.push import batch_job\n"
@@ -318,11 +331,33 @@ def test_nothing_of_it_stays_in_the_files_of_several_processes(
         "    job.done()\n"
         "assert job.result"
     )
-    subprocess.run(
-        [sys.executable, "-W", "error", "-c", program, server.address],
-        env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
-        check=True,
-        timeout=60,
-    )
+    run_program(program, server.address, PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
     assert list(tmp_path.glob("*.db")) == []
     assert value(brought(server), "batch_job_items_processed") == 1
+
+
+FORKS = """\
+import os, signal, sys, time
+from prom_middleware.push import batch_job
+
+with batch_job("nightly", gateway=sys.argv[1]):
+    reading, writing = os.pipe()
+    pids = []
+    for ending in ("leaves", "is told to end"):
+        pids.append(os.fork())
+        if pids[-1] == 0:
+            if ending == "leaves":
+                break
+            os.write(writing, b"x")
+            time.sleep(60)
+    else:
+        os.read(reading, 1)
+        os.kill(pids[1], signal.SIGTERM)
+        for pid in pids:
+            print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+def test_a_fork_s_child_is_not_the_job(server: Scripted) -> None:
+    assert run_program(FORKS, server.address) == f"0\n-{int(signal.SIGTERM)}\n"
+    assert len(server.asked) == 1

@@ -1,4 +1,4 @@
-"""What docs/push.md shows, run against a gateway; and that the arguments are prometheus_client's."""
+"""What docs/push.md shows, run against a gateway; arguments are those of prometheus_client."""
 
 from __future__ import annotations
 

@@ -106,10 +106,10 @@ def _label(text: str) -> tuple[str, str]:
 
 def run(options: argparse.Namespace) -> int:
     """Push what is to be pushed; return the exit code."""
-    delivery = _delivery(options)
-    if options.run:
-        return _run_command(options.command, delivery)
     try:
+        delivery = _delivery(options)
+        if options.run:
+            return _run_command(options.command, delivery)
         content = b"" if options.method == "delete" else _standard_input()
         return 0 if delivery.send(lambda: content) else 1  # the log says why
     except KeyboardInterrupt as interrupt:

@@ -56,7 +56,9 @@ class Delivery:
             raise
 
     def _sending(self, body: bytes) -> Sending:
-        headers = [("Content-Type", CONTENT_TYPE)] if self._method != "DELETE" else []
+        headers = [("User-Agent", "prom-middleware")]
+        if self._method != "DELETE":
+            headers.append(("Content-Type", CONTENT_TYPE))
         coding = self._policy.compression
         if coding is not None:
             body = compressed(body, coding.lower())

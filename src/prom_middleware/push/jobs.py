@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from functools import partial, wraps
@@ -71,6 +72,7 @@ class BatchJob:
         self._run: Run | None = None
         self._outer: Run | None = None
         self._watched = False
+        self._process = 0
 
     def __call__(self, function: Function) -> Function:
         """Have each call of a function, or a coroutine function, be a run of the job."""
@@ -92,7 +94,7 @@ class BatchJob:
     def __enter__(self) -> Run:
         if self._run is not None:
             raise RuntimeError("this job runs already: make another batch_job for another run")
-        self._watched = termination.watch()
+        self._watched, self._process = termination.watch(), os.getpid()
         self._outer, self._run = _current.get(), Run()
         _current.set(self._run)
         return self._run
@@ -103,6 +105,8 @@ class BatchJob:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._is_elsewhere():
+            return
         try:
             with termination.held():
                 self._push(self._end(error))
@@ -118,6 +122,8 @@ class BatchJob:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._is_elsewhere():
+            return
         try:
             with termination.held():
                 # Who is cancelled once more leaves it behind, and the interpreter waits for it.
@@ -125,6 +131,10 @@ class BatchJob:
                 await asyncio.wrap_future(pushing)
         finally:
             self._release()
+
+    def _is_elsewhere(self) -> bool:
+        """Tell whether a child that the job forked leaves its block: it is not the job."""
+        return os.getpid() != self._process
 
     def _end(self, error: BaseException | None) -> Run:
         run, self._run = self._run or Run(), None

@@ -6,6 +6,7 @@ the application has a handler of its own, nothing is changed: what that does dec
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -51,6 +52,18 @@ def held() -> Iterator[None]:
     finally:
         _holding -= 1
         _raise_pending()
+
+
+def _in_child() -> None:
+    """Have a fork's child end at SIGTERM as any process does: it is not the job."""
+    global _watching, _holding, _pending
+    if signal.getsignal(signal.SIGTERM) is _end:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _watching, _holding, _pending = 0, 0, False
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 def _raise_pending() -> None:
