@@ -1,6 +1,7 @@
 """One module for each subcommand: its `add_arguments(parser)` and `run(options)`.
 
 textfile.py    metrics into a file for node_exporter
+pushgateway.py what batch jobs push, for Prometheus to scrape
 serve.py       the metrics of a module on a port
 push.py        metrics, or how a command went, to a Pushgateway
 children.py    a command that runs in our place

@@ -1,0 +1,212 @@
+"""Groups on disk, in SQLite: what was answered 200 is there after a SIGKILL.
+
+The write-ahead log is written by every commit, and the file system has it then, whatever happens to
+the process. It is synced at checkpoints only, so the loss of power may take the last pushes, and
+leaves a sound database (https://www.sqlite.org/pragma.html#pragma_synchronous).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from prom_middleware.pushgateway.bodies.errors import BodyError
+from prom_middleware.pushgateway.bodies.protobuf import parse_protobuf
+from prom_middleware.pushgateway.families import Family, Labels
+from prom_middleware.pushgateway.rendering import encoded_family
+
+# "prompg" would be longer: four bytes that tell our files from other programs' (`file` shows them).
+APPLICATION_ID = 0x70706777
+VERSION = 1
+_SCHEMA = f"""
+BEGIN;
+CREATE TABLE groups (
+  id INTEGER PRIMARY KEY, labels TEXT NOT NULL UNIQUE, ttl_ns INTEGER, failure TEXT
+);
+CREATE TABLE families (
+  group_id INTEGER NOT NULL, name TEXT NOT NULL, pushed_ns INTEGER NOT NULL, body BLOB NOT NULL,
+  UNIQUE (group_id, name)
+);
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {VERSION};
+COMMIT;
+"""
+_PUT_GROUP = """
+INSERT INTO groups (labels, ttl_ns, failure) VALUES (?, ?, ?) ON CONFLICT (labels)
+DO UPDATE SET ttl_ns = excluded.ttl_ns, failure = excluded.failure
+"""
+_PUT_FAMILY = """
+INSERT INTO families (group_id, name, pushed_ns, body) VALUES (?, ?, ?, ?)
+ON CONFLICT (group_id, name) DO UPDATE SET pushed_ns = excluded.pushed_ns, body = excluded.body
+"""
+
+
+class StorageError(Exception):
+    """The disk cannot be written, or the file cannot be used; the message says which and why."""
+
+
+class GroupRecord(NamedTuple):
+    """What is stored of a group, or is to be changed of it: no families means that it is gone."""
+
+    labels: Labels
+    ttl_ns: int | None
+    failure: str | None
+    families: list[tuple[int, Family]]
+    removed: Iterable[str] = ()
+    is_gone: bool = False
+
+
+class NoJournal:
+    """Keeps nothing: groups are in memory only."""
+
+    moved_aside: str | None = None
+
+    def load(self) -> Iterable[GroupRecord]:
+        """Return what is stored."""
+        return []
+
+    def write(self, records: Iterable[GroupRecord]) -> None:
+        """Change all of it, or nothing; raise StorageError where that fails."""
+
+    def wipe(self) -> None:
+        """Take everything away; raise StorageError where that fails."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+
+
+class Journal(NoJournal):
+    """The database at `path`.
+
+    One that is corrupt is moved aside, and `moved_aside` says where to. Raises StorageError for a
+    file that cannot be used: another process has it, it is another program's, there is no such
+    folder.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._connection = self._opened()
+
+    def load(self) -> list[GroupRecord]:
+        """Return what is stored."""
+        try:
+            return self._records()
+        except (sqlite3.DatabaseError, BodyError, ValueError) as error:
+            self._connection.close()
+            self._move_aside(error)
+            self._connection = self._opened()
+            return []
+
+    def _opened(self) -> sqlite3.Connection:
+        try:
+            return self._open()
+        except sqlite3.OperationalError as error:
+            raise StorageError(_explained(self.path, error)) from error
+        except sqlite3.DatabaseError as error:
+            self._move_aside(error)
+            return self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, timeout=0, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if not tables:
+            connection.executescript(_SCHEMA)
+        elif (application_id, version) != (APPLICATION_ID, VERSION):
+            raise StorageError(f"{self.path} is a database of another program, or a newer version")
+        # The lock is taken by the first write.
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("COMMIT")
+
+    def _move_aside(self, error: Exception) -> None:
+        target = f"{self.path}.corrupt-{time.strftime('%Y%m%dT%H%M%S')}"
+        number = 0
+        while os.path.exists(target):
+            number += 1
+            target = f"{target.partition('+')[0]}+{number}"
+        for ending in ("", "-wal", "-shm"):
+            if os.path.exists(self.path + ending):
+                os.rename(self.path + ending, target + ending)
+        self.moved_aside = f"{self.path} is corrupt ({error}); it was moved to {target}"
+
+    def _records(self) -> list[GroupRecord]:
+        found: dict[int, GroupRecord] = {}
+        rows = self._connection.execute("SELECT id, labels, ttl_ns, failure FROM groups")
+        for number, labels, ttl_ns, failure in rows:
+            key = tuple((str(name), str(value)) for name, value in json.loads(labels))
+            found[number] = GroupRecord(key, ttl_ns, failure, [])
+        rows = self._connection.execute("SELECT group_id, pushed_ns, body FROM families")
+        for number, pushed_ns, body in rows:
+            found[number].families.extend((pushed_ns, one) for one in parse_protobuf(body))
+        return list(found.values())
+
+    def write(self, records: Iterable[GroupRecord]) -> None:
+        """Change all of it, or nothing; raise StorageError where that fails."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for record in records:
+                self._write(record)
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise StorageError(_explained(self.path, error)) from error
+
+    def _write(self, record: GroupRecord) -> None:
+        labels = json.dumps(record.labels)
+        execute = self._connection.execute
+        if not record.is_gone:
+            execute(_PUT_GROUP, (labels, record.ttl_ns, record.failure))
+        found = execute("SELECT id FROM groups WHERE labels = ?", (labels,)).fetchone()
+        if found is None:
+            return
+        if record.is_gone:
+            execute("DELETE FROM families WHERE group_id = ?", found)
+            execute("DELETE FROM groups WHERE id = ?", found)
+            return
+        for name in record.removed:
+            execute("DELETE FROM families WHERE group_id = ? AND name = ?", (*found, name))
+        for pushed_ns, family in record.families:
+            execute(_PUT_FAMILY, (*found, family.name, pushed_ns, encoded_family(family)))
+
+    def wipe(self) -> None:
+        """Take everything away; raise StorageError where that fails."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute("DELETE FROM families")
+            self._connection.execute("DELETE FROM groups")
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            raise StorageError(_explained(self.path, error)) from error
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+
+def _explained(path: str, error: sqlite3.Error) -> str:
+    if "locked" in str(error):
+        return f"{path}: another process has the database open"
+    return f"{path}: {error}"
