@@ -197,14 +197,15 @@ def scraped(port: int) -> Iterator[Row]:
 
 
 def row(labels: dict[str, str], value: Any) -> Row:
-    names = ("job", "instance", "exported_job")
-    return Row(labels["__name__"], *(labels.get(name) or "-" for name in names), float(value))
+    names = Row._fields[1:-1]
+    others = [f'{key}="{labels[key]}"' for key in sorted(set(labels) - {"__name__", *names})]
+    metric = labels["__name__"] + (f"{{{','.join(others)}}}" if others else "")
+    return Row(metric, *(labels.get(name) or "-" for name in names), float(value))
 
 
 def show(rows: Sequence[Row]) -> None:
-    head = ("metric", "job", "instance", "exported_job", "value")
-    body = [(*one[:4], written(one)) for one in sorted(rows, key=lambda one: (one.job, one))]
-    lines = [head, *body]
+    ordered = sorted(rows, key=lambda one: (one.job, one))
+    lines = [Row._fields, *((*one[:-1], written(one)) for one in ordered)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     say("")
     for line in lines:

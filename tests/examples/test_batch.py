@@ -93,7 +93,9 @@ def test_the_section_of_prometheus_yml(real_program: Any) -> None:
 
 def rows(printed: str) -> dict[tuple[str, str], tuple[str, ...]]:
     """Return {(metric, job): (instance, exported_job)}."""
-    found = re.findall(r"^(\w+_job_\w+|push_\w+) +(\w+) +(\S+) +(\S+) +\S", printed, re.MULTILINE)
+    found = re.findall(
+        r"^(\w+_job_\w+|push_\w+)(?:{\S+)? +(\w+) +(\S+) +(\S+) +\S", printed, re.MULTILINE
+    )
     return {(metric, job): tuple(labels) for metric, job, *labels in found}
 
 
@@ -109,12 +111,16 @@ def demo(environment: dict[str, str]) -> subprocess.Popen[str]:
 
 @needs_ours
 @pytest.mark.parametrize("scraper", [True, False], ids=["prometheus", "none"])
-def test_the_demo(environment: Any, free_port: Any, scraper: bool, real_program: Any) -> None:
+def test_the_demo(
+    environment: Any, free_port: Any, scraper: bool, real_program: Any, tmp_path: Path
+) -> None:
     env = environment(PORT=str(free_port()))
     if scraper:
         real_program("prometheus", "prometheus")
     else:
-        env["PATH"] = str(Path(sys.executable).parent)
+        for program in ("sh", "sleep"):
+            (tmp_path / program).symlink_to(real_program(program, "coreutils, dash"))
+        env["PATH"] = str(tmp_path)
     process = demo(env)
     assert process.stdout is not None
     printed = ""
