@@ -16,6 +16,7 @@ from prom_middleware.pushgateway.families import (
     SIMPLE,
     SUMMARY,
     Family,
+    Foreign,
     Labels,
     Metric,
 )
@@ -128,7 +129,10 @@ def _type_to_have(family: Family, around: Surroundings) -> str:
     if family.name in STAMPS:
         # A push may bring them, of another type: that must not keep other groups out.
         return family.type if family.type in SIMPLE else "GAUGE"
-    return (around.matters and around.type_of(family.name)) or family.type
+    if family.name in around.own:
+        return around.own[family.name].type
+    index = around.names.get(family.name) if around.matters else None
+    return (index and index.others_type(around.key)) or family.type
 
 
 def _collision(family: Family, pushed: Mapping[str, Family], around: Surroundings) -> str | None:
@@ -153,7 +157,7 @@ def _collision(family: Family, pushed: Mapping[str, Family], around: Surrounding
 
 
 def _metric(family: Family, metric: Metric, type_: str) -> str | None:
-    if family.type != type_ or metric.value is None:
+    if family.type != type_ or isinstance(metric.value, Foreign):
         return f"is not a {type_}"
     names = [name for name, _ in metric.labels]
     for name, following in pairwise(names):

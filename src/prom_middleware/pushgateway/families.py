@@ -31,10 +31,17 @@ class Distribution:
     points: tuple[tuple[float, float], ...] = ()
 
 
+class Foreign(NamedTuple):
+    """A value of another type than its family's, and which; nothing where there is no value."""
+
+    type: str = UNTYPED
+    value: Any = None
+
+
 class Metric(NamedTuple):
     """One label set of a family.
 
-    `value` is None where the family's type has none in what was pushed. `message` is the encoded
+    `value` is a float, a Distribution, or Foreign where it cannot be shown. `message` is the encoded
     value where that has more in it: exemplars, native buckets, when it was created.
     """
 

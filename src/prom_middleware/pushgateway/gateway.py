@@ -143,6 +143,8 @@ class Gateway:
         return answer
 
     def _unknown(self, request: ScrapeRequest, below: str) -> Answer:
+        if below.startswith("/api/v1/") and request.method == "OPTIONS":
+            return response(200, *api.CORS, parts=[])
         other = below[:-1] if below.endswith("/") else f"{below}/"
         if any(route.path.fullmatch(other) for route in self._routes):
             status = 301 if request.method == "GET" else 307
@@ -154,7 +156,6 @@ class Gateway:
     def _all_routes(self) -> list[Route]:
         telemetry = re.escape(self.options.telemetry_path)
         push = {"PUT": self._push, "POST": self._push}
-        cors: Handler = lambda visit: response(200, *api.CORS, parts=[])  # noqa: E731
         admin: list[Route] = []
         if self.options.enable_admin_api:
             admin = [
@@ -172,10 +173,9 @@ class Gateway:
                 "push",
                 {**push, "DELETE": self._delete},
             ),
-            _route("/api/v1/metrics", "api/v1/metrics", GET=self._api_metrics, OPTIONS=cors),
-            _route("/api/v1/status", "api/v1/status", GET=self._api_status, OPTIONS=cors),
+            _route("/api/v1/metrics", "api/v1/metrics", GET=self._api_metrics, OPTIONS=_cors),
+            _route("/api/v1/status", "api/v1/status", GET=self._api_status, OPTIONS=_cors),
             *admin,
-            Route(re.compile("/api/v1/.*"), "api/v1/options", {"OPTIONS": cors}),
             _route("/-/healthy|/-/ready", None, GET=lambda visit: _words(200, "OK")),
             _route("/-/quit", None, PUT=self._quit, POST=self._quit, GET=_only_puts),
             _route("/-/delete-group", "delete", POST=self._delete_from_page),
@@ -331,6 +331,10 @@ def _words(status: int, words: str) -> Answer:
 
 def _only_puts(visit: Visit) -> Answer:
     return _words(405, "Only POST or PUT requests allowed.")
+
+
+def _cors(visit: Visit) -> Answer:
+    return response(200, *api.CORS, parts=[])
 
 
 def _clean(path: str) -> str:

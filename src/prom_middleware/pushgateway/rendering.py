@@ -30,6 +30,7 @@ from prom_middleware.pushgateway.families import (
     TYPES,
     Distribution,
     Family,
+    Foreign,
     Labels,
     Metric,
 )
@@ -172,6 +173,8 @@ def shown_metric(type_: str, metric: Metric) -> str:
 
 
 def _shown_value(type_: str, value: Any) -> str:
+    if isinstance(value, Foreign):
+        return "" if value.value is None else _shown_value(value.type, value.value)
     if isinstance(value, Distribution):
         return f"{type_.lower()}:{{sample_count:{value.count:g}  sample_sum:{go_float(value.sum)}}}"
-    return f"{type_.lower()}:{{value:{go_float(value)}}}" if value is not None else ""
+    return f"{type_.lower()}:{{value:{go_float(value)}}}"
