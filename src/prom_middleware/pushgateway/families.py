@@ -41,8 +41,8 @@ class Foreign(NamedTuple):
 class Metric(NamedTuple):
     """One label set of a family.
 
-    `value` is a float, a Distribution, or Foreign where it cannot be shown. `message` is the encoded
-    value where that has more in it: exemplars, native buckets, when it was created.
+    `value` is a float, a Distribution, or Foreign where it cannot be shown. `message` is the
+    encoded value where that has more in it: exemplars, native buckets, when it was created.
     """
 
     labels: Labels
