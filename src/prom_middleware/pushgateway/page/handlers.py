@@ -58,7 +58,8 @@ class Pages:
         body = page.confirmation(group, given, self._place(request))
         return response(200, _HTML, *page.HEADERS, parts=[body])
 
-    def _delete_fromshow(self, visit: Visit) -> Answer:
+    def delete(self, visit: Visit) -> Answer:
+        """Delete the group that a form of the page names."""
         if not _is_from_here(visit.request):
             return text(403, "only the gateway's own page may do this")
         given = parse_qs((visit.body or b"").decode(errors="replace")).get("group", [""])
