@@ -43,7 +43,16 @@ def replay(case: Any, send: Any) -> None:
     after = send("GET", "/metrics")
     assert after.status == case["after"]["status"]
     assert after.headers["content-type"] == case["after"]["content_type"]
-    assert shown(after.text) == shown(case["after"]["text"])
+    compare_expositions(shown(after.text), shown(case["after"]["text"]))
+
+
+def compare_expositions(text: str, recorded: str) -> None:
+    begin, cut, rest = recorded.partition("...(")  # long ones are cut off
+    if not cut:
+        assert text == recorded
+    else:
+        assert text.startswith(begin)
+        assert text.count("\n") == int(rest.partition(" ")[0])
 
 
 def compare(reply: Any, answer: Any) -> None:

@@ -81,7 +81,7 @@ def _metric(family: Family, metric: Metric) -> dict[str, Any]:
     points = "quantiles" if family.type == SUMMARY else "buckets"
     found = {
         **labels,
-        points: {go_float(bound): go_float(number) for bound, number in value.points},
+        points: dict(sorted((go_float(bound), go_float(one)) for bound, one in value.points)),
         "count": go_float(value.count),
         "sum": go_float(value.sum),
     }

@@ -7,6 +7,7 @@ https://pkg.go.dev/github.com/prometheus/client_golang/prometheus#Gatherers
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -16,8 +17,10 @@ from prom_middleware.pushgateway.families import (
     SIMPLE,
     SUMMARY,
     Family,
+    Foreign,
     Labels,
     Metric,
+    names_of,
 )
 from prom_middleware.pushgateway.index import NameIndex
 from prom_middleware.pushgateway.numbers import go_quote
@@ -128,7 +131,10 @@ def _type_to_have(family: Family, around: Surroundings) -> str:
     if family.name in STAMPS:
         # A push may bring them, of another type: that must not keep other groups out.
         return family.type if family.type in SIMPLE else "GAUGE"
-    return (around.matters and around.type_of(family.name)) or family.type
+    if family.name in around.own:
+        return around.own[family.name].type
+    index = around.names.get(family.name) if around.matters else None
+    return (index and index.others_type(around.key)) or family.type
 
 
 def _collision(family: Family, pushed: Mapping[str, Family], around: Surroundings) -> str | None:
@@ -153,17 +159,26 @@ def _collision(family: Family, pushed: Mapping[str, Family], around: Surrounding
 
 
 def _metric(family: Family, metric: Metric, type_: str) -> str | None:
-    if family.type != type_ or metric.value is None:
+    if family.type != type_ or isinstance(metric.value, Foreign):
         return f"is not a {type_}"
-    names = [name for name, _ in metric.labels]
+    names = names_of(metric.labels)
+    problem = _names_problem(names)
+    if problem or "".join([value for _, value in metric.labels]).isascii():
+        return problem
+    for name, value in metric.labels:
+        if _surrogates(value):
+            return f"has a label named {go_quote(name)} whose value is not utf8: {go_quote(value)}"
+    return None
+
+
+@lru_cache(maxsize=10_000)
+def _names_problem(names: tuple[str, ...]) -> str | None:
     for name, following in pairwise(names):
         if name == following:
             return f"has two or more labels with the same name: {name}"
-    for name, value in metric.labels:
+    for name in names:
         if not name or name.startswith("__") or _surrogates(name):
             return f"has a label with an invalid name: {name}"
-        if _surrogates(value):
-            return f"has a label named {go_quote(name)} whose value is not utf8: {go_quote(value)}"
     if len({*map(_escaped, names)}) < len(names):  # a page with them is no exposition
         return "has labels whose names are the same when they are escaped"
     return None

@@ -11,13 +11,12 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from prom_middleware.pushgateway.bodies.errors import BodyError
-from prom_middleware.pushgateway.bodies.protobuf import parse_protobuf
 from prom_middleware.pushgateway.families import Family, Labels
-from prom_middleware.pushgateway.rendering import encoded_family
+from prom_middleware.pushgateway.stored import dump, load
 
 # "prompg" would be longer: four bytes that tell our files from other programs' (`file` shows them).
 APPLICATION_ID = 0x70706777
@@ -28,21 +27,23 @@ CREATE TABLE groups (
   id INTEGER PRIMARY KEY, labels TEXT NOT NULL UNIQUE, ttl_ns INTEGER, failure TEXT
 );
 CREATE TABLE families (
-  group_id INTEGER NOT NULL, name TEXT NOT NULL, pushed_ns INTEGER NOT NULL, body BLOB NOT NULL,
+  group_id INTEGER NOT NULL, name TEXT NOT NULL, pushed_ns INTEGER NOT NULL, body TEXT NOT NULL,
   UNIQUE (group_id, name)
 );
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {VERSION};
 COMMIT;
 """
-_PUT_GROUP = """
-INSERT INTO groups (labels, ttl_ns, failure) VALUES (?, ?, ?) ON CONFLICT (labels)
-DO UPDATE SET ttl_ns = excluded.ttl_ns, failure = excluded.failure
-"""
+_ADD_GROUP = "INSERT INTO groups (labels, ttl_ns, failure) VALUES (?, ?, ?)"
+_CHANGE_GROUP = "UPDATE groups SET ttl_ns = ?, failure = ? WHERE id = ?"
 _PUT_FAMILY = """
 INSERT INTO families (group_id, name, pushed_ns, body) VALUES (?, ?, ?, ?)
 ON CONFLICT (group_id, name) DO UPDATE SET pushed_ns = excluded.pushed_ns, body = excluded.body
 """
+
+
+# A group's number, and its columns besides the key.
+_Row = tuple[int, "int | None", "str | None"]
 
 
 class StorageError(Exception):
@@ -89,15 +90,17 @@ class Journal(NoJournal):
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self._rows: dict[Labels, _Row] = {}
         self._connection = self._opened()
 
     def load(self) -> list[GroupRecord]:
         """Return what is stored."""
         try:
             return self._records()
-        except (sqlite3.DatabaseError, BodyError, ValueError) as error:
+        except (sqlite3.DatabaseError, ValueError, TypeError, KeyError) as error:
             self._connection.close()
             self._move_aside(error)
+            self._rows = {}
             self._connection = self._opened()
             return []
 
@@ -153,53 +156,73 @@ class Journal(NoJournal):
         for number, labels, ttl_ns, failure in rows:
             key = tuple((str(name), str(value)) for name, value in json.loads(labels))
             found[number] = GroupRecord(key, ttl_ns, failure, [])
-        rows = self._connection.execute("SELECT group_id, pushed_ns, body FROM families")
-        for number, pushed_ns, body in rows:
-            found[number].families.extend((pushed_ns, one) for one in parse_protobuf(body))
+            self._rows[key] = (number, ttl_ns, failure)
+        rows = self._connection.execute("SELECT group_id, name, pushed_ns, body FROM families")
+        for number, name, pushed_ns, body in rows:
+            found[number].families.append((int(pushed_ns), load(name, body)))
         return list(found.values())
 
     def write(self, records: Iterable[GroupRecord]) -> None:
         """Change all of it, or nothing; raise StorageError where that fails."""
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
+        changed: dict[Labels, _Row | None] = {}
+        with self._transaction() as connection:
             for record in records:
-                self._write(record)
-            self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            self._roll_back()
-            raise StorageError(_explained(self.path, error)) from error
+                changed[record.labels] = self._write(connection, record)
+        for key, row in changed.items():
+            if row is None:
+                self._rows.pop(key, None)
+            else:
+                self._rows[key] = row
 
-    def _write(self, record: GroupRecord) -> None:
-        labels = json.dumps(record.labels)
-        execute = self._connection.execute
-        if not record.is_gone:
-            execute(_PUT_GROUP, (labels, record.ttl_ns, record.failure))
-        found = execute("SELECT id FROM groups WHERE labels = ?", (labels,)).fetchone()
-        if found is None:
-            return
+    def _write(self, connection: sqlite3.Connection, record: GroupRecord) -> _Row | None:
+        row = self._rows.get(record.labels)
         if record.is_gone:
-            execute("DELETE FROM families WHERE group_id = ?", found)
-            execute("DELETE FROM groups WHERE id = ?", found)
-            return
-        for name in record.removed:
-            execute("DELETE FROM families WHERE group_id = ? AND name = ?", (*found, name))
-        for pushed_ns, family in record.families:
-            execute(_PUT_FAMILY, (*found, family.name, pushed_ns, encoded_family(family)))
+            if row is not None:
+                connection.execute("DELETE FROM families WHERE group_id = ?", row[:1])
+                connection.execute("DELETE FROM groups WHERE id = ?", row[:1])
+            return None
+        row = self._put_group(connection, record, row)
+        number = row[0]
+        gone = [(number, name) for name in record.removed]
+        if gone:
+            connection.executemany("DELETE FROM families WHERE group_id = ? AND name = ?", gone)
+        connection.executemany(
+            _PUT_FAMILY,
+            [(number, one.name, pushed_ns, dump(one)) for pushed_ns, one in record.families],
+        )
+        return row
+
+    def _put_group(
+        self, connection: sqlite3.Connection, record: GroupRecord, row: _Row | None
+    ) -> _Row:
+        state = (record.ttl_ns, record.failure)
+        if row is None:
+            values = (json.dumps(record.labels), *state)
+            number = connection.execute(_ADD_GROUP, values).lastrowid or 0
+            return (number, *state)
+        if row[1:] != state:
+            connection.execute(_CHANGE_GROUP, (*state, row[0]))
+        return (row[0], *state)
 
     def wipe(self) -> None:
         """Take everything away; raise StorageError where that fails."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM families")
+            connection.execute("DELETE FROM groups")
+        self._rows = {}
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.execute("DELETE FROM families")
-            self._connection.execute("DELETE FROM groups")
+            yield self._connection
             self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            self._roll_back()
-            raise StorageError(_explained(self.path, error)) from error
-
-    def _roll_back(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+        except BaseException as error:
+            with suppress(sqlite3.Error):
+                self._connection.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise StorageError(_explained(self.path, error)) from error
+            raise
 
     def close(self) -> None:
         """Let go of the file."""

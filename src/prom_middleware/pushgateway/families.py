@@ -31,11 +31,18 @@ class Distribution:
     points: tuple[tuple[float, float], ...] = ()
 
 
+class Foreign(NamedTuple):
+    """A value of another type than its family's, and which; nothing where there is no value."""
+
+    type: str = UNTYPED
+    value: Any = None
+
+
 class Metric(NamedTuple):
     """One label set of a family.
 
-    `value` is None where the family's type has none in what was pushed. `message` is the encoded
-    value where that has more in it: exemplars, native buckets, when it was created.
+    `value` is a float, a Distribution, or Foreign where it cannot be shown. `message` is the
+    encoded value where that has more in it: exemplars, native buckets, when it was created.
     """
 
     labels: Labels
@@ -51,6 +58,11 @@ class Family(NamedTuple):
     type: str
     help: str | None
     metrics: list[Metric]
+
+
+def names_of(labels: Labels) -> tuple[str, ...]:
+    """Return the names of labels: most metrics of a family have the same ones."""
+    return tuple([name for name, _ in labels])
 
 
 def gauge(name: str, documentation: str, labels: Labels, value: float) -> Family:

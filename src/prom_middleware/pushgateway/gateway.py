@@ -8,11 +8,9 @@ from __future__ import annotations
 import platform
 import re
 import time
-from collections.abc import Callable, Mapping
-from posixpath import normpath
+from collections.abc import Mapping
 from time import perf_counter
-from typing import NamedTuple
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs
 
 from prom_middleware import failures
 from prom_middleware._version import __version__
@@ -21,7 +19,7 @@ from prom_middleware.exposition.compression import compress
 from prom_middleware.exposition.guards import unauthorized
 from prom_middleware.exposition.negotiation import coding_of
 from prom_middleware.exposition.refusals import SelectorError
-from prom_middleware.exposition.responses import LAST_RESORT, PLAIN, Answer, response
+from prom_middleware.exposition.responses import LAST_RESORT, Answer, response
 from prom_middleware.exposition.selection.selectors import NAME, parse_selector
 from prom_middleware.pushgateway import api
 from prom_middleware.pushgateway.bodies import parse_body
@@ -34,12 +32,21 @@ from prom_middleware.pushgateway.grouping import GroupingError, grouping_key
 from prom_middleware.pushgateway.multiple import parse_pushes
 from prom_middleware.pushgateway.options import GatewayOptions
 from prom_middleware.pushgateway.own import OwnMetrics
+from prom_middleware.pushgateway.page.handlers import Pages
 from prom_middleware.pushgateway.rendering import Form, head, joined, metric_bytes, negotiate
+from prom_middleware.pushgateway.routing import (
+    Route,
+    Visit,
+    clean_path,
+    moved,
+    not_stored,
+    route,
+    text,
+    words,
+)
 from prom_middleware.pushgateway.store import Push, Store
 from prom_middleware.pushgateway.ttl import ttl_of
 
-NOSNIFF = ("X-Content-Type-Options", "nosniff")
-HTML = ("Content-Type", "text/html; charset=utf-8")
 INCONSISTENT = "pushed metrics are invalid or inconsistent with existing metrics: "
 # With the keys that the original has.
 BUILD = {
@@ -50,30 +57,6 @@ BUILD = {
     "revision": "",
     "version": __version__,
 }
-
-
-class Visit(NamedTuple):
-    """A request and what its path says; the body is complete, or None where it is too long."""
-
-    request: ScrapeRequest
-    body: bytes | None
-    found: re.Match[str]
-
-
-Handler = Callable[[Visit], Answer]
-
-
-class Route(NamedTuple):
-    """A path below the prefix, and what its methods do; `name` is for the gateway's own metrics."""
-
-    path: re.Pattern[str]
-    name: str | None
-    methods: Mapping[str, Handler]
-
-    @property
-    def allow(self) -> str:
-        """Return the methods, for a header."""
-        return ", ".join(sorted({*self.methods, "OPTIONS"}))
 
 
 class Gateway:
@@ -114,73 +97,74 @@ class Gateway:
         return found._replace(parts=[]) if request.method == "HEAD" else found
 
     def _answer(self, request: ScrapeRequest, body: bytes | None) -> Answer:
-        clean = _clean(request.path)
+        clean = clean_path(request.path)
         if clean != request.path and request.method != "CONNECT":
-            return _moved(301, clean, request.query)
+            return moved(301, clean, request.query)
         prefix = self.options.route_prefix
         if not clean.startswith(prefix):
             return text(404, "404 page not found")
         below = clean[len(prefix) :] or "/"
-        for route in self._routes:
-            found = route.path.fullmatch(below)
+        for one in self._routes:
+            found = one.path.fullmatch(below)
             if found:
-                return self._routed(route, Visit(request, body, found))
+                return self._routed(one, Visit(request, body, found))
         return self._unknown(request, below)
 
-    def _routed(self, route: Route, visit: Visit) -> Answer:
+    def _routed(self, found: Route, visit: Visit) -> Answer:
         method = visit.request.method
         started = perf_counter()
-        handler = route.methods.get(method)
+        handler = found.methods.get(method)
         if handler is None:
             if method == "OPTIONS":
-                return response(200, ("Allow", route.allow), parts=[])
-            return text(405, "Method Not Allowed", ("Allow", route.allow))
+                return response(200, ("Allow", found.allow), parts=[])
+            return text(405, "Method Not Allowed", ("Allow", found.allow))
         answer = handler(visit)
-        if route.name:
-            self._own.count(route.name, method, answer.status)
-        if route.name == "push":
+        if found.name:
+            self._own.count(found.name, method, answer.status)
+        if found.name == "push":
             self._own.observe_push(method, len(visit.body or b""), perf_counter() - started)
         return answer
 
     def _unknown(self, request: ScrapeRequest, below: str) -> Answer:
+        if below.startswith("/api/v1/") and request.method == "OPTIONS":
+            return response(200, *api.CORS, parts=[])
         other = below[:-1] if below.endswith("/") else f"{below}/"
-        if any(route.path.fullmatch(other) for route in self._routes):
+        if any(one.path.fullmatch(other) for one in self._routes):
             status = 301 if request.method == "GET" else 307
-            return _moved(status, self.options.route_prefix + other, request.query)
+            return moved(status, self.options.route_prefix + other, request.query)
         return text(404, "404 page not found")
 
     # What the paths are.
 
     def _all_routes(self) -> list[Route]:
+        pages = Pages(self.store, self.options, self.flags)
         telemetry = re.escape(self.options.telemetry_path)
         push = {"PUT": self._push, "POST": self._push}
-        cors: Handler = lambda visit: response(200, *api.CORS, parts=[])  # noqa: E731
         admin: list[Route] = []
         if self.options.enable_admin_api:
             admin = [
-                _route("/api/v1/admin/wipe", "wipe", PUT=self._wipe),
-                _route("/api/v1/admin/delete", "delete", PUT=self._delete_selected),
+                route("/api/v1/admin/wipe", "wipe", PUT=self._wipe),
+                route("/api/v1/admin/delete", "delete", PUT=self._delete_selected),
             ]
         if self.options.enable_multiple_groups:
             admin.append(
-                _route("/api/v1/groups", "push", PUT=self._push_multiple, POST=self._push_multiple)
+                route("/api/v1/groups", "push", PUT=self._push_multiple, POST=self._push_multiple)
             )
         return [
-            _route(telemetry, None, GET=self._scrape),
+            route(telemetry, None, GET=self._scrape),
             Route(
                 re.compile(r"/metrics/(job(?:@base64)?/[^/]+)(/.*)?", re.DOTALL),
                 "push",
                 {**push, "DELETE": self._delete},
             ),
-            _route("/api/v1/metrics", "api/v1/metrics", GET=self._api_metrics, OPTIONS=cors),
-            _route("/api/v1/status", "api/v1/status", GET=self._api_status, OPTIONS=cors),
+            route("/api/v1/metrics", "api/v1/metrics", GET=self._api_metrics, OPTIONS=_cors),
+            route("/api/v1/status", "api/v1/status", GET=self._api_status, OPTIONS=_cors),
             *admin,
-            Route(re.compile("/api/v1/.*"), "api/v1/options", {"OPTIONS": cors}),
-            _route("/-/healthy|/-/ready", None, GET=lambda visit: _words(200, "OK")),
-            _route("/-/quit", None, PUT=self._quit, POST=self._quit, GET=_only_puts),
-            _route("/-/delete-group", "delete", POST=self._delete_from_page),
-            _route("/debug/pprof/cmdline", None, GET=lambda visit: _words(200, "pushgateway")),
-            _route("/|/status", "status", GET=self._page),
+            route("/-/healthy|/-/ready", None, GET=lambda visit: words(200, "OK")),
+            route("/-/quit", None, PUT=self._quit, POST=self._quit, GET=_only_puts),
+            route("/-/delete-group", "delete", POST=pages.delete),
+            route("/debug/pprof/cmdline", None, GET=lambda visit: words(200, "pushgateway")),
+            route("/|/status", "status", GET=pages.show),
         ]
 
     # Pushing and deleting.
@@ -216,12 +200,8 @@ class Gateway:
         except InconsistentError as error:
             return text(400, f"{INCONSISTENT}{error}")
         except StorageError as error:
-            return self._not_stored(error)
+            return not_stored(error)
         return response(202 if self.options.disable_consistency_check else 200, parts=[])
-
-    def _not_stored(self, error: StorageError) -> Answer:
-        failures.report("pushgateway_storage", error)
-        return text(503, f"the metrics cannot be stored: {error}")
 
     def _push_multiple(self, visit: Visit) -> Answer:
         try:
@@ -242,14 +222,14 @@ class Gateway:
         except GroupingError as error:
             return text(400, str(error))
         except StorageError as error:
-            return self._not_stored(error)
+            return not_stored(error)
         return response(202, parts=[])
 
     def _wipe(self, visit: Visit) -> Answer:
         try:
             self.store.wipe()
         except StorageError as error:
-            return self._not_stored(error)
+            return not_stored(error)
         return response(202, parts=[])
 
     def _delete_selected(self, visit: Visit) -> Answer:
@@ -264,7 +244,7 @@ class Gateway:
         except SelectorError as error:
             return text(400, str(error))
         except StorageError as error:
-            return self._not_stored(error)
+            return not_stored(error)
         return api.success({"groups": number}, 202)
 
     # Reading.
@@ -300,47 +280,16 @@ class Gateway:
     def _api_status(self, visit: Visit) -> Answer:
         return api.status(self.flags, BUILD, self._started_ns)
 
-    # The page.
-
-    def _page(self, visit: Visit) -> Answer:
-        return _words(200, "")
-
-    def _delete_from_page(self, visit: Visit) -> Answer:
-        return _words(200, "")
-
     def _quit(self, visit: Visit) -> Answer:
         if self.options.quit is None:
-            return _words(403, "Lifecycle API is not enabled.")
+            return words(403, "Lifecycle API is not enabled.")
         self.options.quit()
-        return _words(200, "Requesting termination... Goodbye!")
-
-
-def _route(path: str, name: str | None, **methods: Handler) -> Route:
-    return Route(re.compile(path), name, methods)
-
-
-def text(status: int, words: str, *headers: tuple[str, str]) -> Answer:
-    """Return an answer as Go's http.Error makes it."""
-    body = f"{words}\n".encode(errors="backslashreplace")
-    return response(status, PLAIN, NOSNIFF, *headers, parts=[body])
-
-
-def _words(status: int, words: str) -> Answer:
-    return response(status, PLAIN, parts=[words.encode()])
+        return words(200, "Requesting termination... Goodbye!")
 
 
 def _only_puts(visit: Visit) -> Answer:
-    return _words(405, "Only POST or PUT requests allowed.")
+    return words(405, "Only POST or PUT requests allowed.")
 
 
-def _clean(path: str) -> str:
-    """Return a path without doubled slashes and dots, as Go's ServeMux has it."""
-    if "//" not in path and "/." not in path and path.startswith("/"):
-        return path
-    clean = normpath("/" + path.lstrip("/"))
-    return f"{clean}/" if path.endswith("/") and clean != "/" else clean
-
-
-def _moved(status: int, path: str, query: str) -> Answer:
-    target = quote(path.encode("utf-8", "surrogateescape"), safe="/:@!$&'()*+,;=~")
-    return response(status, ("Location", f"{target}?{query}" if query else target), parts=[])
+def _cors(visit: Visit) -> Answer:
+    return response(200, *api.CORS, parts=[])

@@ -7,11 +7,11 @@ puts them together keeps the bytes of what has not changed.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from prom_middleware.exposition.accept import ranges
 from prom_middleware.exposition.formats.escaping import (
-    ALLOW_UTF_8,
     SCHEMES,
     UNDERSCORES,
     escape_label_name,
@@ -29,9 +29,10 @@ from prom_middleware.pushgateway.families import (
     SUMMARY,
     TYPES,
     Distribution,
-    Family,
+    Foreign,
     Labels,
     Metric,
+    names_of,
 )
 from prom_middleware.pushgateway.numbers import go_float
 
@@ -51,10 +52,6 @@ class Form(NamedTuple):
         if self.is_protobuf:
             return f"{_PROTOBUF}; proto={_MESSAGE}; encoding=delimited; escaping={self.scheme}"
         return f"text/plain; version=0.0.4; charset=utf-8; escaping={self.scheme}"
-
-
-# As it is stored: with all that was pushed.
-WHOLE = Form(is_protobuf=True, scheme=ALLOW_UTF_8)
 
 
 def negotiate(accept: str) -> Form:
@@ -93,33 +90,36 @@ def metric_bytes(name: str, type_: str, metric: Metric, form: Form) -> bytes:
     """Return one metric of the family `name`."""
     if form.is_protobuf:
         return message(4, _encoded(type_, metric, form.scheme))
-    start, end = _brackets(name, metric.labels, form.scheme)
     if type_ in SIMPLE:
-        return f"{start}{end} {go_float(metric.value)}\n".encode()
+        line = _template(
+            escape_metric_name(name, form.scheme), names_of(metric.labels), "", form.scheme
+        )
+        return (line % (*_values(metric.labels), go_float(metric.value))).encode()
     return "".join(_distribution_lines(name, type_, metric, form.scheme)).encode()
-
-
-def encoded_family(family: Family) -> bytes:
-    """Return a family as it is stored."""
-    metrics = [metric_bytes(family.name, family.type, one, WHOLE) for one in family.metrics]
-    first = head(family.name, family.type, family.help, WHOLE)
-    return b"".join(joined(first, b"".join(metrics), WHOLE))
 
 
 def _escaped_help(documentation: str) -> str:
     return documentation.replace("\\", r"\\").replace("\n", r"\n")
 
 
-def _brackets(name: str, labels: Labels, scheme: str) -> tuple[str, str]:
-    """Return a sample's name and labels up to the place of another label, and what closes them."""
-    name = escape_metric_name(name, scheme)
+@lru_cache(maxsize=10_000)
+def _template(name: str, names: tuple[str, ...], inner: str, scheme: str) -> str:
+    """Return a sample's line, to be filled with the values of its labels, `inner`, and its own."""
+    escaped = [quoted_label_name(escape_label_name(one, scheme)) for one in names]
     pairs = [
-        f'{quoted_label_name(escape_label_name(key, scheme))}="{escape_value(value)}"'
-        for key, value in labels
+        f'{one}="%s"' for one in [*(one.replace("%", "%%") for one in escaped), *inner.split()]
     ]
-    if not is_classic(name):
-        return "{" + ",".join([quote(name), *pairs]), "}"
-    return (f"{name}{{{','.join(pairs)}", "}") if pairs else (name, "")
+    if is_classic(name):
+        return f"{name}{{{','.join(pairs)}}} %s\n" if pairs else f"{name} %s\n"
+    return "{" + ",".join([quote(name).replace("%", "%%"), *pairs]) + "} %s\n"
+
+
+def _values(labels: Labels) -> tuple[str, ...]:
+    values = tuple([value for _, value in labels])
+    together = "".join(values)
+    if '"' in together or "\\" in together or "\n" in together:
+        return tuple(map(escape_value, values))
+    return values
 
 
 def _distribution_lines(name: str, type_: str, metric: Metric, scheme: str) -> Iterable[str]:
@@ -127,15 +127,15 @@ def _distribution_lines(name: str, type_: str, metric: Metric, scheme: str) -> I
     inner, ending = ("quantile", "") if type_ == SUMMARY else ("le", "_bucket")
     # The whole name is escaped, and endings are put to it as they are.
     whole = escape_metric_name(name, scheme)
-    start, end = _brackets(whole + ending, metric.labels, scheme)
+    names, values = names_of(metric.labels), _values(metric.labels)
+    line = _template(whole + ending, names, inner, scheme)
     points = list(value.points)
     if type_ != SUMMARY and all(bound != _INFINITY for bound, _ in points):
         points.append((_INFINITY, value.count))
     for bound, number in points:
-        yield f'{start},{inner}="{go_float(bound)}"{end} {go_float(number)}\n'
+        yield line % (*values, go_float(bound), go_float(number))
     for ending_, number in (("_sum", value.sum), ("_count", value.count)):
-        start, end = _brackets(whole + ending_, metric.labels, scheme)
-        yield f"{start}{end} {go_float(number)}\n"
+        yield _template(whole + ending_, names, "", scheme) % (*values, go_float(number))
 
 
 def _encoded(type_: str, metric: Metric, scheme: str) -> bytes:
@@ -172,6 +172,8 @@ def shown_metric(type_: str, metric: Metric) -> str:
 
 
 def _shown_value(type_: str, value: Any) -> str:
+    if isinstance(value, Foreign):
+        return "" if value.value is None else _shown_value(value.type, value.value)
     if isinstance(value, Distribution):
         return f"{type_.lower()}:{{sample_count:{value.count:g}  sample_sum:{go_float(value.sum)}}}"
-    return f"{type_.lower()}:{{value:{go_float(value)}}}" if value is not None else ""
+    return f"{type_.lower()}:{{value:{go_float(value)}}}"

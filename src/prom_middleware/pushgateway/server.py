@@ -21,7 +21,8 @@ from urllib.parse import unquote_to_bytes
 from prom_middleware.exposition.access import ScrapeRequest
 from prom_middleware.exposition.connections import Plain
 from prom_middleware.exposition.responses import Answer
-from prom_middleware.pushgateway.gateway import Gateway, text
+from prom_middleware.pushgateway.gateway import Gateway
+from prom_middleware.pushgateway.routing import text
 
 if TYPE_CHECKING:
     from prom_middleware.exposition.webconfig import WebConfigFile

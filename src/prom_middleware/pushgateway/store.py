@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
+from operator import itemgetter
 from typing import NamedTuple
 
 from prom_middleware.pushgateway.consistency import (
@@ -23,7 +25,7 @@ from prom_middleware.pushgateway.consistency import (
     check,
 )
 from prom_middleware.pushgateway.durable import GroupRecord, NoJournal, StorageError
-from prom_middleware.pushgateway.families import Family, Labels, Metric, gauge
+from prom_middleware.pushgateway.families import Family, Labels, Metric, gauge, names_of
 from prom_middleware.pushgateway.index import Exposed, NameIndex, Part
 from prom_middleware.pushgateway.rendering import Form
 
@@ -257,15 +259,29 @@ class Store:
 
 def labelled(family: Family, key: Labels) -> Family:
     """Return a family whose metrics have the grouping key's labels, and an instance."""
-    of_group = dict(key)
     metrics = []
-    for labels, value, content, has_timestamp in family.metrics:
-        found = {**dict(labels), **of_group}
-        found.setdefault("instance", "")
-        repeated = len(labels) > len(dict(labels))
-        pairs = [*found.items(), *(labels if repeated else ())]
-        metrics.append(Metric(tuple(sorted(pairs)), value, content, has_timestamp))
+    for labels, value, message, has_timestamp in family.metrics:
+        added, arranged = _arrangement(names_of(labels), key)
+        metrics.append(Metric(arranged(labels + added), value, message, has_timestamp))
     return family._replace(metrics=metrics)
+
+
+@lru_cache(maxsize=1000)
+def _arrangement(names: tuple[str, ...], key: Labels) -> tuple[Labels, Callable[[Labels], Labels]]:
+    """Return what is added to labels of these names, and what puts all of them in order."""
+    of_group = dict(key)
+    added = key if "instance" in {*of_group, *names} else (*key, ("instance", ""))
+    everything = [*names, *(name for name, _ in added)]
+    # The key's labels win.
+    kept = [
+        place
+        for place, name in enumerate(everything)
+        if place >= len(names) or name not in of_group
+    ]
+    order = sorted(kept, key=everything.__getitem__)
+    if len(order) == 1:  # of one, itemgetter makes no tuple
+        return added, lambda labels: (labels[order[0]],)
+    return added, itemgetter(*order)
 
 
 def _stamp(name: str, key: Labels, now: int) -> Family:

@@ -5,7 +5,7 @@ https://protobuf.dev/programming-guides/encoding/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from struct import Struct
 from typing import Any
 
@@ -18,6 +18,7 @@ from prom_middleware.pushgateway.families import (
     TYPES,
     Distribution,
     Family,
+    Foreign,
     Metric,
 )
 
@@ -61,7 +62,8 @@ def _varint(view: memoryview, place: int) -> tuple[int, int]:
 
 
 def _malformed() -> BodyError:
-    return BodyError("proto: cannot parse invalid wire-format data")
+    # The blank is what Go's library has there in some builds, so that nobody compares its texts.
+    return BodyError("proto:\N{NO-BREAK SPACE}cannot parse invalid wire-format data")
 
 
 def _fields(view: memoryview) -> Iterator[tuple[int, int, Any]]:
@@ -131,10 +133,16 @@ def _metric(message: memoryview, type_: str) -> Metric:
         elif kind == _BYTES:
             found[number] = content
     content = found.get(VALUES[type_])
-    if content is None:  # told with the value that there is instead
-        return Metric(tuple(labels), None, None, has_timestamp)
-    value, kept = _value(content, type_)
+    value, kept = _foreign(found) if content is None else _value(content, type_)
     return Metric(tuple(labels), value, kept, has_timestamp)
+
+
+def _foreign(found: Mapping[int, Any]) -> tuple[Foreign, None]:
+    """Return the value that there is instead of the family's."""
+    for type_, number in VALUES.items():
+        if number in found:
+            return Foreign(type_, _value(found[number], type_)[0]), None
+    return Foreign(), None
 
 
 def _value(message: memoryview, type_: str) -> tuple[Any, bytes | None]:

@@ -34,6 +34,9 @@ _STRING = r'"((?:[^"\\]|\\.)*)"'
 _ITEM = re.compile(
     rf"[ \t]*(?:([a-zA-Z_][a-zA-Z0-9_]*)|{_STRING})[ \t]*(?:=[ \t]*{_STRING})?[ \t]*([,}}])"
 )
+# What most lines are; the others are read step by step.
+_SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{([^}\\]*)\})? ([^ \t]+)")
+_PAIR = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="([^"]*)"')
 _END = re.compile(r"[ \t]*\}")
 _COMMENT = re.compile(r"[ \t]*#[ \t]*(HELP|TYPE)[ \t]+(.*)", re.DOTALL)
 _INTEGER = re.compile(r"[+-]?[0-9]+")
@@ -126,6 +129,8 @@ class _Reader:
 
     def read(self, line: str) -> None:
         """Read one line, without its end."""
+        if self._quick(line):
+            return
         place = _after_blank(line, 0)
         if place == len(line):
             return
@@ -157,6 +162,23 @@ class _Reader:
             return _unescaped(found[1]), found.end()
         plain = _NAME.match(rest)
         return (plain.group(), plain.end()) if plain else ("", 0)
+
+    def _quick(self, line: str) -> bool:
+        """Read a sample as nearly all of them are; return False for any other line."""
+        found = _SAMPLE.fullmatch(line)
+        if found is None:
+            return False
+        name, inside, value = found.groups()
+        labels: list[tuple[str, str]] = _PAIR.findall(inside) if inside else []
+        length = sum([len(one) + len(other) + 4 for one, other in labels])
+        if inside and (length != len(inside) + 1 or not inside.isascii()):
+            return False  # there is more in it than was found
+        names = dict(labels)
+        if len(names) < len(labels) or "__name__" in names:
+            return False
+        draft, ending = self._typed_draft_of(name)
+        _add(draft, ending, labels, value)
+        return True
 
     def _sample(self, line: str, place: int) -> None:
         found = _NAME.match(line, place)
