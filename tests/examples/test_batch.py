@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,9 @@ def job(gateway: Server, environment: Any, tmp_path: Path) -> Callable[..., Any]
 
 
 def test_the_seed_s_programs(gateway: Server, job: Any) -> None:
-    for name in ("4-12-pushgateway.py", "4-12-pushgateway_more.py"):
-        done = job(name)
+    with ThreadPoolExecutor(2) as pool:  # they sleep for some seconds
+        both = list(pool.map(job, ("4-12-pushgateway.py", "4-12-pushgateway_more.py")))
+    for done in both:
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.startswith("aSleepTime:  ")
     found = pushed(gateway, "batch")

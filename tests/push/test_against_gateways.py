@@ -126,7 +126,7 @@ def test_any_value_is_the_group_s(gateway: Server, job: str, value: str) -> None
 
 
 def test_the_group_is_the_one_of_prometheus_client(gateway: Server) -> None:
-    job, key = "their/job", {"b": "x y", "a": "", "instance": "host:9100"}
+    job, key = "their/job", {"b": "x/y", "a": "", "instance": "host:9100"}
     theirs.push_to_gateway(gateway.url, job, gauges("a"), key)
     assert names(gateway, job) == {"a"}
     assert pushadd_to_gateway(gateway.url, job, gauges("b"), key)

@@ -21,6 +21,7 @@ from prom_middleware.push import (
     push_to_gateway_async,
     pushadd_to_gateway,
 )
+from prom_middleware.push.exchange import may_follow
 from push.gateways import closing, dripping, garbage, listening, scripted, silent, slow_body
 
 pytestmark = pytest.mark.usefixtures("hurried")
@@ -208,6 +209,11 @@ def test_redirects_that_lead_nowhere(registry: CollectorRegistry, location: str)
         result = push_to_gateway(server.address, "j", registry)
     assert not result.ok
     assert len(server.asked) < 10
+
+
+def test_redirects_never_leave_tls() -> None:
+    assert may_follow("http://a/", "https://a/")
+    assert not may_follow("https://a/", "http://a/")
 
 
 # --- what is sent

@@ -150,7 +150,7 @@ def _push(
     try:
         delivery = Delivery(method, gateway, job, grouping_key, options)
     except Exception as error:
-        return told(refused(error), f"job {job!r}")
+        return told(refused(error), f"the gateway of job {job!r}")
     return delivery.send(_content(method, registry))
 
 
@@ -165,7 +165,7 @@ async def _push_async(
     try:
         delivery = Delivery(method, gateway, job, grouping_key, options)
     except Exception as error:
-        return told(refused(error), f"job {job!r}")
+        return told(refused(error), f"the gateway of job {job!r}")
     return await delivery.send_async(_content(method, registry))
 
 

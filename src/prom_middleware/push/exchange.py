@@ -62,7 +62,7 @@ class Exchange:
             if outcome.status not in SAME_METHOD or not outcome.location:
                 return outcome
             before, url = url, urljoin(url, outcome.location)
-            if not _may_follow(before, url):
+            if not may_follow(before, url):
                 return outcome
         return outcome
 
@@ -88,7 +88,7 @@ def _origin(url: str) -> tuple[str, str]:
     return parts.scheme, parts.netloc
 
 
-def _may_follow(before: str, after: str) -> bool:
+def may_follow(before: str, after: str) -> bool:
     """Tell whether a redirect leads to where a push may go: never from TLS to plain text."""
     allowed = ("https",) if urlsplit(before).scheme == "https" else ("http", "https")
     return urlsplit(after).scheme in allowed
