@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from prom_middleware.push.options import Policy
 from prom_middleware.push.outcomes import Outcome, of_answer, of_error
-from prom_middleware.push.sending import FIRST_PAUSE, LONGEST_PAUSE, Sending, _backoff
+from prom_middleware.push.sending import FIRST_PAUSE, LONGEST_PAUSE, Sending, _backoff, in_thread
+from waiting import eventually
 
 
 def headers(**values: str) -> Message:
@@ -125,6 +126,23 @@ def test_attempts_get_what_is_left_of_the_deadline() -> None:
 
 
 def test_stopped_while_it_pauses() -> None:
-    sending = Sending(lambda _: Told(Outcome(False, "no", again=True, after=50)), Policy())
+    made: list[Told] = []
+
+    def attempt(_: float | None) -> Told:
+        made.append(Told(Outcome(False, "no", again=True, after=50)))
+        return made[-1]
+
+    sending = Sending(attempt, Policy())
+    running = in_thread(sending.run)
+    assert eventually(lambda: len(made), bool) == 1
     sending.stop()
-    assert sending.run().attempts == 1
+    assert running.result(20).attempts == 1
+    assert [one.aborted for one in made] == [True]
+
+
+def test_stopped_before_an_attempt() -> None:
+    told = Told(Outcome(True))
+    sending = Sending(lambda _: told, Policy())
+    sending.stop()
+    sending.run()
+    assert told.aborted, "and an exchange sends nothing then"

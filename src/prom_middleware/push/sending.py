@@ -51,12 +51,11 @@ class Sending:
         while True:
             outcome = self._try(end - time.monotonic())
             number += 1
-            if not outcome.again or number > self._policy.retries or self._stopped.is_set():
+            if not outcome.again or number > self._policy.retries:
                 break
             pause = max(_backoff(number), outcome.after)
-            if time.monotonic() + pause >= end:
+            if time.monotonic() + pause >= end or self._stopped.wait(pause):
                 break
-            self._stopped.wait(pause)
         took = time.monotonic() - began
         return PushResult(outcome.ok, outcome.reason, outcome.status, number, took)
 
@@ -70,6 +69,8 @@ class Sending:
         limit = min(math.inf if self._policy.timeout is None else self._policy.timeout, left)
         seconds = None if limit == math.inf else max(limit, 0.001)
         attempt = self._current = self._attempt(seconds)
+        if self._stopped.is_set():  # just now: `stop` may have missed this one
+            attempt.abort()
         try:
             running = in_thread(attempt.run)
             wait([running], seconds)
