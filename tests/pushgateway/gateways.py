@@ -52,6 +52,12 @@ class Client:
         names = {name.lower(): value for name, value in response.getheaders()}
         return Reply(response.status, names, response.read())
 
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
     def close(self) -> None:
         self._connection.close()
 

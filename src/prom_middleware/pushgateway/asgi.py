@@ -17,6 +17,7 @@ from prom_middleware.exposition.asgi import (
     scrape_request,
     send_answer,
 )
+from prom_middleware.exposition.responses import Answer
 from prom_middleware.pushgateway.gateway import Gateway
 from prom_middleware.pushgateway.options import GatewayOptions
 
@@ -61,7 +62,7 @@ class GatewayApp:
             except ConnectionError:
                 return
             answer = await beside(partial(self.gateway.answer, request, body))
-        await send_answer(answer, send)
+        await send_answer(_below(scope.get("root_path", ""), answer), send)
 
     async def _body(self, request: ScrapeRequest, receive: Receive) -> bytes | None:
         """Return the body, or None where it is too long."""
@@ -77,6 +78,15 @@ class GatewayApp:
             if size > limit:
                 return None
         return b"".join(parts)
+
+
+def _below(mount: str, answer: Answer) -> Answer:
+    """Return an answer whose paths are those of the server that the gateway is mounted in."""
+    headers = [
+        (name, mount + value if name == "Location" and value.startswith("/") else value)
+        for name, value in answer.headers
+    ]
+    return answer._replace(headers=headers)
 
 
 async def _chunks(receive: Receive) -> AsyncIterator[bytes]:

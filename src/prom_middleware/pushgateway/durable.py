@@ -21,8 +21,10 @@ from prom_middleware.pushgateway.stored import dump, load
 # "prompg" would be longer: four bytes that tell our files from other programs' (`file` shows them).
 APPLICATION_ID = 0x70706777
 VERSION = 1
+# One process at a time, commits that a kill cannot undo, no sync for each of them.
+_PRAGMAS = ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL")
 _SCHEMA = f"""
-BEGIN;
+BEGIN IMMEDIATE;
 CREATE TABLE groups (
   id INTEGER PRIMARY KEY, labels TEXT NOT NULL UNIQUE, ttl_ns INTEGER, failure TEXT
 );
@@ -118,26 +120,24 @@ class Journal(NoJournal):
             self.path, timeout=0, isolation_level=None, check_same_thread=False
         )
         try:
-            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            self._prepare(connection)
+            is_new = self._is_new(connection)
+            for pragma in _PRAGMAS:
+                connection.execute(f"PRAGMA {pragma}")
+            # The lock is taken by the first write.
+            connection.executescript(_SCHEMA if is_new else "BEGIN IMMEDIATE; COMMIT")
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _prepare(self, connection: sqlite3.Connection) -> None:
+    def _is_new(self, connection: sqlite3.Connection) -> bool:
+        """Tell whether there is nothing in the file; raise StorageError where it is not ours."""
         (application_id,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if not tables:
-            connection.executescript(_SCHEMA)
-        elif (application_id, version) != (APPLICATION_ID, VERSION):
+        if tables and (application_id, version) != (APPLICATION_ID, VERSION):
             raise StorageError(f"{self.path} is a database of another program, or a newer version")
-        # The lock is taken by the first write.
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("COMMIT")
+        return not tables
 
     def _move_aside(self, error: Exception) -> None:
         target = f"{self.path}.corrupt-{time.strftime('%Y%m%dT%H%M%S')}"

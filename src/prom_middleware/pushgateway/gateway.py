@@ -103,7 +103,7 @@ class Gateway:
         prefix = self.options.route_prefix
         if not clean.startswith(prefix):
             return text(404, "404 page not found")
-        below = clean[len(prefix) :] or "/"
+        below = clean[len(prefix) :]
         for one in self._routes:
             found = one.path.fullmatch(below)
             if found:
@@ -128,7 +128,7 @@ class Gateway:
     def _unknown(self, request: ScrapeRequest, below: str) -> Answer:
         if below.startswith("/api/v1/") and request.method == "OPTIONS":
             return response(200, *api.CORS, parts=[])
-        other = below[:-1] if below.endswith("/") else f"{below}/"
+        other = below[:-1] if below.endswith("/") else f"{below}/"  # of the prefix, too
         if any(one.path.fullmatch(other) for one in self._routes):
             status = 301 if request.method == "GET" else 307
             return moved(status, self.options.route_prefix + other, request.query)

@@ -44,26 +44,29 @@ def _gunzip(body: bytes, limit: int) -> bytes:
     parts: list[bytes] = []
     size, rest = 0, body
     while rest or not parts:
-        part, rest = _member(rest, limit - size)
+        part, rest = _member(rest, limit - size + 1)
         parts.append(part)
         size += len(part)
+        if size > limit:
+            raise too_large(limit)
     return b"".join(parts)
 
 
-def _member(body: bytes, limit: int) -> tuple[bytes, bytes]:
-    """Return what the first member of a gzip file holds, and what stands after it."""
+def _member(body: bytes, most: int) -> tuple[bytes, bytes]:
+    """Return what the first member of a gzip file holds, and what stands after it.
+
+    `most` bytes of it are enough to know that it is too much.
+    """
     if not body:
         raise BodyError("EOF")
     if len(body) < _GZIP_HEADER:
         raise BodyError("unexpected EOF")
     decoder = zlib.decompressobj(_GZIP)
     try:
-        part = decoder.decompress(body, limit + 1)
+        part = decoder.decompress(body, most)
     except zlib.error as error:
         raise BodyError(_gzip_problem(str(error))) from None
-    if len(part) > limit:
-        raise too_large(limit)
-    if not decoder.eof:
+    if not decoder.eof and len(part) < most:
         raise BodyError("unexpected EOF")
     return part, decoder.unused_data
 

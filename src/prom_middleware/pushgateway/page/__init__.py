@@ -110,11 +110,11 @@ def _bar(groups: list[Group], view: View) -> str:
     failed = sum(not group.succeeded for group in groups)
     series = sum(map(number_of_series, groups))
     said = f"{counted(len(groups), 'group')}, {counted(series, 'series')}"
-    link = (
-        f'<a href="{escape(view.query(failed=True, page=0))}">{counted(failed, "failed push")}</a>'
-    )
+    if failed:
+        query = escape(view.query(failed=True, page=0))
+        said += f', <a href="{query}">{counted(failed, "failed push")}</a>'
     only_failed = '<input type="hidden" name="failed" value="1">' if view.failed else ""
-    return f"""<div class="bar"><p>{said}{link}</p>
+    return f"""<div class="bar"><p>{said}</p>
 <form method="get" role="search">{only_failed}<input type="search" name="q" \
 value="{escape(view.wanted)}" placeholder="Label or metric name" \
 aria-label="Filter groups by label or metric name"><button>Filter</button></form></div>"""

@@ -64,7 +64,8 @@ def _success(group: Group, now: float) -> str:
     pushed = group.stamp(PUSH_TIME)
     if not pushed:
         return '<p class="when">No push has succeeded yet.</p>'
-    return f'<p class="when">Last push {_time(pushed, now)}</p>'
+    said = "Last push" if group.succeeded else "Last successful push"
+    return f'<p class="when">{said} {_time(pushed, now)}</p>'
 
 
 def _failure(group: Group, now: float) -> str:

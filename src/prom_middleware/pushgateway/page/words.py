@@ -9,7 +9,7 @@ _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 def counted(number: int, noun: str) -> str:
     """Return `1 group`, `2 groups`; of `series` there is one form only."""
-    plural = noun if noun.endswith("s") else "pushes" if noun == "push" else f"{noun}s"
+    plural = noun if noun.endswith("s") else f"{noun}{'es' if noun.endswith('sh') else 's'}"
     return f"{number:,} {noun if number == 1 else plural}"
 
 
