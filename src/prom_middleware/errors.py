@@ -1,6 +1,7 @@
-"""The exceptions that this package raises, all when something is constructed.
+"""The exceptions that this package raises, when something is constructed or parsed.
 
 PromMiddlewareError
+├── ParseError (a ValueError)         metrics that are not in the format that they are read as
 └── ConfigurationError (a ValueError)
     ├── OptionError               an option that does not exist, or a value that it cannot have
     ├── LabelNameError            a label name that Prometheus does not allow
@@ -21,6 +22,26 @@ from __future__ import annotations
 
 class PromMiddlewareError(Exception):
     """The base of everything that this package raises."""
+
+
+class ParseError(PromMiddlewareError, ValueError):
+    """Metrics are not in the format that they are read as.
+
+    `line` and `column` count from 1, in characters; protobuf has no lines, and its `column` is a
+    byte of the body. `reason` alone is in the words of Prometheus' own parser, where it has any.
+    """
+
+    def __init__(self, reason: str, line: int | None, column: int, expected: str = "") -> None:
+        super().__init__(reason, line, column, expected)
+        self.reason, self.line, self.column, self.expected = reason, line, column, expected
+
+    def __str__(self) -> str:
+        place = (
+            f"byte {self.column}"
+            if self.line is None
+            else f"line {self.line}, column {self.column}"
+        )
+        return f"{place}: {self.reason}" + (f" (expected {self.expected})" if self.expected else "")
 
 
 class ConfigurationError(PromMiddlewareError, ValueError):
