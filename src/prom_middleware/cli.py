@@ -23,6 +23,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "bridge": Command("prom_middleware.commands.bridge", "metrics to and from other systems"),
     "serve": Command("prom_middleware.commands.serve", "serve a module's metrics on a port"),
     "textfile": Command(
         "prom_middleware.commands.textfile", "write metrics to a file for node_exporter"

@@ -1,6 +1,7 @@
 """One module for each subcommand: its `add_arguments(parser)` and `run(options)`.
 
 textfile.py    metrics into a file for node_exporter
+bridge.py      metrics to and from other systems
 serve.py       the metrics of a module on a port
 sources.py     where a command's metrics come from: a module, a URL, the standard input
 """

@@ -56,7 +56,7 @@ def content_of(source: str, timeout: float) -> Iterable[bytes]:
     if source == "-":
         return [_checked("standard input", sys.stdin.buffer.read())]
     if is_url(source):
-        return [_checked(source, _fetched(source, timeout))]
+        return [_checked(source, fetched(source, timeout)[0])]
     return negotiate(ACCEPT).render(_collected(source, load_registry(source)))
 
 
@@ -67,15 +67,20 @@ def _collected(source: str, registry: Collector) -> Iterable[Any]:
         raise CommandError(f"{source}: {type(error).__name__}: {error}") from error
 
 
-def _fetched(url: str, timeout: float) -> bytes:
-    headers = {"Accept": ACCEPT, "User-Agent": "prom-middleware"}
+def fetched(url: str, timeout: float, accept: str = ACCEPT) -> tuple[bytes, str]:
+    """Return the body of a page and its Content-Type; `timeout` is in seconds.
+
+    Raises CommandError.
+    """
+    headers = {"Accept": accept, "User-Agent": "prom-middleware"}
     try:
         request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http or https
         with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
             body: bytes = response.read(MOST_BYTES)
+            content_type: str = response.headers.get("Content-Type", "")
     except (OSError, ValueError, HTTPException) as error:  # URLError is an OSError
         raise CommandError(f"{url}: {error}") from error
-    return body
+    return body, content_type
 
 
 def _checked(source: str, content: bytes) -> bytes:

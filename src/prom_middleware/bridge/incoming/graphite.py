@@ -16,7 +16,7 @@ from prom_middleware.bridge.incoming.lines import number
 from prom_middleware.bridge.incoming.mapping import Rule, Rules
 from prom_middleware.bridge.incoming.names import label_name, metric_name
 from prom_middleware.bridge.incoming.receiver import MOST_SERIES, Receiver
-from prom_middleware.bridge.incoming.series import Refused, Target
+from prom_middleware.bridge.incoming.series import RefusedError, Target
 from prom_middleware.bridge.incoming.values import Gauge
 from prom_middleware.errors import OptionError
 
@@ -50,13 +50,13 @@ class GraphiteCollector(Receiver):
         super().__init__(mapping, registry, max_series=max_series, strict_match=strict_match)
 
     def take(self, line: str) -> None:
-        """Take one line; raise Refused."""
+        """Take one line; raise RefusedError."""
         parts = line.split()
         if len(parts) != 3:
-            raise Refused("malformed_line")
+            raise RefusedError("malformed_line")
         path, value, sent = parts[0], number(parts[1]), number(parts[2])
         if value is None:
-            raise Refused("malformed_value")
+            raise RefusedError("malformed_value")
         name, *tags = path.split(";")
         found = self.find(name, "gauge", self._labels(tags), self._age(sent))
         if found is not None:
@@ -75,7 +75,7 @@ class GraphiteCollector(Receiver):
     def _age(self, sent: float | None) -> float:
         """Return how many seconds ago that was; what is ahead of our clock is of now."""
         if sent is None or not math.isfinite(sent):
-            raise Refused("malformed_timestamp")
+            raise RefusedError("malformed_timestamp")
         return 0.0 if sent == NOW else max(0.0, self._clock() - sent)
 
     def _labels(self, tags: Iterable[str]) -> dict[str, str]:

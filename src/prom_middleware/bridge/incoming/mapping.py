@@ -13,6 +13,7 @@ from typing import NamedTuple
 from prom_middleware.bridge.incoming.values import Windows
 
 # client_golang's.
+WINDOWS = Windows()
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 QUANTILES = (0.5, 0.9, 0.99)
 # A longer name matches no regular expression: some of them take the square of its length.
@@ -34,7 +35,7 @@ class Rule:
     observer: str = "summary"
     buckets: Sequence[float] = BUCKETS
     quantiles: Sequence[float] = QUANTILES
-    windows: Windows = Windows()
+    windows: Windows = WINDOWS
     ttl: float = 0.0
     scale: float | None = None
     text: str = ""
@@ -83,7 +84,9 @@ class Rules:
                 continue
             found = rule.regex.search(name)
             if found:
-                groups = {str(at): text or "" for at, text in enumerate((found[0], *found.groups()))}
+                groups = {
+                    str(at): text or "" for at, text in enumerate((found[0], *found.groups()))
+                }
                 named = {at: text or "" for at, text in found.groupdict().items()}
                 return _match(rule, {**groups, **named})
         return None

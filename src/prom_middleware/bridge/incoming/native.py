@@ -16,7 +16,7 @@ LEAST, GREATEST = -4, 8
 
 
 def native_sample(name: str, labels: Mapping[str, str], point: Any) -> samples.Sample | None:
-    """Return a data point as a sample; None where it is too coarse, or prometheus_client too old."""
+    """Return a data point as a sample; None where it is too coarse or prometheus_client too old."""
     if not hasattr(samples, "NativeHistogram") or point.scale < LEAST:
         return None
     schema = min(point.scale, GREATEST)
@@ -44,8 +44,9 @@ def _buckets(buckets: Any, finer: int) -> tuple[list[samples.BucketSpan], list[i
     """
     counts: Counter[int] = Counter()
     for place, count in enumerate(buckets.bucket_counts, buckets.offset):
-        counts[(place >> finer) + 1] += count
-    if not counts.total():
+        if count:
+            counts[(place >> finer) + 1] += count
+    if not counts:
         return [], []
     first, last = min(counts), max(counts)
     dense = [counts[index] for index in range(first, last + 1)]

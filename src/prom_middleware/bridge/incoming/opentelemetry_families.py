@@ -8,18 +8,18 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from itertools import accumulate
 from typing import Any
 
 from opentelemetry.sdk.metrics.export import ExponentialHistogram, Gauge, Histogram, Sum
 from prometheus_client.core import Exemplar, Metric
-from prometheus_client.utils import floatToGoString
 
 from prom_middleware import failures
 from prom_middleware.bridge.incoming.names import label_name
 from prom_middleware.bridge.incoming.native import native_sample
 from prom_middleware.errors import MetricConflictError
+from prom_middleware.exposition.formats.lines import number as go_number
 
 Families = dict[str, Metric]
 Labels = Mapping[str, str]
@@ -81,7 +81,7 @@ def name_of(name: str, unit: str, kind: str) -> str:
 
 
 def unit_suffix(unit: str, kind: str) -> str:
-    """Return a unit in words: `By/s` is bytes_per_second, `{requests}` none, 1 a ratio of gauges."""
+    """Return a unit in words: `By/s` is bytes_per_second, `{requests}` none, a gauge's 1 ratio."""
     if unit == "1":
         return "ratio" if kind == "gauge" else ""
     of, _, per = _ANNOTATION.sub("", unit).partition("/")
@@ -120,7 +120,7 @@ def _add_histogram(family: Metric, point: Any, labels: dict[str, str]) -> None:
     bounds = [*point.explicit_bounds, INF]
     exemplars = {bisect_left(bounds, one.value): _exemplar(one) for one in point.exemplars}
     for place, count in enumerate(accumulate(point.bucket_counts or [point.count])):
-        bound = {"le": floatToGoString(bounds[place])}
+        bound = {"le": go_number(bounds[place])}
         family.add_sample(
             f"{family.name}_bucket", {**labels, **bound}, count, exemplar=exemplars.get(place)
         )

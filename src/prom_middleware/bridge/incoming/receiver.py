@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from prom_middleware.bridge.incoming.listener import Address, Listener
 from prom_middleware.bridge.incoming.mapping import Match, Rule, Rules
-from prom_middleware.bridge.incoming.series import Refused, Store, Target
+from prom_middleware.bridge.incoming.series import RefusedError, Store, Target
 from prom_middleware.errors import OptionError
 
 MOST_SERIES = 10_000
@@ -87,11 +87,11 @@ class Receiver(Collector):
                         self.take(text)
                 except UnicodeDecodeError:
                     self._lost["malformed_line"] += 1
-                except Refused as refused:
+                except RefusedError as refused:
                     self._lost[refused.reason] += 1
 
     def take(self, line: str) -> None:
-        """Take one line; raise Refused."""
+        """Take one line; raise RefusedError."""
         raise NotImplementedError
 
     def lose(self, reason: str, number: int = 1) -> None:
@@ -103,7 +103,7 @@ class Receiver(Collector):
     ) -> tuple[Any, float] | None:
         """Return the value that a sample changes, and what its number is to be multiplied by.
 
-        `age` is in seconds. None: a rule drops it. Raises Refused.
+        `age` is in seconds. None: a rule drops it. Raises RefusedError.
         """
         resolved = self._resolved(name, kind)
         if resolved is None:
@@ -131,7 +131,7 @@ class Receiver(Collector):
             return None
         shown = self.shown_name(match.name)
         if not shown:
-            raise Refused("empty_metric_name")
+            raise RefusedError("empty_metric_name")
         return Resolved(match.rule, self.target(shown, kind, match.rule), match.labels)
 
     def shown_name(self, name: str) -> str:
@@ -167,4 +167,3 @@ class Receiver(Collector):
             lost.add_metric([reason], number)
         yield lost
         yield GaugeMetricFamily(prefix + "series", "Series that there are.", value=series)
-

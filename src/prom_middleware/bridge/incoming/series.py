@@ -18,7 +18,7 @@ PURGE = 1.0  # seconds between two looks at what has expired
 TYPES = {"set": "gauge"}
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A sample that cannot be taken, and the reason under which that is counted."""
 
     def __init__(self, reason: str) -> None:
@@ -93,15 +93,15 @@ class Store:
     def find(self, target: Target, labels: Mapping[str, str], age: float = 0.0) -> Value:
         """Return the value of a series, which is made when it is new; `age` is the sample's.
 
-        Raises Refused where that has expired already, the name is one of another family, or there
-        are too many series.
+        Raises RefusedError where that has expired already, the name is one of another family, or
+        there are too many series.
         """
         now = self.clock()
         if 0.0 < target.ttl <= age:
-            raise Refused("too_old")
+            raise RefusedError("too_old")
         family = self._families.get(target.name)
         if family is not None and family.target.kind != target.kind:
-            raise Refused("conflicting_type")
+            raise RefusedError("conflicting_type")
         key: Labels = tuple(sorted(labels.items()))
         one = family.series.get(key) if family is not None else None
         if one is None or one.has_expired(now):
@@ -122,7 +122,7 @@ class Store:
         family = self._families.get(target.name) or Family(target)
         if key not in family.series:
             if self.count >= self._limit:
-                raise Refused("series_limit")
+                raise RefusedError("series_limit")
             self._begin(family)
             self.count += 1
         family.series[key] = one = Series(target.make())
@@ -133,7 +133,7 @@ class Store:
         if family.target.name in self._families:
             return
         if not self._names.isdisjoint(family.names):
-            raise Refused("conflicting_type")
+            raise RefusedError("conflicting_type")
         self._names.update(family.names)
         self._families[family.target.name] = family
 

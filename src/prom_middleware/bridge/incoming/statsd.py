@@ -17,13 +17,20 @@ from prom_middleware.bridge.incoming.lines import number
 from prom_middleware.bridge.incoming.mapping import Rule
 from prom_middleware.bridge.incoming.names import label_name, metric_name
 from prom_middleware.bridge.incoming.receiver import Receiver
-from prom_middleware.bridge.incoming.series import Refused, Target
+from prom_middleware.bridge.incoming.series import RefusedError, Target
 from prom_middleware.bridge.incoming.values import Counter, Gauge, Histogram, Set, Summary, Value
 
 MOST_MEMBERS = 1000  # of a set
 TEXT = "Received by StatsD."
 # Types, and how rules call them.
-KINDS = {"c": "counter", "g": "gauge", "ms": "observer", "h": "observer", "d": "observer", "s": "set"}
+KINDS = {
+    "c": "counter",
+    "g": "gauge",
+    "ms": "observer",
+    "h": "observer",
+    "d": "observer",
+    "s": "set",
+}
 # What DogStatsD has after the type, besides a rate: tags, a container, a time, more of its own.
 TAGS = "#"
 FIELDS = ("c:", "T", "e:", "card:")
@@ -64,20 +71,20 @@ class StatsdCollector(Receiver):
     protocol = "statsd"
 
     def take(self, line: str) -> None:
-        """Take the samples of one line; raise Refused where there is none."""
+        """Take the samples of one line; raise RefusedError where there is none."""
         for begin, reason in OTHERS:
             if line.startswith(begin):
-                raise Refused(reason)
+                raise RefusedError(reason)
         name, _, rest = line.partition(":")
         if not name or not rest:
-            raise Refused("malformed_line")
+            raise RefusedError("malformed_line")
         name, tags = self._name_and_tags(name)
         if tags and "|#" in rest:
-            raise Refused("mixed_tagging_styles")
+            raise RefusedError("mixed_tagging_styles")
         for fields in _samples(rest):
             try:
                 self._take(name, fields, tags)
-            except Refused as refused:
+            except RefusedError as refused:
                 self.lose(refused.reason)
 
     def shown_name(self, name: str) -> str:
@@ -93,10 +100,10 @@ class StatsdCollector(Receiver):
 
     def _take(self, name: str, fields: Sequence[str], tags: Mapping[str, str]) -> None:
         if len(fields) < 2 or not all(fields[2:]):
-            raise Refused("malformed_component")
+            raise RefusedError("malformed_component")
         text, kind, *others = fields
         if kind not in KINDS:
-            raise Refused("illegal_event")
+            raise RefusedError("illegal_event")
         tags, rate = dict(tags), 1.0
         for field in others:
             if field[0] == "@":
@@ -109,7 +116,7 @@ class StatsdCollector(Receiver):
 
     def _apply(self, name: str, sample: Sample, tags: dict[str, str]) -> None:
         kind = KINDS[sample.kind]
-        apply = APPLY[kind](sample)  # raises Refused before a series is made
+        apply = APPLY[kind](sample)  # raises RefusedError before a series is made
         found = self.find(name, kind, tags)
         if found is not None:
             apply(*found)
@@ -149,17 +156,17 @@ class StatsdCollector(Receiver):
 
 
 def _samples(rest: str) -> list[list[str]]:
-    """Return the fields of each sample of a line, from the value on; raise Refused.
+    """Return the fields of each sample of a line, from the value on; raise RefusedError.
 
     There may be several values, `1:2:3|ms`, or several samples, `1|c:2|g`. The tags of DogStatsD
     may have colons in them: where there are some, the line has one sample.
     """
     fields = rest.split("|")
     if len(fields) < 2:
-        raise Refused("not_enough_parts_after_colon")
+        raise RefusedError("not_enough_parts_after_colon")
     if ":" in fields[0]:
         if fields[1] not in PACKED:
-            raise Refused("invalid_extended_aggregate_type")
+            raise RefusedError("invalid_extended_aggregate_type")
         return [[value, *fields[1:]] for value in fields[0].split(":")]
     if any(field.startswith((TAGS, *FIELDS)) for field in fields[2:]):
         return [fields]
@@ -169,7 +176,7 @@ def _samples(rest: str) -> list[list[str]]:
 def _number(sample: Sample) -> float:
     value = number(sample.value)
     if value is None:
-        raise Refused("malformed_value")
+        raise RefusedError("malformed_value")
     return value
 
 
@@ -177,14 +184,14 @@ def _finite(sample: Sample) -> float:
     """Return a number that does not spoil a sum for ever."""
     value = _number(sample)
     if not math.isfinite(value / sample.rate):
-        raise Refused("malformed_value")
+        raise RefusedError("malformed_value")
     return value
 
 
 def _count(sample: Sample) -> Apply:
     value = _finite(sample) / sample.rate
     if value < 0:
-        raise Refused("illegal_negative_counter")
+        raise RefusedError("illegal_negative_counter")
     return lambda counter, scale: counter.add(value * scale)
 
 
@@ -204,7 +211,7 @@ def _observation(sample: Sample) -> Apply:
 def _member(sample: Sample) -> Apply:
     def apply(members: Any, scale: float) -> None:
         if not members.add(sample.value):
-            raise Refused("set_full")
+            raise RefusedError("set_full")
 
     return apply
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import NamedTuple, Protocol
 
-from prometheus_client.utils import floatToGoString
+from prom_middleware.exposition.formats.lines import number as go_number
 
 # A sample: what its name ends with, a label of its own, its value.
 Shown = tuple[str, dict[str, str], float]
@@ -82,7 +82,7 @@ class Histogram:
         """Yield buckets, count and sum."""
         counts = list(accumulate(self._counts))
         for bound, count in zip((*self._bounds, INF), counts, strict=True):
-            yield "_bucket", {"le": floatToGoString(bound)}, count
+            yield "_bucket", {"le": go_number(bound)}, count
         yield "_count", {}, counts[-1]
         yield "_sum", {}, self._sum
 
@@ -138,7 +138,7 @@ class Summary:
         for quantile, value in zip(
             self._quantiles, _quantiles(sorted(weighted), self._quantiles), strict=True
         ):
-            yield "", {"quantile": floatToGoString(quantile)}, value
+            yield "", {"quantile": go_number(quantile)}, value
         yield "_count", {}, self._count
         yield "_sum", {}, self._sum
 
@@ -167,7 +167,9 @@ class _Part:
         return ((value, weight) for value in self._chosen)
 
 
-def _quantiles(weighted: Sequence[tuple[float, float]], quantiles: Sequence[float]) -> Iterator[float]:
+def _quantiles(
+    weighted: Sequence[tuple[float, float]], quantiles: Sequence[float]
+) -> Iterator[float]:
     """Yield for each quantile the least value that has so great a part at or below it."""
     ranks = list(accumulate(weight for _, weight in weighted))
     for quantile in quantiles:

@@ -7,11 +7,9 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Iterable
 from types import TracebackType
 
 from prometheus_client import REGISTRY
-from prometheus_client import Metric as MetricFamily
 from prometheus_client.registry import Collector
 
 from prom_middleware import failures
@@ -54,9 +52,7 @@ class Bridge:
         _check("jitter", jitter, 0 <= jitter < 1)
         _check("timeout", timeout, 0 < timeout < 1e6)
         _check("buffer", buffer, buffer >= 0)
-        self._destination = (
-            destination(to, tags=tags, prefix=prefix) if isinstance(to, str) else to
-        )
+        self._destination = destination(to, tags=tags, prefix=prefix) if isinstance(to, str) else to
         self.health = Health(self._destination.name)
         self._registry = registry
         self._interval = interval
@@ -184,9 +180,8 @@ class Bridge:
 
 
 def collected(registry: Collector, destination: Destination) -> Batch:
-    """Return what `registry` has now, as `destination` sends it; raise what its collectors raise."""
-    families: Iterable[MetricFamily] = registry.collect()
-    return destination.batch(families, time.time())
+    """Return what `registry` has now, as `destination` sends it; raise what collectors raise."""
+    return destination.batch(registry.collect(), time.time())
 
 
 def _check(option: str, value: float, right: bool) -> None:

@@ -20,7 +20,10 @@ class Destination(Protocol):
     """A system that takes samples."""
 
     name: str  # what the bridge's own metrics call it; without passwords
-    collisions: int  # series that were given another name to keep them apart
+
+    @property
+    def collisions(self) -> int:
+        """How many series were given another name to keep them apart."""
 
     def batch(self, families: Iterable[MetricFamily], now: float) -> Batch:
         """Return what is to be sent of `families`; `now` is Unix time in seconds."""

@@ -19,8 +19,10 @@ from prom_middleware.bridge.outgoing.paths import Form, Key, Paths, key_of
 try:
     from fcntl import ioctl
     from termios import TIOCOUTQ
-except ImportError:  # not there on Windows
-    ioctl = None  # type: ignore[assignment]
+
+    HAS_QUEUE = True
+except ImportError:  # Windows
+    HAS_QUEUE = False
 
 Address = tuple[str, int]
 PAUSE = 0.005  # seconds between two looks at what the other side has acknowledged
@@ -52,7 +54,9 @@ class Graphite:
                 keys.append(key_of(sample.name, sample.labels.items()))
                 endings.append(f" {float(sample.value)} {int(time)}\n")
         before = f"{self.prefix}." if self.prefix else ""
-        lines = (before + path + end for path, end in zip(self._paths.of(keys), endings, strict=True))
+        lines = (
+            before + path + end for path, end in zip(self._paths.of(keys), endings, strict=True)
+        )
         return Batch("".join(lines).encode(), len(keys))
 
     def send(self, batch: Batch, timeout: float) -> None:
@@ -129,7 +133,7 @@ def _has_ended(connection: socket.socket) -> bool:
 
 def _acknowledged(connection: socket.socket, deadline: float) -> None:
     """Wait until the other side's kernel has all that was sent; raise OSError."""
-    if ioctl is None:
+    if not HAS_QUEUE:
         return
     while not _has_ended(connection):
         if not int.from_bytes(ioctl(connection, TIOCOUTQ, bytes(4)), sys.byteorder):

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from prometheus_client import Metric as MetricFamily
 from prometheus_client.samples import Sample
 
-from prom_middleware import __version__
+from prom_middleware._version import __version__
 from prom_middleware.bridge.outgoing.buffer import Batch
 from prom_middleware.errors import MissingFrameworkError
 

@@ -57,7 +57,7 @@ class Form(NamedTuple):
         )
 
 
-# `name.label.value`, and with tags `name;label=value`: as prometheus_client's GraphiteBridge has it.
+# `name.label.value`, and with tags `name;label=value`: as prometheus_client's bridge has them.
 PLAIN = Form(_NO_FILE_NAME, _NO_FILE_NAME, ".", ".")
 STRICTLY_TAGGED = Form(_NO_FILE_NAME, _NO_FILE_NAME, ";", "=")
 # All that Graphite allows in tags: `le=0.5` and not `le=0_5`. `name` is a tag of its own.
