@@ -122,9 +122,7 @@ def carbon(program: str, directory: Path) -> Iterator[tuple[int, Path]]:
     storage, numbers = directory / "storage", directory / "storage" / "whisper"
     for one in (storage, numbers, storage / "log"):
         one.mkdir()
-    (directory / "storage-schemas.conf").write_text(
-        "[all]\npattern = .*\nretentions = 1s:1h\n"
-    )
+    (directory / "storage-schemas.conf").write_text("[all]\npattern = .*\nretentions = 1s:1h\n")
     configuration = directory / "carbon.conf"
     configuration.write_text(
         f"""[cache]

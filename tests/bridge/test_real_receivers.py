@@ -73,7 +73,9 @@ def test_victoria_metrics_takes_lines_with_tags(
         f"graphite://127.0.0.1:{metrics.graphite_port}", registry, tags=True, prefix="tagged"
     ):
         found = eventually(lambda: metrics.query('{__name__=~"tagged.+"}'), bool)
-    names = {(labels["__name__"], labels.get("le", ""), labels.get("room", "")) for labels, _ in found}
+    names = {
+        (labels["__name__"], labels.get("le", ""), labels.get("room", "")) for labels, _ in found
+    }
     assert ("tagged.wait_seconds_bucket", "0.5", "") in names
     assert ("tagged.wait_seconds_bucket", "+Inf", "") in names
     values = {labels["__name__"]: value for labels, value in found}

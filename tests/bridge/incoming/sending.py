@@ -21,9 +21,7 @@ def received(*lines: str | bytes, mapping: str = "") -> tuple[Samples, Mapping[s
     return shown(registry, receiver)
 
 
-def shown(
-    registry: CollectorRegistry, receiver: Receiver
-) -> tuple[Samples, Mapping[str, float]]:
+def shown(registry: CollectorRegistry, receiver: Receiver) -> tuple[Samples, Mapping[str, float]]:
     """Return what a receiver has received, and what it has lost by reason."""
     own = f"prom_middleware_{receiver.protocol}_"
     samples = page(registry)

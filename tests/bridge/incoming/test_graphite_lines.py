@@ -91,11 +91,15 @@ def test_options_that_cannot_be_are_refused() -> None:
 # What a tag of Graphite may have; `name` is its own.
 names = st.from_regex(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,5}", fullmatch=True)
 labels = st.from_regex(r"(?!__)(?!name$)[a-zA-Z_][a-zA-Z0-9_]{0,5}", fullmatch=True)
-characters = st.characters(exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"], exclude_characters=";~")
+characters = st.characters(
+    exclude_categories=["Cs", "Cc", "Zs", "Zl", "Zp"], exclude_characters=";~"
+)
 values = st.text(characters, min_size=1, max_size=8)
 numbers = st.floats(allow_nan=False)
 series = st.dictionaries(
-    st.tuples(names, st.dictionaries(labels, values, max_size=3).map(lambda all: tuple(all.items()))),
+    st.tuples(
+        names, st.dictionaries(labels, values, max_size=3).map(lambda all: tuple(all.items()))
+    ),
     numbers,
     max_size=8,
 )
@@ -113,7 +117,9 @@ def test_what_is_sent_with_tags_and_taken_again_is_the_same(
 
 @given(
     st.dictionaries(
-        st.tuples(names, st.frozensets(st.tuples(labels, st.text(min_size=1, max_size=4)), max_size=1)),
+        st.tuples(
+            names, st.frozensets(st.tuples(labels, st.text(min_size=1, max_size=4)), max_size=1)
+        ),
         numbers,
         max_size=8,
     ),

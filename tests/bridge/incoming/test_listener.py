@@ -209,7 +209,9 @@ def test_series_that_expire_make_room() -> None:
     store.find(target, {"label": "b"})
     now[0] = 111.0
     store.find(target, {"label": "c"})
-    assert {tuple(one.labels.values()) for family in store.families() for one in family.samples} == {
+    assert {
+        tuple(one.labels.values()) for family in store.families() for one in family.samples
+    } == {
         ("b",),
         ("c",),
     }

@@ -45,7 +45,9 @@ LINES: list[tuple[str, tuple[str, frozenset[tuple[str, str]]], float]] = [
 ]
 
 
-@pytest.mark.parametrize(("line", "key", "value"), LINES, ids=[f"{row[0]} {row[1][0]}" for row in LINES])
+@pytest.mark.parametrize(
+    ("line", "key", "value"), LINES, ids=[f"{row[0]} {row[1][0]}" for row in LINES]
+)
 def test_a_line_means(line: str, key: tuple[str, frozenset[tuple[str, str]]], value: float) -> None:
     samples, lost = received(line)
     assert samples[key] == pytest.approx(value)

@@ -146,9 +146,7 @@ def test_a_collector_that_raises_is_counted_and_asked_again(sink: Sink) -> None:
     assert failures.counts()["bridge.collect"] == before + 2
 
 
-def test_two_series_of_one_path_are_reported(
-    sink: Sink, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_two_series_of_one_path_are_reported(sink: Sink, caplog: pytest.LogCaptureFixture) -> None:
     registry = CollectorRegistry()
     number = Gauge("number", "help", ["at"], registry=registry)
     number.labels("a b").set(1)
