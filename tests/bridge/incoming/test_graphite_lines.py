@@ -97,9 +97,7 @@ characters = st.characters(
 values = st.text(characters, min_size=1, max_size=8)
 numbers = st.floats(allow_nan=False)
 series = st.dictionaries(
-    st.tuples(
-        names, st.dictionaries(labels, values, max_size=3).map(lambda all: tuple(all.items()))
-    ),
+    st.tuples(names, st.dictionaries(labels, values, max_size=3).map(lambda own: (*own.items(),))),
     numbers,
     max_size=8,
 )

@@ -84,7 +84,14 @@ defaults:
   histogram_options: {buckets: [0.1, 1]}
 mappings:
 - {match: "a.*", name: a, labels: {of: $1}}
-- {match: "b.*", name: b, observer_type: summary, summary_options: {quantiles: [{quantile: 0.5, error: 0.05}], max_summary_age: 30s, summary_age_buckets: 3, stream_buffer_size: 9}}
+- match: "b.*"
+  name: b
+  observer_type: summary
+  summary_options:
+    quantiles: [{quantile: 0.5, error: 0.05}]
+    max_summary_age: 30s
+    summary_age_buckets: 3
+    stream_buffer_size: 9
 - {match: "c.*", name: c, timer_type: histogram, buckets: [5]}
 """
     samples, _ = received("a.x:500|ms", "b.x:2|h", "c.x:1|d", "d:0.05|h", mapping=mapping)
@@ -200,7 +207,7 @@ def test_what_is_wrong_is_said_with_its_place(text: str) -> None:
 def test_a_file_is_named_in_the_error(tmp_path: Path) -> None:
     path = tmp_path / "rules.yml"
     path.write_text("mappings: 3")
-    with pytest.raises(MappingError, match="rules.yml: mappings"):
+    with pytest.raises(MappingError, match=r"rules\.yml: mappings"):
         load_mapping(path)
 
 
