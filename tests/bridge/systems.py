@@ -171,6 +171,11 @@ class Victoria(Scraper):
 
     graphite_port: int
 
+    def flushed(self) -> Victoria:
+        """Return it with all that it has got open to queries, which else takes some seconds."""
+        self.server.client.get("/internal/force_flush")
+        return self
+
 
 @contextmanager
 def victoria(program: str, directory: Path) -> Iterator[Victoria]:

@@ -72,7 +72,7 @@ def test_victoria_metrics_takes_lines_with_tags(
     with Bridge(
         f"graphite://127.0.0.1:{metrics.graphite_port}", registry, tags=True, prefix="tagged"
     ):
-        found = eventually(lambda: metrics.query('{__name__=~"tagged.+"}'), bool)
+        found = eventually(lambda: metrics.flushed().query('{__name__=~"tagged.+"}'), bool)
     names = {
         (labels["__name__"], labels.get("le", ""), labels.get("room", "")) for labels, _ in found
     }
@@ -88,7 +88,7 @@ def test_victoria_metrics_takes_otlp(metrics: Victoria, registry: CollectorRegis
     with Bridge(to, registry) as bridge:
         assert eventually(lambda: bridge.health.sent, bool), bridge.health.failures
         found = eventually(
-            lambda: metrics.values('{__name__!~".*[.].*"}', "__name__", "le", "room"),
+            lambda: metrics.flushed().values('{__name__!~".*[.].*"}', "__name__", "le", "room"),
             lambda found: ("calls_total", "", "") in found,
         )
     assert found["calls_total", "", ""] == 3

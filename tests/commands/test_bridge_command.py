@@ -64,6 +64,17 @@ def test_from_a_module_to_graphite_with_a_prefix(sink: Sink, tmp_path: Path) -> 
     assert becomes(lambda: sink.lines.count("app.jobs_total.kind.a_b 2.0"), 2) == 2, "at the end"
 
 
+def test_from_an_application_of_a_module(sink: Sink, tmp_path: Path) -> None:
+    (tmp_path / "pages.py").write_text(
+        "from prom_middleware import instrument\n"
+        "from prometheus_client import Counter\n"
+        "Counter('calls', 'help').inc(3)\n"
+        "app = instrument(lambda environ, start_response: [])\n"
+    )
+    with running("--from", "pages:app", "--to", sink.url, cwd=tmp_path):
+        assert becomes(lambda: "calls_total 3.0" in sink.lines, True)
+
+
 def test_from_statsd_to_a_page_and_graphite(sink: Sink, tmp_path: Path) -> None:
     rules = tmp_path / "rules.yml"
     rules.write_text('mappings: [{match: "calls.*", name: calls_total, labels: {of: $1}}]')

@@ -6,9 +6,10 @@ import os
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http.client import HTTPException
 from importlib import import_module
+from inspect import signature
 from operator import attrgetter
 from typing import Any
 
@@ -20,7 +21,7 @@ from prom_middleware.exposition.negotiation import negotiate
 
 SOURCES = (
     "module:registry, where the part after the colon is a registry, a collector or a function that "
-    "returns one (without it: what the module puts into the default registry)"
+    "returns one (without it, or with an application: what is in the default registry then)"
 )
 MOST_BYTES = 1 << 30
 ACCEPT = "text/plain;version=0.0.4"
@@ -35,12 +36,21 @@ def load_registry(source: str) -> Collector:
         module = import_module(module_name)
         found: Any = attrgetter(attribute)(module) if colon else REGISTRY
         if not hasattr(found, "collect") and callable(found):
-            found = found()
+            found = REGISTRY if _is_application(found) else found()
     except Exception as error:
         raise CommandError(f"{source}: {type(error).__name__}: {error}") from error
     if not hasattr(found, "collect"):
         raise CommandError(f"{source}: {found!r} is neither a registry nor a collector")
     return found  # type: ignore[no-any-return]
+
+
+def _is_application(found: Callable[..., Any]) -> bool:
+    """Tell whether what can be called wants arguments, as every application does."""
+    try:
+        signature(found).bind()
+    except TypeError:
+        return True
+    return False
 
 
 def is_url(source: str) -> bool:

@@ -119,23 +119,23 @@ class Store:
     def _add(self, target: Target, key: Labels, now: float) -> Series:
         if now - self._purged > PURGE:
             self._purge(now)
-        family = self._families.get(target.name) or Family(target)
-        if key not in family.series:
+        family = self._families.get(target.name)
+        if family is None or key not in family.series:
             if self.count >= self._limit:
                 raise RefusedError("series_limit")
-            self._begin(family)
+            family = family or self._begin(target)
             self.count += 1
         family.series[key] = one = Series(target.make())
         return one
 
-    def _begin(self, family: Family) -> None:
-        """Take the names of a new family, so that no other one gets samples under them."""
-        if family.target.name in self._families:
-            return
+    def _begin(self, target: Target) -> Family:
+        """Return a new family, which has names that no other one may have samples under."""
+        family = Family(target)
         if not self._names.isdisjoint(family.names):
             raise RefusedError("conflicting_type")
         self._names.update(family.names)
-        self._families[family.target.name] = family
+        self._families[target.name] = family
+        return family
 
     def _purge(self, now: float) -> None:
         self._purged = now
