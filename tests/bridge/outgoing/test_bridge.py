@@ -140,11 +140,32 @@ def test_a_collector_that_raises_is_counted_and_asked_again(sink: Sink) -> None:
                 raise RuntimeError("not yet")
             return [gauge("number", ({}, 1))]
 
-    before = failures.counts().get("bridge.collect", 0)
-    with Bridge(sink.url, Broken(), interval=0.02) as bridge:  # type: ignore[arg-type]
+        def describe(self) -> list[object]:
+            return []
+
+    registry = registry_of(gauge("other", ({}, 5)))
+    registry.register(Broken())  # type: ignore[arg-type]
+    before = failures.counts().get("collector", 0)
+    with Bridge(sink.url, registry, interval=0.02):
         assert becomes(lambda: "number 1.0" in sink.lines, True)
-    assert bridge.health.failures["collect"] == 2
-    assert failures.counts()["bridge.collect"] == before + 2
+    assert "other 5.0" in sink.lines[:20]
+    assert failures.counts()["collector"] == before + 2
+
+
+def test_a_family_that_cannot_be_sent_takes_no_other_with_it(sink: Sink) -> None:
+    before = failures.counts().get("bridge.family", 0)
+    bad = gauge("bad", ({}, 1.0))
+    bad.samples = [bad.samples[0]._replace(timestamp=float("inf"))]
+    GraphiteBridge(sink.address, registry_of(bad, gauge("good", ({}, 1.0)))).push()
+    assert becomes(lambda: sink.lines, ["good 1.0"]) == ["good 1.0"]
+    assert failures.counts()["bridge.family"] == before + 1
+
+
+def test_a_push_sends_what_there_is_once(sink: Sink) -> None:
+    bridge = GraphiteBridge(sink.address, registry_of(gauge("number", ({}, 1.0))))
+    for _ in range(3):
+        bridge.push()
+    assert becomes(lambda: len(sink.lines), 3) == 3
 
 
 def test_two_series_of_one_path_are_reported(sink: Sink, caplog: pytest.LogCaptureFixture) -> None:

@@ -111,14 +111,14 @@ def _kind(data: Any) -> str:
 
 def _add_number(family: Metric, point: Any, labels: dict[str, str]) -> None:
     is_counter = family.type == "counter"
-    exemplars = [_exemplar(one) for one in point.exemplars] if is_counter else []
+    exemplars = _exemplars(point) if is_counter else []
     name = f"{family.name}_total" if is_counter else family.name
     family.add_sample(name, labels, point.value, exemplar=exemplars[-1] if exemplars else None)
 
 
 def _add_histogram(family: Metric, point: Any, labels: dict[str, str]) -> None:
     bounds = [*point.explicit_bounds, INF]
-    exemplars = {bisect_left(bounds, one.value): _exemplar(one) for one in point.exemplars}
+    exemplars = {bisect_left(bounds, one.value): one for one in _exemplars(point)}
     for place, count in enumerate(accumulate(point.bucket_counts or [point.count])):
         bound = {"le": go_number(bounds[place])}
         family.add_sample(
@@ -139,6 +139,11 @@ def _add_exponential(family: Metric, point: Any, labels: dict[str, str]) -> None
 def _add_count_and_sum(family: Metric, point: Any, labels: dict[str, str]) -> None:
     family.add_sample(f"{family.name}_count", labels, point.count)
     family.add_sample(f"{family.name}_sum", labels, point.sum)
+
+
+def _exemplars(point: Any) -> list[Exemplar]:
+    """Return the exemplars of a point, which the SDK has since 1.28."""
+    return [_exemplar(one) for one in getattr(point, "exemplars", ())]
 
 
 def _exemplar(one: Any) -> Exemplar:

@@ -16,6 +16,8 @@ from prom_middleware.exposition.formats.lines import number as go_number
 # A sample: what its name ends with, a label of its own, its value.
 Shown = tuple[str, dict[str, str], float]
 INF = float("inf")
+# Of its own: an application that seeds `random` gets its own numbers.
+_random = random.Random().random  # noqa: S311
 
 
 class Value(Protocol):
@@ -158,7 +160,7 @@ class _Part:
             self._seen += 1
             if len(self._chosen) < KEPT:
                 self._chosen.append(value)
-            elif (at := int(random.random() * self._seen)) < KEPT:  # noqa: S311
+            elif (at := int(_random() * self._seen)) < KEPT:
                 self._chosen[at] = value
 
     def weighted(self) -> Iterator[tuple[float, float]]:

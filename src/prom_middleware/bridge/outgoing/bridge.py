@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from prom_middleware import failures
 from prom_middleware.bridge.outgoing import health as healths
 from prom_middleware.bridge.outgoing.buffer import Batch, Buffer
+from prom_middleware.bridge.outgoing.collecting import families_of
 from prom_middleware.bridge.outgoing.destination import Destination, destination
 from prom_middleware.bridge.outgoing.health import Health
 from prom_middleware.errors import OptionError
@@ -24,6 +25,8 @@ TIMEOUT = 10.0  # seconds for one attempt to send
 BUFFER = 100_000  # samples
 FIRST_RETRY, LAST_RETRY = 1.0, 60.0  # seconds
 
+# Of its own: an application that seeds `random` would have its whole fleet send at once.
+_random = random.SystemRandom()
 log = logging.getLogger(__name__)
 
 
@@ -132,13 +135,14 @@ class Bridge:
 
     def _collect(self) -> None:
         try:
-            batch = collected(self._registry, self._destination)
-        except Exception as error:  # a collector's; the next time may be better
+            families = families_of(self._registry, self._timeout)
+            batch = self._destination.batch(families, time.time())
+        except Exception as error:  # ours; the next time may be better
             failures.report("bridge.collect", error)
-            self.health.failures["collect"] += 1
             return
-        self._drop("buffer_full", self._buffer.append(batch))
-        self.health.buffered = self._buffer.samples
+        if batch.samples:
+            self._drop("buffer_full", self._buffer.append(batch))
+            self.health.buffered = self._buffer.samples
         self._tell_collisions()
 
     def _send(self, batch: Batch, timeout: float) -> bool:
@@ -179,11 +183,6 @@ class Bridge:
             )
 
 
-def collected(registry: Collector, destination: Destination) -> Batch:
-    """Return what `registry` has now, as `destination` sends it; raise what collectors raise."""
-    return destination.batch(registry.collect(), time.time())
-
-
 def _check(option: str, value: float, right: bool) -> None:
     if not right:
         raise OptionError(f"{option}={value!r} is not possible")
@@ -217,7 +216,7 @@ class Ticks:
         return missed
 
     def _later(self) -> float:
-        return self._next + self._interval * self._jitter * random.random()  # noqa: S311
+        return self._next + self._interval * self._jitter * _random.random()
 
 
 class Retry:
@@ -237,7 +236,7 @@ class Retry:
 
     def put_off(self) -> None:
         """Wait longer after one more failure."""
-        self._due = time.monotonic() + self._pause * (0.5 + random.random() / 2)  # noqa: S311
+        self._due = time.monotonic() + self._pause * (0.5 + _random.random() / 2)
         self._pause = min(LAST_RETRY, self._pause * 2)
 
     def reset(self) -> None:

@@ -5,15 +5,17 @@ https://graphite.readthedocs.io/en/stable/feeding-carbon.html#the-plaintext-prot
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from prometheus_client import Metric as MetricFamily
 
 from prom_middleware.bridge.outgoing.buffer import Batch
+from prom_middleware.bridge.outgoing.collecting import parts
 from prom_middleware.bridge.outgoing.paths import Form, Key, Paths, key_of
 
 try:
@@ -44,20 +46,11 @@ class Graphite:
 
     def batch(self, families: Iterable[MetricFamily], now: float) -> Batch:
         """Return the lines of all samples, with their own times where they have one."""
-        keys: list[Key] = []
-        endings: list[str] = []
-        for family in families:
-            for sample in family.samples:
-                if getattr(sample, "native_histogram", None):
-                    continue  # no number
-                time = now if sample.timestamp is None else float(sample.timestamp)
-                keys.append(key_of(sample.name, sample.labels.items()))
-                endings.append(f" {float(sample.value)} {int(time)}\n")
+        found = list(parts(families, lambda family: _samples(family, now)))
+        paths = self._paths.of([key for key, _ in found])
         before = f"{self.prefix}." if self.prefix else ""
-        lines = (
-            before + path + end for path, end in zip(self._paths.of(keys), endings, strict=True)
-        )
-        return Batch("".join(lines).encode(), len(keys))
+        lines = (f"{before}{path} {rest}\n" for path, (_, rest) in zip(paths, found, strict=True))
+        return Batch("".join(lines).encode(), len(found))
 
     def send(self, batch: Batch, timeout: float) -> None:
         """Send the lines; raise OSError."""
@@ -66,6 +59,15 @@ class Graphite:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+
+def _samples(family: MetricFamily, now: float) -> Iterator[tuple[Key, str]]:
+    """Yield each series with its value and time."""
+    for sample in family.samples:
+        if not getattr(sample, "native_histogram", None):  # that is no number
+            time = now if sample.timestamp is None else float(sample.timestamp)
+            key = key_of(sample.name, sample.labels.items())
+            yield key, f"{float(sample.value)} {int(time)}"
 
 
 class Connection:
@@ -90,12 +92,16 @@ class Connection:
             connection.sendall(again + content)
             _acknowledged(connection, deadline)
         except OSError:
-            self.close()
+            self._leave()
             raise
         self._last = content
 
     def close(self) -> None:
         """Close it; what was sent last counts as arrived."""
+        self._leave()
+        self._last = b""
+
+    def _leave(self) -> None:
         connection, self._socket = self._socket, None
         if connection is not None:
             with suppress(OSError):
@@ -106,7 +112,7 @@ class Connection:
         """Return an open connection, and what has to be sent once more over it."""
         if self._socket is not None and self._is_whole(self._socket):
             return self._socket, b""
-        self.close()
+        self._leave()
         self._socket = socket.create_connection(self._address, timeout)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return self._socket, self._last
@@ -124,21 +130,23 @@ class Connection:
 def _has_ended(connection: socket.socket) -> bool:
     """Tell whether the other side has closed it; raise OSError where it was reset."""
     connection.setblocking(False)
+    ended = False
     with suppress(BlockingIOError):
-        while True:
-            if not connection.recv(4096):  # a server that talks is not listened to
-                return True
-    return False
+        ended = not connection.recv(65536)  # a server that talks is not listened to
+    reset = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if reset:  # an end that came before it would hide it
+        raise OSError(reset, os.strerror(reset))
+    return ended
 
 
 def _acknowledged(connection: socket.socket, deadline: float) -> None:
     """Wait until the other side's kernel has all that was sent; raise OSError."""
     if not HAS_QUEUE:
         return
-    while not _has_ended(connection):
-        if not int.from_bytes(ioctl(connection, TIOCOUTQ, bytes(4)), sys.byteorder):
-            return
+    while int.from_bytes(ioctl(connection, TIOCOUTQ, bytes(4)), sys.byteorder):
+        _has_ended(connection)
         time.sleep(min(PAUSE, _left(deadline)))
+    _has_ended(connection)  # a reset empties the queue as well
 
 
 def _left(deadline: float) -> float:

@@ -9,6 +9,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
 from prom_middleware.bridge.outgoing.bridge import Bridge
+from prom_middleware.bridge.outgoing.collecting import families_of
 from prom_middleware.bridge.outgoing.graphite import Address, Graphite
 from prom_middleware.bridge.outgoing.paths import PLAIN, STRICTLY_TAGGED
 
@@ -37,7 +38,7 @@ class GraphiteBridge:
     def push(self, prefix: str = "") -> None:
         """Send once, now; raise OSError."""
         self._graphite.prefix = prefix
-        batch = self._graphite.batch(self._registry.collect(), self._timer())
+        batch = self._graphite.batch(families_of(self._registry, self._timeout), self._timer())
         try:
             self._graphite.send(batch, self._timeout)
         finally:

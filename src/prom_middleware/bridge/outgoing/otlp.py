@@ -8,7 +8,7 @@ and gauges that they consist of.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ from prometheus_client.samples import Sample
 
 from prom_middleware._version import __version__
 from prom_middleware.bridge.outgoing.buffer import Batch
+from prom_middleware.bridge.outgoing.collecting import parts
 from prom_middleware.errors import MissingFrameworkError
 
 try:
@@ -43,7 +44,11 @@ except ImportError as error:
     ) from error
 
 CUMULATIVE = AggregationTemporality.CUMULATIVE
+# The samples that only rise, by their endings.
+MONOTONIC = {"counter": ("_total", ""), "summary": ("_count", "_sum")}
 Labels = tuple[tuple[str, str], ...]
+Created = dict[Labels, int]  # nanoseconds
+Data = Iterator[tuple[str, Any]]  # with its name
 
 
 class Otlp:
@@ -68,7 +73,7 @@ class Otlp:
     def batch(self, families: Iterable[MetricFamily], now: float) -> Batch:
         """Return the families as the SDK has them."""
         times = Times(int(now * 1e9))
-        metrics = [metric for family in families for metric in metrics_of(family, times)]
+        metrics = list(parts(families, lambda family: metrics_of(family, times)))
         scope = ScopeMetrics(self._scope, metrics, "")
         data = MetricsData([ResourceMetrics(self._resource, [scope], "")])
         return Batch(data, sum(len(metric.data.data_points) for metric in metrics))
@@ -102,20 +107,16 @@ class Times:
 
 def metrics_of(family: MetricFamily, times: Times) -> Iterator[Metric]:
     """Yield what a family is in OpenTelemetry: one metric, or one for each name in it."""
-    samples = [one for one in family.samples if not getattr(one, "native_histogram", None)]
-    points = _HISTOGRAMS if family.type == "histogram" else _NUMBERS
-    created = {
-        _labels(one): int(one.value * 1e9)
-        for one in samples
-        if one.name == f"{family.name}_created"
-    }
-    rest = [one for one in samples if one.name != f"{family.name}_created"]
-    for name, data in points(family, rest, created, times):
+    points = _histograms if family.type == "histogram" else _numbers
+    created: Created = {}
+    samples: list[Sample] = []
+    for sample in family.samples:
+        if sample.name == f"{family.name}_created":
+            created[_labels(sample)] = int(sample.value * 1e9)
+        elif not getattr(sample, "native_histogram", None):
+            samples.append(sample)
+    for name, data in points(family, samples, created, times):
         yield Metric(name, family.documentation, family.unit, data)
-
-
-Data = Iterator[tuple[str, Any]]
-Created = dict[Labels, int]
 
 
 def _numbers(
@@ -130,10 +131,6 @@ def _numbers(
         suffix = name.removeprefix(family.name)
         monotonic = suffix in MONOTONIC.get(family.type, ())
         yield name, Sum(points, CUMULATIVE, True) if monotonic else Gauge(points)
-
-
-# The samples that only rise, by their endings.
-MONOTONIC = {"counter": ("_total", ""), "summary": ("_count", "_sum")}
 
 
 class _Buckets(NamedTuple):
@@ -182,8 +179,3 @@ def _histogram(
 
 def _labels(sample: Sample, without: str = "") -> Labels:
     return tuple(sorted(label for label in sample.labels.items() if label[0] != without))
-
-
-Points = Callable[[MetricFamily, Sequence[Sample], Created, Times], Data]
-_NUMBERS: Points = _numbers
-_HISTOGRAMS: Points = _histograms
