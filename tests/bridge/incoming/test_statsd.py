@@ -127,6 +127,14 @@ def test_what_is_not_utf8_is_counted() -> None:
     assert received(b"foo:1|c|#a:\xc3\x28", b"\xff") == ({}, {"malformed_line": 2})
 
 
+def test_a_mistake_of_ours_is_counted_and_takes_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: object, text: str) -> float:
+        raise RuntimeError("ours")
+
+    monkeypatch.setattr("prom_middleware.bridge.incoming.statsd.StatsdCollector._rate", broken)
+    assert received("a:1|c|@0.5", "b:1|c") == ({sample("b_total"): 1}, {"failure": 1})
+
+
 @given(st.lists(st.binary(max_size=60) | st.text("foo:1|c@#.,=[]-+e\n", max_size=30)))
 @example(["foo:1|c|@1e-320", "foo:1|ms|@1e-308"])
 def test_no_line_does_harm(lines: list[bytes | str]) -> None:

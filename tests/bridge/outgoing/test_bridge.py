@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import socket
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -75,7 +74,7 @@ def test_what_an_unreachable_system_missed_arrives_later() -> None:
                 connection.settimeout(20)
                 while received.count(b"\n") < waiting:
                     received += connection.recv(65536)
-        assert becomes(lambda: bridge.health.connected, True)
+        assert eventually(lambda: bridge.health.sent, waiting.__le__) >= waiting
 
 
 def test_the_oldest_samples_make_room_and_are_counted() -> None:
@@ -102,10 +101,8 @@ def test_a_peer_that_never_reads_does_not_hold_it_up() -> None:
     bridge = Bridge(deaf.url, registry_of(gauge("number", *series)), timeout=0.3, interval=0.1)
     with bridge:
         assert eventually(lambda: bridge.health.failures["TimeoutError"], bool)
-        began = time.monotonic()
         bridge.stop(0.5)
-        assert time.monotonic() - began < 10
-    assert bridge.health.dropped["buffer_full"] + bridge.health.dropped["stopped"]
+    assert eventually(lambda: bridge.health.dropped["stopped"], bool)
     deaf.close()
 
 

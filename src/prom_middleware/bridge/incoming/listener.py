@@ -23,11 +23,11 @@ from prom_middleware.bridge.incoming.lines import Lines
 Address = tuple[str, int]
 LONGEST_LINE = 8192  # bytes
 MOST_CONNECTIONS = 200
-CHUNK = 65536  # bytes at a time; no datagram is longer
-DATAGRAMS = 64  # at a time
+CHUNK = 65536  # bytes at a time, about; no datagram is longer
 SHARE = 0.5  # of the time, when there is always something to read
 LEAST_REST = 0.001  # seconds
 LAST_READING = 1.0  # seconds, when it is to end
+AFTER_FAILURE = 0.1  # seconds until the next connection is accepted
 BACKLOG = 128
 ANCILLARY = 64  # bytes: a number with its header
 # Linux counts what it drops of a socket (SO_RXQ_OVFL of asm-generic/socket.h).
@@ -134,15 +134,23 @@ class Listener:
 
     def _datagrams(self, listening: socket.socket) -> None:
         lines: list[bytes] = []
+        size = 0
         with suppress(OSError):  # no more of them; of a broken one there is nothing to say
-            for _ in range(DATAGRAMS):
-                content, ancillary, _, _ = listening.recvmsg(CHUNK, ANCILLARY)
-                self._count_dropped(ancillary)
+            while size < CHUNK:
+                content = self._datagram(listening)
+                size += len(content) or 1
                 lines += content.split(b"\n")
         short = [line for line in lines if len(line) <= self._longest_line]
         if len(short) < len(lines):
             self._lose("line_too_long", len(lines) - len(short))
         self._receive(short)
+
+    def _datagram(self, listening: socket.socket) -> bytes:
+        if _DROPPED is None:
+            return listening.recv(CHUNK)
+        content, ancillary, _, _ = listening.recvmsg(CHUNK, ANCILLARY)
+        self._count_dropped(ancillary)
+        return content
 
     def _count_dropped(self, ancillary: Iterable[tuple[int, int, bytes]]) -> None:
         """Count the datagrams that the kernel had no place for; it tells all since the begin."""
@@ -153,7 +161,14 @@ class Listener:
                 self._dropped = dropped
 
     def _accept(self, listening: socket.socket) -> None:
-        connection, _ = listening.accept()
+        try:
+            connection, _ = listening.accept()
+        except BlockingIOError:
+            return
+        except OSError as error:  # no more files: it would be tried again at once
+            failures.report("bridge.receive", error)
+            time.sleep(AFTER_FAILURE)
+            return
         connection.setblocking(False)
         if len(self._connections) >= self._limit:
             self._lose("too_many_connections", 1)

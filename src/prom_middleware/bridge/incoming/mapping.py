@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from prom_middleware.bridge.incoming.values import Windows
 
-# client_golang's.
 WINDOWS = Windows()
+# client_golang's.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 QUANTILES = (0.5, 0.9, 0.99)
 # A longer name matches no regular expression: some of them take the square of its length.

@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from prom_middleware import failures
 from prom_middleware.bridge.incoming.listener import Address, Listener
 from prom_middleware.bridge.incoming.mapping import Match, Rule, Rules
 from prom_middleware.bridge.incoming.series import RefusedError, Store, Target
@@ -89,6 +90,9 @@ class Receiver(Collector):
                     self._lost["malformed_line"] += 1
                 except RefusedError as refused:
                     self._lost[refused.reason] += 1
+                except Exception as error:  # ours; the other lines have no part in it
+                    failures.report("bridge.receive", error)
+                    self._lost["failure"] += 1
 
     def take(self, line: str) -> None:
         """Take one line; raise RefusedError."""
@@ -96,7 +100,8 @@ class Receiver(Collector):
 
     def lose(self, reason: str, number: int = 1) -> None:
         """Count what is lost."""
-        self._lost[reason] += number
+        with self._store.lock:
+            self._lost[reason] += number
 
     def find(
         self, name: str, kind: str, tags: Mapping[str, str], age: float = 0.0
@@ -145,10 +150,8 @@ class Receiver(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield what was received, and what this tells of itself."""
         with self._store.lock:
-            families = list(self._store.families())
-            count = self._store.count
+            families = [*self._store.families(), *self._own(self._store.count)]
         yield from families
-        yield from self._own(count)
 
     def describe(self) -> list[Metric]:
         """Return the families of its own: what will come in, nobody knows."""
@@ -163,7 +166,7 @@ class Receiver(Collector):
         lost = CounterMetricFamily(
             prefix + "lost", "Lines, samples and tags that are lost, by reason.", labels=["reason"]
         )
-        for reason, number in sorted(self._lost.copy().items()):
+        for reason, number in sorted(self._lost.items()):
             lost.add_metric([reason], number)
         yield lost
         yield GaugeMetricFamily(prefix + "series", "Series that there are.", value=series)

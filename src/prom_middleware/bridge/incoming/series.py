@@ -82,7 +82,7 @@ class Store:
     """All families, `limit` series at most; hold `lock` while using it."""
 
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.count = 0
         self.clock = clock
         self._limit = limit

@@ -54,13 +54,6 @@ class Sample(NamedTuple):
 Apply = Callable[[Any, float], object]
 
 
-class Making(NamedTuple):
-    """A kind of values, and how one is made as a rule wants it."""
-
-    kind: str
-    of: Callable[[Rule], Value]
-
-
 class StatsdCollector(Receiver):
     """A Collector of what StatsD's clients send.
 
@@ -95,8 +88,8 @@ class StatsdCollector(Receiver):
         """Return the family; a rule says whether observations are a summary or a histogram."""
         if kind == "counter":
             name = name.removesuffix("_total") or name
-        value = VALUES[rule.observer if kind == "observer" else kind]
-        return Target(name, value.kind, rule.text or TEXT, rule.ttl, partial(value.of, rule))
+        made = rule.observer if kind == "observer" else kind
+        return Target(name, made, rule.text or TEXT, rule.ttl, partial(VALUES[made], rule))
 
     def _take(self, name: str, fields: Sequence[str], tags: Mapping[str, str]) -> None:
         if len(fields) < 2 or not all(fields[2:]):
@@ -108,7 +101,7 @@ class StatsdCollector(Receiver):
         for field in others:
             if field[0] == "@":
                 rate = self._rate(field[1:])
-            elif field[0] == "#":
+            elif field[0] == TAGS:
                 self._add_tags(tags, field[1:].split(","), ":")
             elif not field.startswith(FIELDS):
                 self.lose("invalid_sample_factor")
@@ -222,10 +215,10 @@ APPLY: dict[str, Callable[[Sample], Apply]] = {
     "observer": _observation,
     "set": _member,
 }
-VALUES = {
-    "counter": Making("counter", lambda rule: Counter()),
-    "gauge": Making("gauge", lambda rule: Gauge()),
-    "histogram": Making("histogram", lambda rule: Histogram(rule.buckets)),
-    "summary": Making("summary", lambda rule: Summary(rule.quantiles, rule.windows)),
-    "set": Making("set", lambda rule: Set(MOST_MEMBERS)),
+VALUES: dict[str, Callable[[Rule], Value]] = {
+    "counter": lambda rule: Counter(),
+    "gauge": lambda rule: Gauge(),
+    "histogram": lambda rule: Histogram(rule.buckets),
+    "summary": lambda rule: Summary(rule.quantiles, rule.windows),
+    "set": lambda rule: Set(MOST_MEMBERS),
 }
