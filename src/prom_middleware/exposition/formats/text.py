@@ -80,6 +80,8 @@ def _sample_lines(family: MetricFamily, scheme: str, apart: dict[str, list[str]]
     line = SampleLines(family, scheme).line
     names = {family.name + suffix: suffix for suffix in APART}
     for sample in family.samples:
+        if getattr(sample, "native_histogram", None):
+            continue  # there is no way to show it; prometheus_client 0.20 has none
         time = sample.timestamp
         # Milliseconds, cut off.
         ending = "\n" if time is None else f" {int(float(time) * 1000)}\n"
