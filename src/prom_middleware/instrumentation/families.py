@@ -71,13 +71,18 @@ class BlockFamily(MetricFamily):
     def samples(self) -> Any:
         """Return the samples."""
         if self._made is None:
-            make = SAMPLES.get(self.type, _number_samples)
-            self._made = [sample for row in self.rows() for sample in make(self, row)]
+            self._made = list(self.each_sample())
         return self._made
 
     @samples.setter
     def samples(self, samples: Any) -> None:
         self._made = samples
+
+    def each_sample(self) -> Iterator[Sample]:
+        """Yield the samples, of which none is made before it is asked for."""
+        make = SAMPLES.get(self.type, _number_samples)
+        for row in self.rows():
+            yield from make(self, row)
 
 
 def _number_samples(family: BlockFamily, row: Row) -> Iterator[Sample]:

@@ -70,6 +70,11 @@ class Selection:
         self.key = key  # equal for selections of the same series
 
     @property
+    def without_names(self) -> Selection:
+        """Return what the selectors select, whatever `name[]` says."""
+        return Selection(frozenset(), self._selectors, (frozenset(), *self.key[1:]))
+
+    @property
     def everything(self) -> bool:
         """Tell whether nothing was said."""
         return not self._names and not self._selectors
