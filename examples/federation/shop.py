@@ -5,8 +5,8 @@
     curl http://127.0.0.1:8001/metrics
     curl -g 'http://127.0.0.1:8001/federate?match[]=http_requests_total'
 
-A Prometheus of the same data centre scrapes /metrics. /federate, which an application has only where
-it asks for it, gives chosen series to a Prometheus that need not have all of them.
+A Prometheus of the same data centre scrapes /metrics. /federate, which an application has only
+where it asks for it, gives chosen series to a Prometheus that need not have all of them.
 """
 
 from __future__ import annotations
