@@ -23,6 +23,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "doctor": Command("prom_middleware.commands.doctor", "tell what is wrong with an installation"),
     "serve": Command("prom_middleware.commands.serve", "serve a module's metrics on a port"),
     "textfile": Command(
         "prom_middleware.commands.textfile", "write metrics to a file for node_exporter"
