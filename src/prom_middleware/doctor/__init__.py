@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING
 from prom_middleware.lazy import lazily
 
 if TYPE_CHECKING:
-    from prom_middleware.doctor.examining import examine
+    from prom_middleware.doctor.examining import examine, examine_project
     from prom_middleware.doctor.findings import Finding
     from prom_middleware.doctor.processes import Deployment
 
-__all__ = ["Deployment", "Finding", "examine"]
+__all__ = ["Deployment", "Finding", "examine", "examine_project"]
 
 # The command imports the application first, and prometheus_client after it, as a server does.
 _HOMES = {
     "Deployment": "prom_middleware.doctor.processes",
     "Finding": "prom_middleware.doctor.findings",
     "examine": "prom_middleware.doctor.examining",
+    "examine_project": "prom_middleware.doctor.examining",
 }
 
 __getattr__, __dir__ = lazily(__name__, _HOMES)

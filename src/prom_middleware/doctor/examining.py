@@ -8,7 +8,7 @@ from typing import Any
 from prom_middleware.doctor import checks, processes
 from prom_middleware.doctor.findings import Finding
 from prom_middleware.doctor.processes import Deployment
-from prom_middleware.doctor.subjects import subject_of
+from prom_middleware.doctor.subjects import Subject, subject_of, subject_of_project
 
 
 def examine(app: Any, deployment: Deployment | None = None) -> list[Finding]:
@@ -17,7 +17,14 @@ def examine(app: Any, deployment: Deployment | None = None) -> list[Finding]:
     Without one, the environment of this process says how. The middleware of `app` is built, and
     no request is made.
     """
-    deployment = deployment or Deployment.of(os.environ)
-    subject = subject_of(app)
+    return _examined(subject_of(app), deployment or Deployment.of(os.environ))
+
+
+def examine_project() -> list[Finding]:
+    """Return what is wrong with the Django project of this process."""
+    return _examined(subject_of_project(), Deployment.of(os.environ))
+
+
+def _examined(subject: Subject, deployment: Deployment) -> list[Finding]:
     found = [finding for check in checks.CHECKS for finding in check(subject)]
     return found + [one for check in processes.CHECKS for one in check(deployment)]

@@ -101,7 +101,7 @@ def _catches_all(route: str) -> bool:
 
 
 _STARLETTE = Framework("Starlette", "app = instrument(app)", _starlette_stack, _starlette_routes)
-_DJANGO = Framework(
+DJANGO = Framework(
     "Django",
     'INSTALLED_APPS = [..., "prom_middleware.django"]',
     routes=_django_routes,
@@ -115,8 +115,8 @@ FRAMEWORKS = {
     "flask.app.Flask": Framework(
         "Flask", "Prometheus(app)", lambda app: app.wsgi_app, _flask_routes
     ),
-    "django.core.handlers.wsgi.WSGIHandler": _DJANGO,
-    "django.core.handlers.asgi.ASGIHandler": _DJANGO,
+    "django.core.handlers.wsgi.WSGIHandler": DJANGO,
+    "django.core.handlers.asgi.ASGIHandler": DJANGO,
     "twisted.web.server.Site": _TWISTED,
     "twisted.web.resource.Resource": _TWISTED._replace(name="Twisted resource"),
     "": Framework("an application without a framework that is known", "app = instrument(app)"),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from prom_middleware.doctor.frameworks import (
+    DJANGO,
     FRAMEWORKS,
     Framework,
     Route,
@@ -54,7 +55,15 @@ def subject_of(app: Any) -> Subject:
         ((found, thing) for thing in things if (found := framework_of(thing)) is not None),
         (FRAMEWORKS[""], things[-1]),
     )
-    layers = [_layer(thing) for thing in things]
+    return _subject(framework, core, [_layer(thing) for thing in things])
+
+
+def subject_of_project() -> Subject:
+    """Return how the checks see the Django project of this process, as its settings have it."""
+    return _subject(DJANGO, None, [])
+
+
+def _subject(framework: Framework, core: Any, layers: list[Layer]) -> Subject:
     layers += [Layer(path.rpartition(".")[2], path) for path in framework.middleware(core)]
     doors = [door for place, layer in enumerate(layers) for door in _doors(place, layer)]
     return Subject(framework, layers, doors, framework.routes(core))
