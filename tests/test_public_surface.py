@@ -49,6 +49,7 @@ PUBLIC = {
         "governed",
         "read_web_config",
     },
+    "prom_middleware.doctor": {"Deployment", "Finding", "examine", "examine_project"},
     "prom_middleware.runtime": {"install", "uninstall", "watch_event_loop"},
     "prom_middleware.stores": {
         *("Cells", "Family", "Labels", "MemoryStore", "Settlement", "Snapshot", "Store", "Turn"),

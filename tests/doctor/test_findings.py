@@ -419,7 +419,10 @@ def test_labels(options: Options, label: Any, source: str) -> None:
     problems = found(instrument(asgi_app(), labels={"what": label, "app": "shop"}, **options))
     if source:
         assert problems == [
-            ("labels", f"the label what is made of {source}: each request makes a series of its own")
+            (
+                "labels",
+                f"the label what is made of {source}: each request makes a series of its own",
+            )
         ]
     else:
         assert problems == []
