@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -152,7 +153,11 @@ def test_external_labels_where_a_series_has_none_of_that_name(registry: Collecto
     assert "datacenter" not in plain
 
 
-@pytest.mark.parametrize("labels", [{"a-b": "c"}, {"a": 1}, {1: "a"}, ["a"], None], ids=repr)
+@pytest.mark.parametrize(
+    "labels",
+    [{"a-b": "c"}, {"a": 1}, {1: "a"}, ["a"], None, {"__name__": "a"}, {"a": "\ud800"}],
+    ids=ascii,
+)
 def test_external_labels_that_are_none(labels: Any) -> None:
     with pytest.raises(OptionError, match="external_labels"):
         make_wsgi_app(external_labels=labels)
@@ -208,6 +213,31 @@ def test_what_cannot_be_written_is_left_out() -> None:
     registry.register(Garbage())  # type: ignore[arg-type]
     text = asked(registry, ALL).body.decode()
     assert list(types(text)) == ["fine", "good"]
+
+
+class Hanging:
+    """A collector that does not come back before the test has ended."""
+
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+
+    def describe(self) -> list[MetricFamily]:
+        return []
+
+    def collect(self) -> list[MetricFamily]:
+        self.ended.wait(60)
+        return []
+
+
+def test_what_hangs_is_left_out(registry: CollectorRegistry) -> None:
+    hanging = Hanging()
+    registry.register(hanging)  # type: ignore[arg-type]
+    try:
+        answer = asked(registry, ALL, timeout=2.0)
+    finally:
+        hanging.ended.set()
+    assert answer.status == 200
+    assert "asked_total" in types(answer.body.decode())
 
 
 names = st.from_regex(r"[a-z]{1,3}(_total|_sum|_count)?", fullmatch=True)

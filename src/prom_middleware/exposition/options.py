@@ -88,8 +88,13 @@ def _is_handling(value: object) -> bool:
 
 def _are_labels(value: object) -> bool:
     return isinstance(value, Mapping) and all(
-        isinstance(text, str) and LABEL.fullmatch(str(name)) for name, text in value.items()
+        LABEL.fullmatch(str(name)) and not str(name).startswith("__") and _exposable(text)
+        for name, text in value.items()
     )
+
+
+def _exposable(text: object) -> bool:
+    return isinstance(text, str) and text == text.encode("utf-8", "replace").decode("utf-8")
 
 
 CHECKS = {

@@ -89,26 +89,23 @@ class Rendering:
         while True:
             while done < len(families):
                 family = families[done]
-                yield from self.guarded(id(family), self._family(family))
+                yield from self.guarded(id(family), self.family(family))
                 done += 1
             if not self._collection.waits_for(self.wanted.seconds, self._deadline):
                 break
             self._idle = True
             yield b""
             self._idle = False
-            yield from _blank(self._collection.take_late())
+            yield from blank(self._collection.take_late())
         yield from self.last()
         yield self.wanted.form.end
 
-    def _family(self, family: MetricFamily) -> Text:
-        selected = yield from _blank(self.wanted.selection.select(family))
+    def family(self, family: MetricFamily) -> Text:
+        """Yield what is wanted of a family, at its place."""
+        selected = yield from blank(self.wanted.selection.select(family))
         if selected is not None:
-            yield from self.write(selected)
+            yield from self.wanted.form.family(selected)
             self.kept += 1
-
-    def write(self, family: MetricFamily) -> Text:
-        """Yield what a family that is wanted comes to at its place."""
-        yield from self.wanted.form.family(family)
 
     def last(self) -> Text:
         """Yield what comes after all families."""
@@ -132,7 +129,7 @@ class Rendering:
                 raise _SpoiledError from error
 
 
-def _blank(steps: Generator[bool | None, None, _Result]) -> Generator[bytes, None, _Result]:
+def blank(steps: Generator[bool | None, None, _Result]) -> Generator[bytes, None, _Result]:
     """Go through `steps`, which make no text, and return what they return."""
     while True:
         try:

@@ -48,10 +48,12 @@ class BlockFamily(MetricFamily):
     `name` of a counter has no `_total`. `bounds` are a histogram's, without +Inf. Where
     `shows_created` is set, `_created` is shown as a sample in formats that have no other place.
     Families that have the same label sets have the same `kept`, in which a format may keep what it
-    makes of them, from scrape to scrape.
+    makes of them, from scrape to scrape. `milliseconds` is the Unix time of all rows where it is to
+    be shown, in the text format and in protobuf.
     """
 
     shows_created = False
+    milliseconds: int | None = None
     kept: dict[str, Any] | None = None
 
     def __init__(
@@ -71,18 +73,13 @@ class BlockFamily(MetricFamily):
     def samples(self) -> Any:
         """Return the samples."""
         if self._made is None:
-            self._made = list(self.each_sample())
+            make = SAMPLES.get(self.type, _number_samples)
+            self._made = [sample for row in self.rows() for sample in make(self, row)]
         return self._made
 
     @samples.setter
     def samples(self, samples: Any) -> None:
         self._made = samples
-
-    def each_sample(self) -> Iterator[Sample]:
-        """Yield the samples, of which none is made before it is asked for."""
-        make = SAMPLES.get(self.type, _number_samples)
-        for row in self.rows():
-            yield from make(self, row)
 
 
 def _number_samples(family: BlockFamily, row: Row) -> Iterator[Sample]:

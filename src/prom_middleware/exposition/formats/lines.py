@@ -125,9 +125,10 @@ class Layout:
     What is filled is a list, and then joined: a long template costs ten times as much with `%`.
     """
 
-    def __init__(self, family: BlockFamily, scheme: str) -> None:
+    def __init__(self, family: BlockFamily, scheme: str, ending: str = "\n") -> None:
         self.family = family
         self.scheme = scheme
+        self.ending = ending  # of a line, after its number
         self.stem = stem_of(family, scheme)
         self._labelled = bool(family.label_names)
         self.labels = self._label_texts()
@@ -155,7 +156,7 @@ class Layout:
     def filling(self, samples: Sequence[tuple[str, str]]) -> Callable[[Row, Sequence[str]], str]:
         """Return what makes the lines of a row's samples, of their numbers as texts."""
         # Before the row's labels, those labels, a number; and so on.
-        parts = [""] * (3 * len(samples)) + ["\n"]
+        parts = [""] * (3 * len(samples)) + [self.ending]
         parts[0:-1:3] = self._beginnings(samples)
         labels, times = self.labels, len(samples)
 
@@ -176,7 +177,7 @@ class Layout:
             opening, closing = brackets(name, self._labelled or bool(inner))
             comma = "," if inner and self._labelled else ""
             yield end + opening + inner + comma + ("" if self._labelled else closing)
-            end = "\n"
+            end = self.ending
 
 
 def row_line(layout: Layout) -> Callable[[Row], str]:
@@ -184,12 +185,12 @@ def row_line(layout: Layout) -> Callable[[Row], str]:
     # Most of a scrape's time is spent here.
     names = layout.samples()
     fill, counts = layout.filling(names), Counts().__getitem__
-    before, labels = layout.before(names[0]), layout.labels
+    before, labels, ending = layout.before(names[0]), layout.labels, layout.ending
 
     def number_line(row: Row) -> str:
         value = row.values[0]
         text = counts(value) if value else repr(float(value))  # there are two zeros
-        return f"{before}{labels(row.labels)}{text}\n"
+        return f"{before}{labels(row.labels)}{text}{ending}"
 
     def lines(row: Row) -> str:
         values = row.values

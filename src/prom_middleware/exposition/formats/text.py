@@ -46,7 +46,8 @@ def family(family: MetricFamily, scheme: str = UNDERSCORES) -> Iterator[bytes]:
     if not isinstance(family, BlockFamily):
         yield from _others(family, first, scheme)
         return
-    layout = Layout(family, scheme)
+    time = family.milliseconds
+    layout = Layout(family, scheme, "\n" if time is None else f" {time}\n")
     yield from in_slices(map(row_line(layout), family.rows()), first)
     if family.shows_created:
         lines = map(created_line(layout), family.rows())
