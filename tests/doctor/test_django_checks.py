@@ -16,6 +16,7 @@ HEALTHY = """\
 from prom_middleware import basic_auth
 
 SECRET_KEY = "secret"
+USE_TZ = True
 ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "urls"
 INSTALLED_APPS = ["prom_middleware.django"]
@@ -82,9 +83,19 @@ def project(folder: Path, settings: str, urls: str) -> Path:
     return folder
 
 
+# Both in one process: to start Django takes the most of the time.
+BOTH = """
+import sys
+from prom_middleware.cli import main
+print("exit code", main(["doctor", "settings"]))
+from django.core.management import call_command
+call_command("check")
+"""
+
+
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-W", "error", "-m", *arguments],
+        [sys.executable, "-W", "error", *arguments],
         cwd=folder,
         env={**os.environ, "DJANGO_SETTINGS_MODULE": "settings", "NO_COLOR": "1"},
         capture_output=True,
@@ -93,42 +104,37 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def doctor(folder: Path) -> list[str]:
-    done = run(folder, "prom_middleware", "doctor", "settings")
-    assert done.stderr == ""
-    *lines, last = done.stdout.splitlines()
+def findings(folder: Path) -> tuple[list[str], list[str]]:
+    """Return what the doctor finds, and the warnings of the system checks, less their numbers."""
+    done = run(folder, "-c", BOTH)
+    assert done.returncode == 0, done.stderr
+    told, _, code = done.stdout.partition("exit code ")
+    *lines, last = told.splitlines()
+    assert last.startswith("settings: ")
     found = [line for line in lines if not line.startswith("    mend: ")]
     assert len(found) * 2 == len(lines)
-    assert done.returncode == (2 if found else 0)
-    assert last.startswith("settings: ")
-    return found
-
-
-def system_checks(folder: Path) -> list[str]:
-    """Return the warnings of `manage.py check`, less their numbers."""
-    done = run(folder, "django", "check")
-    assert done.returncode == 0, done.stderr
+    assert code[0] == ("2" if found else "0")
     warnings = re.findall(r"^\?: \(prom_middleware\.W\d+\) (.*)\n\tHINT: .+$", done.stderr, re.M)
     assert done.stderr.count("prom_middleware.W") == len(warnings)
-    return warnings
+    return found, warnings
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults(tmp_path: Path, fault: str) -> None:
     settings, urls, expected = FAULTS[fault]
-    folder = project(tmp_path, settings, urls)
-    found = doctor(folder)
+    found, warnings = findings(project(tmp_path, settings, urls))
     assert [line[: len(expected)] for line in found] == ([expected] if expected else [])
     if fault != "no-door":  # then nobody is there to check
-        assert system_checks(folder) == [line.partition(": ")[2] for line in found]
+        assert warnings == [line.partition(": ")[2] for line in found]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_other_packages(tmp_path: Path, package: str) -> None:
     pytest.importorskip(package)
     settings, expected = PACKAGES[package]
-    (found,) = doctor(project(tmp_path, settings, ""))
+    (found,), (warning,) = findings(project(tmp_path, settings, ""))
     assert found.startswith(expected)
+    assert found.endswith(warning)
 
 
 def test_instrument_beside_the_installed_application(tmp_path: Path) -> None:
@@ -138,7 +144,7 @@ def test_instrument_beside_the_installed_application(tmp_path: Path) -> None:
         "from prom_middleware import instrument\n"
         "application = instrument(get_wsgi_application())\n"
     )
-    done = run(folder, "prom_middleware", "doctor", "served")
+    done = run(folder, "-m", "prom_middleware", "doctor", "served")
     assert (done.returncode, done.stderr) == (2, "")
     assert done.stdout.startswith("two-doors: 2 doors")
 
@@ -150,13 +156,15 @@ def test_a_handler(tmp_path: Path, interface: str) -> None:
         f"from django.core.{interface} import get_{interface}_application as make\n"
         "application = make()\n"
     )
-    done = run(folder, "prom_middleware", "doctor", "served:application")
+    done = run(folder, "-m", "prom_middleware", "doctor", "served:application")
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_silenced_check(tmp_path: Path) -> None:
     settings = "PROM_MIDDLEWARE = {}\nSILENCED_SYSTEM_CHECKS = ['prom_middleware.W004']"
-    assert system_checks(project(tmp_path, settings, "")) == []
+    (found,), warnings = findings(project(tmp_path, settings, ""))
+    assert found.startswith("open-metrics")
+    assert warnings == []
 
 
 def test_a_check_that_fails_stops_no_command(tmp_path: Path) -> None:
@@ -165,6 +173,6 @@ def test_a_check_that_fails_stops_no_command(tmp_path: Path) -> None:
         "def broken(*_): raise RuntimeError('no doctor today')\n"
         "examining._examined = broken"
     )
-    done = run(project(tmp_path, settings, ""), "django", "check")
+    done = run(project(tmp_path, settings, ""), "-m", "django", "check")
     assert done.returncode == 0
     assert "prom_middleware failed in doctor" in done.stderr

@@ -25,7 +25,7 @@ def test_an_example(example: str) -> None:
     package, named = NAMED[example]
     pytest.importorskip(package)
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "prom_middleware", "doctor", named],
+        [sys.executable, "-m", "prom_middleware", "doctor", named],
         cwd=EXAMPLES / example,
         env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": ""},
         capture_output=True,

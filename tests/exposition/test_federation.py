@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram, Info, Summary
 from prometheus_client import Metric as MetricFamily
@@ -244,7 +244,8 @@ names = st.from_regex(r"[a-z]{1,3}(_total|_sum|_count)?", fullmatch=True)
 labels = st.dictionaries(st.from_regex(r"[a-z]{1,2}", fullmatch=True), st.text(max_size=5))
 
 
-@settings(max_examples=30)  # each waits for a thread, twice
+# Each waits for a thread, twice.
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(names, st.lists(st.tuples(labels, st.floats(allow_nan=False)))))
 def test_the_same_series_as_a_scrape_shows(made: dict[str, list[Any]]) -> None:
     families = []

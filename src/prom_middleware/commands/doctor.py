@@ -55,15 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the findings."""
-    declared = os.environ.get(DIRECTORY)
-    with tempfile.TemporaryDirectory() as directory:
-        if declared:  # what is there is of the workers; this process is none
-            os.environ[DIRECTORY] = directory
-        try:
-            found = _examined(options, declared)
-        finally:
-            if declared:
-                os.environ[DIRECTORY] = declared
+    try:
+        with tempfile.TemporaryDirectory() as stand_in:
+            found = _examined(options, stand_in)
+    except CommandError:
+        raise
+    except Exception as error:
+        raise CommandError(f"{options.application}: {type(error).__name__}: {error}") from error
     for one in found:
         print(f"{one.check}: {one.problem}\n    mend: {one.remedy}")
     print(f"{options.application}: {_count(len(found))}", flush=True)
@@ -74,17 +72,20 @@ def _count(number: int) -> str:
     return {0: "nothing was found", 1: "1 finding"}.get(number, f"{number} findings")
 
 
-def _examined(options: argparse.Namespace, declared: str | None) -> list[Finding]:
-    environment = {**os.environ, **({DIRECTORY: declared} if declared else {})}
+def _examined(options: argparse.Namespace, stand_in: str) -> list[Finding]:
+    declared = os.environ.get(DIRECTORY)
+    if declared:  # what is there is the workers'; this process is none of them
+        os.environ[DIRECTORY] = stand_in
     try:
         app = load_application(options.application)
         from prom_middleware.doctor import Deployment, examine
 
+        named = os.environ.get(DIRECTORY)  # the application may have done it itself
+        environment = {**os.environ, DIRECTORY: (declared if named == stand_in else named) or ""}
         return examine(app, Deployment.of(environment, options.workers, options.server))
-    except CommandError:
-        raise
-    except Exception as error:
-        raise CommandError(f"{options.application}: {type(error).__name__}: {error}") from error
+    finally:
+        if declared:
+            os.environ[DIRECTORY] = declared
 
 
 def load_application(source: str) -> Any:

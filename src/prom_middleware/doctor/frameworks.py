@@ -23,9 +23,8 @@ class Route(NamedTuple):
 
 
 class Framework(NamedTuple):
-    """How people call it, the line that gives it a door, and how it is read."""
+    """The line that gives an application a door, and where it keeps what it is made of."""
 
-    name: str
     door: str
     stack: Callable[[Any], Any] = lambda app: None
     routes: Callable[[Any], list[Route]] = lambda app: []
@@ -100,26 +99,24 @@ def _catches_all(route: str) -> bool:
     return CATCH_ALL.fullmatch(route) is not None
 
 
-_STARLETTE = Framework("Starlette", "app = instrument(app)", _starlette_stack, _starlette_routes)
 DJANGO = Framework(
-    "Django",
     'INSTALLED_APPS = [..., "prom_middleware.django"]',
     routes=_django_routes,
     middleware=_django_middleware,
     outermost="leave the door out of MIDDLEWARE: it puts itself first",
 )
-_TWISTED = Framework("Twisted", "site = instrument(root)", routes=_klein_routes)
+_TWISTED = Framework("site = instrument(root)", routes=_klein_routes)
+# By the base class of an application; FastAPI's is Starlette.
 FRAMEWORKS = {
-    "fastapi.applications.FastAPI": _STARLETTE._replace(name="FastAPI"),
-    "starlette.applications.Starlette": _STARLETTE,
-    "flask.app.Flask": Framework(
-        "Flask", "Prometheus(app)", lambda app: app.wsgi_app, _flask_routes
+    "starlette.applications.Starlette": Framework(
+        "app = instrument(app)", _starlette_stack, _starlette_routes
     ),
+    "flask.app.Flask": Framework("Prometheus(app)", lambda app: app.wsgi_app, _flask_routes),
     "django.core.handlers.wsgi.WSGIHandler": DJANGO,
     "django.core.handlers.asgi.ASGIHandler": DJANGO,
     "twisted.web.server.Site": _TWISTED,
-    "twisted.web.resource.Resource": _TWISTED._replace(name="Twisted resource"),
-    "": Framework("an application without a framework that is known", "app = instrument(app)"),
+    "twisted.web.resource.Resource": _TWISTED,
+    "": Framework("app = instrument(app)"),
 }
 FOREIGN = frozenset(
     ("litestar", "quart", "falcon", "bottle", "pyramid", "sanic", "blacksheep", "cherrypy", "robyn")

@@ -27,8 +27,7 @@ SHARE = f"set {DIRECTORY}=/run/shop/metrics, the same for all workers"
 class Deployment(NamedTuple):
     """How an application is to be served: workers, the server's name, and the environment.
 
-    `server` is empty where nobody says; `declared` is what the environment named as the directory
-    when the process began.
+    `server` is empty where nobody says; `declared` is the directory of all workers, if any.
     """
 
     workers: int = 1

@@ -96,7 +96,7 @@ def _variables(thing: Any) -> list[Any]:
 
 def _layer(thing: Any) -> Layer:
     # Starlette's decorator for functions: the function says more than the class around it.
-    dispatch = vars(thing).get("dispatch_func") if hasattr(thing, "__dict__") else None
+    dispatch = _own(thing).get("dispatch_func")
     named: Any = dispatch if hasattr(dispatch, "__qualname__") else thing
     if not hasattr(named, "__qualname__"):
         named = type(named)
@@ -108,9 +108,14 @@ def _doors(place: int, layer: Layer) -> list[Door]:
     if DJANGO_DOOR.fullmatch(layer.module):
         return [Door(place, _configured())]
     cores = getattr(getattr(layer.thing, "requestFactory", None), CORES, ())
-    own = getattr(layer.thing, "core", None) or getattr(layer.thing, "_core", None)
-    found = [*cores, own]
+    own = _own(layer.thing)
+    found = [*cores, own.get("core"), own.get("_core")]
     return [Door(place, core.config) for core in found if isinstance(core, Instrumentation)]
+
+
+def _own(thing: object) -> dict[str, Any]:
+    """Return what is a thing's own: to ask a proxy for an attribute may call anything."""
+    return getattr(thing, "__dict__", {})
 
 
 def _configured() -> Configuration:

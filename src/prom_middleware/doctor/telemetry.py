@@ -88,8 +88,8 @@ def _all_layers(subject: Subject) -> Iterator[Layer]:
     """Yield the layers, and what a Flask application calls before each request."""
     yield from subject.layers
     for layer in subject.layers:
-        hooks: Any = getattr(layer.thing, "before_request_funcs", None)
-        for hook in (hooks or {}).get(None, ()):
+        hooks = getattr(layer.thing, "before_request_funcs", None)
+        for hook in hooks.get(None, ()) if isinstance(hooks, dict) else ():
             yield Layer(getattr(hook, "__name__", ""), str(getattr(hook, "__module__", "")))
 
 
