@@ -77,6 +77,7 @@ PUBLIC = {
         "tls_auth_handler",
         "tls_context",
     },
+    "prom_middleware.doctor": {"Deployment", "Finding", "examine", "examine_project"},
     "prom_middleware.runtime": {"install", "uninstall", "watch_event_loop"},
     "prom_middleware.stores": {
         *("Cells", "Family", "Labels", "MemoryStore", "Settlement", "Snapshot", "Store", "Turn"),

@@ -86,6 +86,11 @@ class Routes:
             if len({entry.template for entry in entries}) == 1 and entries[0].prefix is None
         }
 
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """Return all places, in the order in which the routers try them."""
+        return self._entries
+
     def routed(self, scope: Scope) -> str | None:
         """Return the template that the routers chose, where `single` does not tell it."""
         endpoint = scope.get("endpoint")

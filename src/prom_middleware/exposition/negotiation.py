@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -89,19 +89,19 @@ KINDS = (
 )
 
 
-def negotiate(accept: str) -> Format:
+# What a series can stand in by itself, whatever it is a part of.
+SERIES_KINDS = tuple(kind for kind in KINDS if kind.family in (text.family, protobuf.family))
+
+
+def negotiate(accept: str, kinds: Sequence[_Kind] = KINDS) -> Format:
     """Return the format for an Accept header (RFC 9110 section 12.5.1); never raises.
 
     Several header lines are joined by commas. What cannot be had, or read, is answered with text
     0.0.4: a scraper has no use for a 406.
     """
-    return _negotiated(accept) if len(accept) <= LONGEST else _negotiated("")
-
-
-def _negotiated(accept: str) -> Format:
-    asked = ranges(accept)
-    best, chosen, scheme = (0.0, False, 0), KINDS[0], UNDERSCORES
-    for kind in KINDS:
+    asked = ranges(accept) if len(accept) <= LONGEST else []
+    best, chosen, scheme = (0.0, False, 0), kinds[0], UNDERSCORES
+    for kind in kinds:
         exact, place = max(
             ((kind.matches(one), -place) for place, one in enumerate(asked)), default=(0, 0)
         )

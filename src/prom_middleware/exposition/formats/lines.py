@@ -133,9 +133,10 @@ class Layout:
     long template costs ten times as much with `%`.
     """
 
-    def __init__(self, family: BlockFamily, scheme: str) -> None:
+    def __init__(self, family: BlockFamily, scheme: str, ending: str = "\n") -> None:
         self.family = family
         self.scheme = scheme
+        self.ending = ending  # of a line, after its number
         self.stem = stem_of(family, scheme)
         self._labelled = bool(family.label_names)
         self.labels = self._label_texts()
@@ -163,6 +164,10 @@ class Layout:
     def filling(self, samples: Sequence[tuple[str, str]]) -> Callable[[Row, Sequence[str]], str]:
         """Return what makes the lines of a row's samples, of their numbers as texts."""
         labels, (first, *ends) = self.labels, self.between(samples)
+        # Before the row's labels, those labels, a number; and so on.
+        parts = [""] * (3 * len(samples)) + [self.ending]
+        parts[0:-1:3] = self._beginnings(samples)
+        labels, times = self.labels, len(samples)
 
         def fill(row: Row, numbers: Sequence[str]) -> str:
             return labels(row.labels).join((first, *map(add, numbers, ends)))
@@ -179,6 +184,13 @@ class Layout:
         opening, closing = brackets(name, self._labelled or bool(inner))
         comma = "," if inner and self._labelled else ""
         return opening + inner + comma + ("" if self._labelled else closing)
+    def _beginnings(self, samples: Sequence[tuple[str, str]]) -> Iterator[str]:
+        end = ""
+        for name, inner in samples:
+            opening, closing = brackets(name, self._labelled or bool(inner))
+            comma = "," if inner and self._labelled else ""
+            yield end + opening + inner + comma + ("" if self._labelled else closing)
+            end = self.ending
 
 
 def row_line(layout: Layout) -> Line:
@@ -194,6 +206,13 @@ def row_line(layout: Layout) -> Line:
     def lines(row: tuple[str, ...], values: Sequence[float]) -> str:
         numbers = map(getitem, counts, values)
         return labels(row).join((first, *numbers, shown(values[-1]) + end))
+    fill, counts = layout.filling(names), Counts().__getitem__
+    before, labels, ending = layout.before(names[0]), layout.labels, layout.ending
+
+    def number_line(row: Row) -> str:
+        value = row.values[0]
+        text = counts(value) if value else repr(float(value))  # there are two zeros
+        return f"{before}{labels(row.labels)}{text}{ending}"
 
     return lines
 

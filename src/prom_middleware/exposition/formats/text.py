@@ -54,6 +54,9 @@ def family(family: MetricFamily, scheme: str = UNDERSCORES) -> Iterator[bytes]:
     else:
         lines = (line(row.labels, row.values) for row in family.rows())
     yield from in_slices(lines, first)
+    time = family.milliseconds
+    layout = Layout(family, scheme, "\n" if time is None else f" {time}\n")
+    yield from in_slices(map(row_line(layout), family.rows()), first)
     if family.shows_created:
         lines = map(created_line(layout), family.rows())
         for created in lines:
