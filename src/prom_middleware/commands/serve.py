@@ -38,7 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def address(text: str) -> tuple[str, int]:
     """Return a host and a port; raise ArgumentTypeError for what is none."""
-    """Read [HOST]:PORT as argparse wants it."""
     try:
         parts = urlsplit(f"//{text}")
         port = parts.port

@@ -38,9 +38,6 @@ def load(source: str) -> Any:
     try:
         module = import_module(module_name)
         return attrgetter(attribute)(module) if colon else REGISTRY
-        found: Any = attrgetter(attribute)(module) if colon else REGISTRY
-        if not hasattr(found, "collect") and callable(found):
-            found = REGISTRY if _is_application(found) else found()
     except Exception as error:
         raise CommandError(f"{source}: {type(error).__name__}: {error}") from error
 
@@ -50,7 +47,7 @@ def load_registry(source: str) -> Collector:
     found = load(source)
     if not hasattr(found, "collect") and callable(found):
         try:
-            found = found()
+            found = REGISTRY if _is_application(found) else found()
         except Exception as error:
             raise CommandError(f"{source}: {type(error).__name__}: {error}") from error
     if not hasattr(found, "collect"):
@@ -80,10 +77,8 @@ def content_of(source: str, timeout: float) -> Iterable[bytes]:
     if source == "-":
         return [_checked("standard input", sys.stdin.buffer.read())]
     if is_url(source):
-        return [_checked(source, fetched(source, timeout))]
-    return rendered(source, load_registry(source))
         return [_checked(source, fetched(source, timeout)[0])]
-    return negotiate(ACCEPT).render(_collected(source, load_registry(source)))
+    return rendered(source, load_registry(source))
 
 
 def rendered(source: str, registry: Collector) -> Iterable[bytes]:
@@ -94,9 +89,6 @@ def rendered(source: str, registry: Collector) -> Iterable[bytes]:
         raise CommandError(f"{source}: {type(error).__name__}: {error}") from error
 
 
-def fetched(url: str, timeout: float) -> bytes:
-    """Return what a URL has in the text format; `timeout` is in seconds. Raises CommandError."""
-    headers = {"Accept": ACCEPT, "User-Agent": "prom-middleware"}
 def fetched(url: str, timeout: float, accept: str = ACCEPT) -> tuple[bytes, str]:
     """Return the body of a page and its Content-Type; `timeout` is in seconds.
 

@@ -56,9 +56,8 @@ class Rendering:
         self._collection = collection
         self._deadline = deadline
         self._idle = False
-        self._left_out: set[int] = set()
-        self._names: dict[str, str] = {}  # as they are written
         self._left_out: set[Hashable] = set()
+        self._names: dict[str, str] = {}  # as they are written
 
     def steps(self) -> Steps:
         """Make the body; raise Broken where nothing can be shown."""
@@ -72,11 +71,9 @@ class Rendering:
             raise Broken("Too many families cannot be shown.")
         self.complete = True
 
-    def _fill(self) -> Steps:
-        self.parts, self.kept, self._names = [], 0, {}
     def fill(self) -> Steps:
         """Make the body once; raise _SpoiledError where it is to be begun anew."""
-        self.parts, self.kept = [], 0
+        self.parts, self.kept, self._names = [], 0, {}
         slices: list[bytes] = []
         size = 0
         for piece in compress(self._text(), self.wanted.coding):
@@ -110,8 +107,16 @@ class Rendering:
         """Yield what is wanted of a family, at its place."""
         selected = yield from blank(self.wanted.selection.select(family))
         if selected is not None:
+            self._take_names(family)
             yield from self.wanted.form.family(selected)
             self.kept += 1
+
+    def _take_names(self, family: MetricFamily) -> None:
+        for name in names_of(family):
+            written = escape_metric_name(name, self.wanted.form.scheme)
+            other = self._names.setdefault(written, family.name)
+            if other != family.name:
+                raise GarbageError(f"{family.name} is written as {written}, as {other} is already")
 
     def last(self) -> Text:
         """Yield what comes after all families."""
@@ -123,11 +128,6 @@ class Rendering:
             return
         begun = False
         try:
-            selected = yield from _blank(self.wanted.selection.select(family))
-            if selected is None:
-                return
-            self._take_names(family)
-            for piece in self.wanted.form.family(selected):
             for piece in pieces:
                 yield piece
                 begun = begun or bool(piece)
@@ -138,13 +138,6 @@ class Rendering:
             self._collection.fail("collector.garbage", error)
             if begun:
                 raise _SpoiledError from error
-
-    def _take_names(self, family: MetricFamily) -> None:
-        for name in names_of(family):
-            written = escape_metric_name(name, self.wanted.form.scheme)
-            other = self._names.setdefault(written, family.name)
-            if other != family.name:
-                raise GarbageError(f"{family.name} is written as {written}, as {other} is already")
 
 
 def blank(steps: Generator[bool | None, None, _Result]) -> Generator[bytes, None, _Result]:

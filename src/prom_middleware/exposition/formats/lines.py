@@ -164,10 +164,6 @@ class Layout:
     def filling(self, samples: Sequence[tuple[str, str]]) -> Callable[[Row, Sequence[str]], str]:
         """Return what makes the lines of a row's samples, of their numbers as texts."""
         labels, (first, *ends) = self.labels, self.between(samples)
-        # Before the row's labels, those labels, a number; and so on.
-        parts = [""] * (3 * len(samples)) + [self.ending]
-        parts[0:-1:3] = self._beginnings(samples)
-        labels, times = self.labels, len(samples)
 
         def fill(row: Row, numbers: Sequence[str]) -> str:
             return labels(row.labels).join((first, *map(add, numbers, ends)))
@@ -177,20 +173,14 @@ class Layout:
     def between(self, samples: Sequence[tuple[str, str]]) -> list[str]:
         """Return what stands before the first labels, and behind the number of each sample."""
         beginnings = list(map(self._beginning, samples))
-        return [beginnings[0], *(f"\n{text}" for text in beginnings[1:]), "\n"]
+        ends = (f"{self.ending}{text}" for text in beginnings[1:])
+        return [beginnings[0], *ends, self.ending]
 
     def _beginning(self, sample: tuple[str, str]) -> str:
         name, inner = sample
         opening, closing = brackets(name, self._labelled or bool(inner))
         comma = "," if inner and self._labelled else ""
         return opening + inner + comma + ("" if self._labelled else closing)
-    def _beginnings(self, samples: Sequence[tuple[str, str]]) -> Iterator[str]:
-        end = ""
-        for name, inner in samples:
-            opening, closing = brackets(name, self._labelled or bool(inner))
-            comma = "," if inner and self._labelled else ""
-            yield end + opening + inner + comma + ("" if self._labelled else closing)
-            end = self.ending
 
 
 def row_line(layout: Layout) -> Line:
@@ -206,13 +196,6 @@ def row_line(layout: Layout) -> Line:
     def lines(row: tuple[str, ...], values: Sequence[float]) -> str:
         numbers = map(getitem, counts, values)
         return labels(row).join((first, *numbers, shown(values[-1]) + end))
-    fill, counts = layout.filling(names), Counts().__getitem__
-    before, labels, ending = layout.before(names[0]), layout.labels, layout.ending
-
-    def number_line(row: Row) -> str:
-        value = row.values[0]
-        text = counts(value) if value else repr(float(value))  # there are two zeros
-        return f"{before}{labels(row.labels)}{text}{ending}"
 
     return lines
 

@@ -47,16 +47,14 @@ def family(family: MetricFamily, scheme: str = UNDERSCORES) -> Iterator[bytes]:
     if not isinstance(family, BlockFamily):
         yield from _others(family, first, scheme)
         return
-    layout = Layout(family, scheme)
+    time = family.milliseconds
+    layout = Layout(family, scheme, "\n" if time is None else f" {time}\n")
     line = row_line(layout)
     if family.numbers is not None:
         lines: Iterator[str] = starmap(line, family.numbers())
     else:
         lines = (line(row.labels, row.values) for row in family.rows())
     yield from in_slices(lines, first)
-    time = family.milliseconds
-    layout = Layout(family, scheme, "\n" if time is None else f" {time}\n")
-    yield from in_slices(map(row_line(layout), family.rows()), first)
     if family.shows_created:
         lines = map(created_line(layout), family.rows())
         for created in lines:
