@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def address(text: str) -> tuple[str, int]:
-    """Read [HOST]:PORT as argparse wants it."""
+    """Return a host and a port; raise ArgumentTypeError for what is none."""
     try:
         parts = urlsplit(f"//{text}")
         port = parts.port

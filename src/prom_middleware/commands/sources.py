@@ -27,18 +27,29 @@ MOST_BYTES = 1 << 30
 ACCEPT = "text/plain;version=0.0.4"
 
 
-def load_registry(source: str) -> Collector:
-    """Import what `module:registry` names, from the working directory as well."""
+def load(source: str) -> Any:
+    """Import what `module:name` names, from the working directory as well.
+
+    Without a name it is the default registry, with what the module puts into it.
+    """
     module_name, colon, attribute = source.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
         module = import_module(module_name)
-        found: Any = attrgetter(attribute)(module) if colon else REGISTRY
-        if not hasattr(found, "collect") and callable(found):
-            found = REGISTRY if _is_application(found) else found()
+        return attrgetter(attribute)(module) if colon else REGISTRY
     except Exception as error:
         raise CommandError(f"{source}: {type(error).__name__}: {error}") from error
+
+
+def load_registry(source: str) -> Collector:
+    """Return the registry or collector that `module:registry` names, or a function returns."""
+    found = load(source)
+    if not hasattr(found, "collect") and callable(found):
+        try:
+            found = REGISTRY if _is_application(found) else found()
+        except Exception as error:
+            raise CommandError(f"{source}: {type(error).__name__}: {error}") from error
     if not hasattr(found, "collect"):
         raise CommandError(f"{source}: {found!r} is neither a registry nor a collector")
     return found  # type: ignore[no-any-return]
@@ -67,12 +78,13 @@ def content_of(source: str, timeout: float) -> Iterable[bytes]:
         return [_checked("standard input", sys.stdin.buffer.read())]
     if is_url(source):
         return [_checked(source, fetched(source, timeout)[0])]
-    return negotiate(ACCEPT).render(_collected(source, load_registry(source)))
+    return rendered(source, load_registry(source))
 
 
-def _collected(source: str, registry: Collector) -> Iterable[Any]:
+def rendered(source: str, registry: Collector) -> Iterable[bytes]:
+    """Return a registry's metrics in the text format. Raises CommandError."""
     try:
-        return list(registry.collect())
+        return negotiate(ACCEPT).render(list(registry.collect()))
     except Exception as error:
         raise CommandError(f"{source}: {type(error).__name__}: {error}") from error
 

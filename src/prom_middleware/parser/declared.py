@@ -12,7 +12,9 @@ ENDINGS = {
     "summary": ("_count", "_sum"),
     "histogram": ("_count", "_sum", "_bucket"),
 }
-TYPES = ("counter", "gauge", "histogram", "summary", "untyped")
+# Labels whose values have to be numbers, by the family's type.
+BOUNDS = {"summary": "quantile", "histogram": "le"}
+TYPES = ("counter", "gauge", "histogram", "summary", "untyped", "gauge_histogram")
 
 
 class Declared:
@@ -34,6 +36,10 @@ class Declared:
                         return name[: -len(ending)]
             self.types[name] = ""
         return name
+
+    def bound_of(self, name: str) -> str | None:
+        """Return the label of a sample that has to be a number, if its family has one."""
+        return BOUNDS.get(self.types[self.family_of(name)])
 
     def help(self, line: Line, name: str, text: str) -> None:
         """Take down a HELP line. Raises ParseError for a second one."""

@@ -117,8 +117,8 @@ def _go_escaped(character: str, quote: str) -> str:
     if character.isprintable():
         return character
     code = ord(character)
-    if code < 0x80:
-        return f"\\x{code:02x}"
+    if code < 0x80 or 0xDC80 <= code <= 0xDCFF:  # `surrogateescape`: a byte that is no UTF-8
+        return f"\\x{code & 0xFF:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
@@ -129,5 +129,5 @@ def go_quoted(text: str) -> str:
 
 def go_byte(character: str) -> str:
     """Return the first byte of a character as Go's `%q` shows it."""
-    first = chr(character.encode(errors="replace")[0])
+    first = chr(character.encode(errors="surrogateescape")[0])
     return f"'{_go_escaped(first, chr(39))}'"

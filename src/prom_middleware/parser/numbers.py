@@ -33,6 +33,15 @@ def number(text: str) -> float:
     return value
 
 
+def is_number(text: str) -> bool:
+    """Tell whether a text is a number."""
+    try:
+        number(text)
+    except ValueError:
+        return False
+    return True
+
+
 class Numbers(dict[str, float]):
     """The numbers of a page by their texts: many of them are 0 or 1."""
 

@@ -36,27 +36,34 @@ def _unescaped(found: re.Match[str]) -> str:
     return UNESCAPED[found[1]]
 
 
-class LabelSets(dict[str, dict[str, str]]):
-    """The labels of a page by their texts; a sample gets a copy, which is its own."""
+class _Pairs(dict[str, tuple[str, str]]):
+    """Labels by their texts, `name="value` where no quote is escaped: most are there many times."""
 
     def __init__(self, reserved: str) -> None:
         super().__init__()
         self._reserved = reserved
 
-    def __missing__(self, text: str) -> dict[str, str]:
-        pairs = _PAIRS.findall(text)
-        labels = dict(pairs)
-        if len(labels) < len(pairs) or (self._reserved in text and self._is_reserved(labels)):
-            raise ValueError(f"{text!r} has a label twice, or one that is reserved")
-        if "\\" in text:
-            for name, value in labels.items():
-                labels[name] = _ESCAPED.sub(_unescaped, value)
+    def __missing__(self, text: str) -> tuple[str, str]:
+        name, _, value = text.partition('="')
+        if name.startswith(self._reserved):
+            raise ValueError(f"{name} is reserved")
         if len(self) < KEPT:
-            self[text] = labels
-        return labels
+            self[text] = name, value
+        return name, value
 
-    def _is_reserved(self, labels: dict[str, str]) -> bool:
-        return any(name.startswith(self._reserved) for name in labels)
+    def labels(self, text: str) -> dict[str, str]:
+        """Return all labels. Raises ValueError where one is there twice, or its name reserved."""
+        # A comma after a quote is between two labels, unless a value begins with it.
+        if "\\" in text or '=",' in text:
+            pairs = [f'{name}="{value}' for name, value in _PAIRS.findall(text)]
+        else:
+            pairs = text.rstrip(",")[:-1].split('",')
+        labels = dict(map(self.__getitem__, pairs))
+        if len(labels) < len(pairs):
+            raise ValueError("a label is there twice")
+        if "\\" in text:
+            labels = {name: _ESCAPED.sub(_unescaped, value) for name, value in labels.items()}
+        return labels
 
 
 def text_comment(line: str) -> Comment | None:
@@ -82,7 +89,7 @@ def openmetrics_sample() -> Callable[[str], Sample | None]:
 def _reader(
     pattern: re.Pattern[str], read_time: Callable[[str], Any], reserved: str = "__name__"
 ) -> Callable[[str], Sample | None]:
-    match, labels_of, numbers = pattern.fullmatch, LabelSets(reserved), Numbers()
+    match, labels_of, numbers = pattern.fullmatch, _Pairs(reserved).labels, Numbers()
 
     def sample(line: str) -> Sample | None:
         found = match(line)
@@ -90,7 +97,7 @@ def _reader(
             return None
         name, inner, value, time = found.groups()
         try:
-            labels = labels_of[inner].copy() if inner else {}
+            labels = labels_of(inner) if inner else {}
             when = None if time is None else read_time(time)
             return _new(Sample, (name, labels, numbers[value], when, None, None))
         except ValueError:

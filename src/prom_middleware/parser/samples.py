@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 from prometheus_client.samples import Sample
 
+from prom_middleware.parser.declared import Declared
 from prom_middleware.parser.line import UNESCAPED_HELP, Line, go_byte, go_quoted, unescape
-from prom_middleware.parser.numbers import milliseconds, number
+from prom_middleware.parser.numbers import is_number, milliseconds, number
 
 METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -34,12 +35,18 @@ class Reading(NamedTuple):
     """How lines are read.
 
     `strict` refuses escapes that there are not; `utf8_names` are names between quotes; OpenMetrics
-    has no comma after the last label, and names that begin with `__` are reserved.
+    has no comma after the last label, and names that begin with `__` are reserved. What is
+    `declared` says which metric a sample is of, and whether one of its labels is a number.
     """
 
     strict: bool = True
     utf8_names: bool = True
     openmetrics: bool = False
+    declared: Declared | None = None
+
+    def family_of(self, name: str) -> str:
+        """Return the name of the metric that a sample is of."""
+        return self.declared.family_of(name) if self.declared else name
 
 
 ANY = Reading(strict=False)
@@ -85,7 +92,7 @@ def read_sample(line: Line, how: Reading) -> Sample:
 
 def read_series(line: Line, how: Reading) -> tuple[str, dict[str, str]]:
     """Read a name and labels, each of which may be in the other's place or not there."""
-    name = ""
+    name, start = "", line.at
     if line.next() != "{":
         name = read_metric_name(line, how)
         if not name:
@@ -95,7 +102,7 @@ def read_series(line: Line, how: Reading) -> tuple[str, dict[str, str]]:
         return name, {}
     name, labels = read_labels(line, name, how)
     if not name:
-        raise line.error("invalid metric name", expected="a name, before or in the brackets")
+        raise line.error("invalid metric name", start, "a name, before or in the brackets")
     return name, labels
 
 
@@ -127,9 +134,9 @@ def read_labels(line: Line, outside: str, how: Reading) -> tuple[str, dict[str, 
         key = _label_name(line, how, name)
         line.skip_blanks()
         if line.next() == "=":
-            _check_label(line, key, labels, name, start)
-            _check_reserved(line, key, start, how)
-            labels[key] = _label_value(line, how)
+            _check_label_name(line, key, start, how)
+            _check_label(line, key, labels, how.family_of(name), start)
+            labels[key] = _label_value(line, how, key, name)
         else:
             name = _name_inread_labels(line, key, name, outside, start, how)
     line.at += 1
@@ -149,7 +156,7 @@ def _name_inread_labels(
         reason = f"expected '=' after label name, found {following}"
         raise line.error(reason, expected="an equals sign")
     if before:
-        raise line.error(f"multiple metric names for metric {go_quoted(before)}", at)
+        raise line.error(f"multiple metric names for metric {go_quoted(how.family_of(before))}", at)
     if line.next() not in ",}":
         raise line.error(f"unexpected end of metric name {following}", expected="a comma, or }")
     _check_name(line, found, how, at)
@@ -160,7 +167,7 @@ def _label_name(line: Line, how: Reading, metric: str) -> str:
     is_quoted = line.next() == '"'
     name = line.quoted("label name", how.strict) if is_quoted else line.match(LABEL_NAME)
     if not name:
-        shown = go_quoted(metric)
+        shown = go_quoted(how.family_of(metric))
         raise line.error(f"invalid label name for metric {shown}", expected="a label's name, or }")
     return name
 
@@ -173,19 +180,25 @@ def _check_label(line: Line, key: str, labels: dict[str, str], metric: str, at: 
         raise line.error(f"duplicate label names for metric {shown}", at, "a label once only")
 
 
-def _check_reserved(line: Line, key: str, at: int, how: Reading) -> None:
+def _check_label_name(line: Line, key: str, at: int, how: Reading) -> None:
+    if not (how.utf8_names or LABEL_NAME.fullmatch(key)):
+        raise line.error(f"invalid label name {go_quoted(key)}", at, "letters, digits and _")
     if how.openmetrics and key.startswith("__"):
         raise line.error(f"label name {go_quoted(key)} is reserved", at)
 
 
-def _label_value(line: Line, how: Reading) -> str:
+def _label_value(line: Line, how: Reading, key: str, metric: str) -> str:
     line.at += 1
     line.skip_blanks()
     if line.next() != '"':
         found = go_byte(line.next())
         reason = f"expected '\"' at start of label value, found {found}"
         raise line.error(reason, expected="a value between quotes")
+    start = line.at
     value = line.quoted("label value", how.strict)
+    if how.declared and how.declared.bound_of(metric) == key and not is_number(value):
+        reason = f"expected float as value for '{key}' label, got {go_quoted(value)}"
+        raise line.error(reason, start, A_NUMBER)
     line.skip_blanks()
     if line.next() not in ",}":
         reason = f"unexpected end of label value {go_quoted(value)}"
@@ -216,8 +229,9 @@ def _time(line: Line) -> float | None:
     except ValueError:
         reason = f"expected integer as timestamp, got {go_quoted(token)}"
         raise line.error(reason, start, "milliseconds since 1970, or a line feed") from None
-    line.skip_blanks()
-    if line.next() != "\n":
-        rest = go_quoted(line.text[line.at :].rstrip("\n"))
-        raise line.error(f"spurious string after timestamp: {rest}", expected="a line feed")
+    rest = line.text[line.at :].removesuffix("\n")
+    if rest.strip(" \t"):
+        line.check_end()
+        reason = f"spurious string after timestamp: {go_quoted(rest)}"
+        raise line.error(reason, expected="a line feed")
     return time

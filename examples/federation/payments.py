@@ -1,0 +1,28 @@
+"""Payments: another service, of another team, which looks at the shop's numbers beside its own.
+
+python examples/federation/payments.py --port 8003
+curl -X POST http://127.0.0.1:8003/payments/7
+curl http://127.0.0.1:8003/metrics
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from flask import Flask
+
+from prom_middleware.flask import Prometheus
+
+app = Flask(__name__)
+Prometheus(app)
+
+
+@app.post("/payments/<int:order>")
+def pay(order: int) -> tuple[dict[str, int], int]:
+    return {"paid": order}, 201
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=8003)
+    app.run(host="127.0.0.1", port=parser.parse_args().port, threaded=True)
