@@ -132,7 +132,9 @@ def test_exponential_histograms_are_native(sdk: Sdk) -> None:
         assert counts[place] > 0
         assert value > bounds[place] / base
     assert sum(counts) == 4
-    assert page(sdk.registry)[sample("native_size_bucket", le="+Inf", **SCOPE)] == 5
+    text = page(sdk.registry)
+    assert text[sample("native_size_bucket", le="+Inf", **SCOPE)] == 5
+    assert sample("native_size", **SCOPE) not in text, "there is no such number"
 
 
 def test_two_types_under_one_name_are_reported_and_the_first_stays(sdk: Sdk) -> None:

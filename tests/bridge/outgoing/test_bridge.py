@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -186,6 +188,17 @@ def test_it_can_begin_again_and_stop_twice(sink: Sink) -> None:
         bridge.stop()
         found = eventually(lambda: sink.lines.count("number 1.0"), turn.__le__)
         assert found >= turn
+
+
+def test_the_end_of_the_interpreter_is_one_of_the_bridge(sink: Sink) -> None:
+    program = (
+        "from prometheus_client import Gauge\n"
+        "from prom_middleware.bridge import Bridge\n"
+        f"Bridge({sink.url!r}, interval=600, jitter=0).start()\n"
+        "Gauge('last', 'help').set(7)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    assert becomes(lambda: "last 7.0" in sink.lines, True)
 
 
 def test_the_bridge_of_prometheus_client_starts_and_stops(sink: Sink) -> None:
