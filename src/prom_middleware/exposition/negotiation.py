@@ -10,7 +10,7 @@ from prometheus_client import Metric as MetricFamily
 
 from prom_middleware.exposition.accept import LONGEST, Range, ranges
 from prom_middleware.exposition.compression import CODINGS
-from prom_middleware.exposition.formats import composite, openmetrics, protobuf, text
+from prom_middleware.exposition.formats import composite, openmetrics, protobuf, readable, text
 from prom_middleware.exposition.formats.escaping import SCHEMES, UNDERSCORES
 
 
@@ -19,13 +19,14 @@ class Format(NamedTuple):
 
     `family` raises for a family that cannot be written, which is then to be left out whole: what it
     has yielded of that family by then must not be sent. `end` stands after the last family. Names
-    are written in `scheme`.
+    are written in `scheme`. Two formats are the same where their `key` is.
     """
 
     content_type: str
     family: Callable[[MetricFamily], Iterator[bytes]]
     end: bytes = b""
     scheme: str = UNDERSCORES
+    key: str = ""
 
     def render(self, families: Iterable[MetricFamily]) -> Iterator[bytes]:
         """Yield `families`; raise for the first one that cannot be written."""
@@ -84,6 +85,13 @@ KINDS = (
         protobuf.family,
         unasked=False,
     ),
+    _Kind(
+        PROTOBUF,
+        {"proto": MESSAGE, "encoding": "text"},
+        f"{PROTOBUF}; proto={MESSAGE}; encoding=text",
+        readable.family,
+        unasked=False,
+    ),
     # A draft: for who asks for it by its version.
     _openmetrics("2.0.0")._replace(family=composite.family, unasked=False),
 )
@@ -113,7 +121,8 @@ def negotiate(accept: str, kinds: Sequence[_Kind] = KINDS) -> Format:
         if found.weight and rank > best:
             best, chosen, scheme = rank, kind, _scheme(found)
     family = partial(_written, chosen.family, scheme)
-    return Format(f"{chosen.announced}; escaping={scheme}", family, chosen.end, scheme)
+    announced = f"{chosen.announced}; escaping={scheme}"
+    return Format(announced, family, chosen.end, scheme, announced)
 
 
 def _written(

@@ -37,7 +37,7 @@ class Wanted(NamedTuple):
     @property
     def key(self) -> tuple[Any, ...]:
         """Return what is equal for scrapes that can have the same body."""
-        form = (self.form.content_type, self.coding, self.external_labels)
+        form = (self.form.key, self.coding, self.external_labels)
         return (*form, self.selection.key, self.seconds)
 
 

@@ -40,7 +40,7 @@ DEBUG = {
     "text": "text/plain;version=0.0.4",
     "openmetrics": "application/openmetrics-text;version=1.0.0",
     "prometheus-protobuf": (
-        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text"
     ),
 }
 
@@ -151,9 +151,8 @@ def _serves_a_loop() -> bool:
 def _form(request: ScrapeRequest, debug: str | None) -> Format:
     if debug is None:
         return negotiate(request.headers.get("accept", ""))
-    form = negotiate(DEBUG[debug])
-    # A browser shows what is plain text; protobuf is none, and is saved.
-    return form if debug == "prometheus-protobuf" else form._replace(content_type=PLAIN[1])
+    # A browser shows what is plain text, and saves what it does not know.
+    return negotiate(DEBUG[debug])._replace(content_type=PLAIN[1])
 
 
 def failed(error: BaseException) -> Answer:
