@@ -376,3 +376,11 @@ def test_flask(registry: CollectorRegistry) -> None:
     assert b'depth{instance="mine"} 2.0 1' in answer.data
     assert client.get("/federate").status_code == 400
     assert b'depth{instance="mine"} 2.0\n' in client.get("/metrics").data
+
+
+def test_a_door_that_is_asked_to(registry: CollectorRegistry) -> None:
+    def own(environ: Any, start_response: Any) -> list[bytes]:
+        raise AssertionError("this is a scrape")
+
+    app = instrument(own, registry=registry, metrics_path="/federate")
+    assert 'depth{instance="mine"} 2.0 1' in wsgi(app, "/federate")
