@@ -18,12 +18,14 @@ class Format(NamedTuple):
     """One way to write families: the Content-Type to announce, and what writes one in slices.
 
     `family` raises for a family that cannot be written, which is then to be left out whole: what it
-    has yielded of that family by then must not be sent. `end` stands after the last family.
+    has yielded of that family by then must not be sent. `end` stands after the last family. Names
+    are written in `scheme`.
     """
 
     content_type: str
     family: Callable[[MetricFamily], Iterator[bytes]]
     end: bytes = b""
+    scheme: str = UNDERSCORES
 
     def render(self, families: Iterable[MetricFamily]) -> Iterator[bytes]:
         """Yield `families`; raise for the first one that cannot be written."""
@@ -111,7 +113,7 @@ def negotiate(accept: str, kinds: Sequence[_Kind] = KINDS) -> Format:
         if found.weight and rank > best:
             best, chosen, scheme = rank, kind, _scheme(found)
     family = partial(_written, chosen.family, scheme)
-    return Format(f"{chosen.announced}; escaping={scheme}", family, chosen.end)
+    return Format(f"{chosen.announced}; escaping={scheme}", family, chosen.end, scheme)
 
 
 def _written(

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from prometheus_client import Metric as MetricFamily
 
+from prom_middleware.exposition.collecting.checks import GarbageError, names_of
 from prom_middleware.exposition.collecting.collection import Collection, Steps
 from prom_middleware.exposition.compression import compress
+from prom_middleware.exposition.formats.escaping import escape_metric_name
 from prom_middleware.exposition.negotiation import Format
 from prom_middleware.exposition.refusals import Broken, Refusal
 from prom_middleware.exposition.selection.parameters import Selection
@@ -55,6 +57,7 @@ class Rendering:
         self._deadline = deadline
         self._idle = False
         self._left_out: set[Hashable] = set()
+        self._names: dict[str, str] = {}  # as they are written
 
     def steps(self) -> Steps:
         """Make the body; raise Broken where nothing can be shown."""
@@ -70,7 +73,7 @@ class Rendering:
 
     def fill(self) -> Steps:
         """Make the body once; raise _SpoiledError where it is to be begun anew."""
-        self.parts, self.kept = [], 0
+        self.parts, self.kept, self._names = [], 0, {}
         slices: list[bytes] = []
         size = 0
         for piece in compress(self._text(), self.wanted.coding):
@@ -104,8 +107,16 @@ class Rendering:
         """Yield what is wanted of a family, at its place."""
         selected = yield from blank(self.wanted.selection.select(family))
         if selected is not None:
+            self._take_names(family)
             yield from self.wanted.form.family(selected)
             self.kept += 1
+
+    def _take_names(self, family: MetricFamily) -> None:
+        for name in names_of(family):
+            written = escape_metric_name(name, self.wanted.form.scheme)
+            other = self._names.setdefault(written, family.name)
+            if other != family.name:
+                raise GarbageError(f"{family.name} is written as {written}, as {other} is already")
 
     def last(self) -> Text:
         """Yield what comes after all families."""

@@ -195,7 +195,7 @@ def _rows_of(
     if not chosen:
         return None
     found = copy.copy(family)
-    found.rows = lambda: chosen
+    found.rows, found.numbers = lambda: chosen, None
     return found
 
 
