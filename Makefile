@@ -39,11 +39,11 @@ demo: $(READY)
 demo-batch: $(READY)
 	@$(VENV)/bin/python examples/demo_batch.py
 
-test: $(READY)
-	$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
-
 demo-federation: $(READY)
 	@$(VENV)/bin/python examples/federation/run.py
+
+test: $(READY)
+	$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 # nox looks for interpreters on the PATH; those of pyenv are added to it.
 test-all: $(READY)
