@@ -2,6 +2,7 @@
 #
 #   make demo       a FastAPI application under traffic, and what /metrics says of it
 #   make demo-batch batch jobs, a Pushgateway, and what Prometheus says of them
+#   make demo-federation   two data centres, and Prometheus servers that federate
 #   make test       the tests                        (ARGS="-k flask" goes to pytest)
 #   make test-all   every Python here, with the oldest and the newest frameworks
 #   make bench      what requests and scrapes cost, beside other packages
@@ -27,7 +28,7 @@ unexport VIRTUAL_ENV UV_PYTHON UV_PROJECT_ENVIRONMENT
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-batch test test-all bench lint format lock clean
+.PHONY: help demo demo-batch demo-federation test test-all bench lint format lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -37,6 +38,9 @@ demo: $(READY)
 
 demo-batch: $(READY)
 	@$(VENV)/bin/python examples/demo_batch.py
+
+demo-federation: $(READY)
+	@$(VENV)/bin/python examples/federation/run.py
 
 test: $(READY)
 	$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE) $(ARGS)

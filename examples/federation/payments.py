@@ -8,8 +8,10 @@ curl http://127.0.0.1:8003/metrics
 from __future__ import annotations
 
 import argparse
+import logging
 
 from flask import Flask
+from werkzeug.serving import make_server
 
 from prom_middleware.flask import Prometheus
 
@@ -23,6 +25,7 @@ def pay(order: int) -> tuple[dict[str, int], int]:
 
 
 if __name__ == "__main__":
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=8003)
-    app.run(host="127.0.0.1", port=parser.parse_args().port, threaded=True)
+    make_server("127.0.0.1", parser.parse_args().port, app, threaded=True).serve_forever()

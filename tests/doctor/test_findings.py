@@ -2,132 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from prom_middleware import allow_networks, basic_auth, bearer_token, instrument
-from prom_middleware.doctor import Deployment, Finding, examine
+from doctor.applications import (
+    KINDS,
+    Options,
+    asgi_app,
+    fastapi_app,
+    flask_app,
+    found,
+    only,
+    starlette_app,
+    wsgi_app,
+)
+from prom_middleware import allow_networks, bearer_token, instrument
 from prom_middleware.exposition import make_asgi_app
 
-ALONE = Deployment()
-Options = dict[str, Any]
-
-
-@pytest.fixture
-def options() -> Options:
-    """Return a healthy door's options."""
-    return {"registry": CollectorRegistry(), "access": basic_auth("prometheus", "secret")}
-
-
-def found(app: Any) -> list[tuple[str, str]]:
-    return [(one.check, one.problem) for one in examine(app, ALONE)]
-
-
-def only(app: Any, check: str) -> Finding:
-    """Return the one finding that there is."""
-    (finding,) = examine(app, ALONE)
-    assert finding.check == check
-    assert finding.remedy
-    assert "\n" not in finding.problem + finding.remedy
-    return finding
-
-
-# Applications of each kind
-
-
-def fastapi_app(**options: Any) -> Any:
-    fastapi = pytest.importorskip("fastapi")
-    app = fastapi.FastAPI(**options)
-
-    @app.get("/items/{item_id}")
-    async def item(item_id: int) -> int:
-        return item_id
-
-    @app.get("/files/{path:path}")
-    async def file(path: str) -> str:
-        return path
-
-    return app
-
-
-def starlette_app() -> Any:
-    pytest.importorskip("starlette")
-    from starlette.applications import Starlette
-    from starlette.responses import PlainTextResponse
-    from starlette.routing import Mount, Route
-
-    def page(request: Any) -> PlainTextResponse:
-        return PlainTextResponse("page")
-
-    return Starlette(routes=[Route("/pages/{number}", page), Mount("/", Starlette())])
-
-
-def flask_app() -> Any:
-    flask = pytest.importorskip("flask")
-    app = flask.Flask("shop")
-
-    @app.get("/items/<int:item_id>")
-    def item(item_id: int) -> str:
-        return str(item_id)
-
-    return app
-
-
-def wsgi_app() -> Any:
-    def hello(environ: Any, start_response: Any) -> list[bytes]:
-        start_response("200 OK", [])
-        return [b"hello"]
-
-    return hello
-
-
-def asgi_app() -> Any:
-    async def hello(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"hello"})
-
-    return hello
-
-
-def twisted_resource() -> Any:
-    pytest.importorskip("twisted.web")
-    from twisted.web.resource import Resource
-
-    return Resource()
-
-
-def klein_resource() -> Any:
-    klein = pytest.importorskip("klein")
-    app = klein.Klein()
-
-    @app.route("/items/<int:item_id>")
-    def item(request: Any, item_id: int) -> str:
-        return str(item_id)
-
-    return app.resource()
-
-
-def twisted_site() -> Any:
-    """Return a site whose requests are made by a function."""
-    resource = twisted_resource()
-    from twisted.web.server import Request, Site
-
-    return Site(resource, requestFactory=lambda *args, **kwargs: Request(*args, **kwargs))
-
-
-KINDS: dict[str, Callable[[], Any]] = {
-    "fastapi": fastapi_app,
-    "starlette": starlette_app,
-    "flask": flask_app,
-    "wsgi": wsgi_app,
-    "asgi": asgi_app,
-    "twisted": twisted_resource,
-    "klein": klein_resource,
-    "site": twisted_site,
-}
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -264,93 +157,6 @@ def test_middleware_that_is_a_function(options: Options) -> None:
         return checked_auth
 
     assert only(check_auth(instrument(wsgi_app(), **options)), "order")
-
-
-# Other telemetry
-
-
-def test_prometheus_fastapi_instrumentator(options: Options) -> None:
-    package = pytest.importorskip("prometheus_fastapi_instrumentator")
-    app = instrument(fastapi_app(), **options)
-    package.Instrumentator(registry=CollectorRegistry()).instrument(app)
-    assert "prometheus-fastapi-instrumentator" in only(app, "telemetry").problem
-
-
-def test_starlette_exporter(options: Options) -> None:
-    package = pytest.importorskip("starlette_exporter")
-    app = starlette_app()
-    app.add_middleware(package.PrometheusMiddleware)
-    assert "starlette-exporter" in only(instrument(app, **options), "telemetry").problem
-
-
-def test_prometheus_flask_exporter(options: Options) -> None:
-    package = pytest.importorskip("prometheus_flask_exporter")
-    app = instrument(flask_app(), **options)
-    package.PrometheusMetrics(app, registry=CollectorRegistry())
-    assert "prometheus-flask-exporter" in only(app, "telemetry").problem
-
-
-@pytest.fixture
-def meters(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have a provider that meters in this process."""
-    pytest.importorskip("opentelemetry.sdk.metrics")
-    from opentelemetry import metrics
-    from opentelemetry.sdk.metrics import MeterProvider
-
-    monkeypatch.setattr(metrics, "get_meter_provider", MeterProvider)
-
-
-def test_opentelemetry_around_asgi(options: Options, meters: None) -> None:
-    asgi = pytest.importorskip("opentelemetry.instrumentation.asgi")
-    app = asgi.OpenTelemetryMiddleware(instrument(asgi_app(), **options))
-    assert "opentelemetry.instrumentation.asgi" in only(app, "telemetry").problem
-
-
-def test_opentelemetry_in_flask(options: Options, meters: None) -> None:
-    package = pytest.importorskip("opentelemetry.instrumentation.flask")
-    app = instrument(flask_app(), **options)
-    package.FlaskInstrumentor().instrument_app(app)
-    assert "opentelemetry.instrumentation.flask" in only(app, "telemetry").problem
-
-
-def test_opentelemetry_that_meters_nothing(options: Options) -> None:
-    asgi = pytest.importorskip("opentelemetry.instrumentation.asgi")
-    assert found(asgi.OpenTelemetryMiddleware(instrument(asgi_app(), **options))) == []
-
-
-def has_own_telemetry() -> bool:
-    fastapi = pytest.importorskip("fastapi")
-    return hasattr(fastapi.FastAPI(), "_telemetry")
-
-
-def test_fastapis_own_metrics(options: Options) -> None:
-    if not has_own_telemetry():
-        pytest.skip("this FastAPI has none")
-    from opentelemetry.sdk.metrics import MeterProvider
-
-    given = {"meter_provider": MeterProvider()}
-    finding = only(instrument(fastapi_app(telemetry=given), **options), "telemetry")
-    assert "FastAPI's own telemetry" in finding.problem
-    other = {**options, "registry": CollectorRegistry()}
-    off = {**given, "metrics": False}
-    assert found(instrument(fastapi_app(telemetry=off), **other)) == []
-
-
-def test_fastapis_own_metrics_where_the_process_has_a_provider(
-    options: Options, meters: None
-) -> None:
-    if not has_own_telemetry():
-        pytest.skip("this FastAPI has none")
-    assert only(instrument(fastapi_app(), **options), "telemetry")
-
-
-def test_fastapis_own_metrics_by_its_variable(
-    options: Options, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if not has_own_telemetry():
-        pytest.skip("this FastAPI has none")
-    monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
-    assert only(instrument(fastapi_app(), **options), "telemetry")
 
 
 # Routes and labels

@@ -362,3 +362,25 @@ def test_twisted(registry: CollectorRegistry) -> None:
     request = testing.DummyRequest([b"metrics", b"federate"])
     request.path, request.uri = b"/metrics/federate", b"/metrics/federate?match[]=depth"
     assert b'depth{datacenter="a",instance="mine"} 2.0 1' in resource.render(request)
+
+
+def test_flask(registry: CollectorRegistry) -> None:
+    flask = pytest.importorskip("flask")
+    from prom_middleware.flask import Prometheus, metrics_blueprint
+
+    app = flask.Flask("shop")
+    Prometheus(app, registry=registry)
+    app.register_blueprint(metrics_blueprint(registry, metrics_path="/federate", name="federate"))
+    client = app.test_client()
+    answer = client.get("/federate?match[]=depth")
+    assert b'depth{instance="mine"} 2.0 1' in answer.data
+    assert client.get("/federate").status_code == 400
+    assert b'depth{instance="mine"} 2.0\n' in client.get("/metrics").data
+
+
+def test_a_door_that_is_asked_to(registry: CollectorRegistry) -> None:
+    def own(environ: Any, start_response: Any) -> list[bytes]:
+        raise AssertionError("this is a scrape")
+
+    app = instrument(own, registry=registry, metrics_path="/federate")
+    assert 'depth{instance="mine"} 2.0 1' in wsgi(app, "/federate")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import signal
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ PAGE = HERE.parents[1] / "docs" / "growing.md"
 BLOCKS = re.findall(r"^```(\w+) (\w+)\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
 CHECKED = [(kind, text) for language, kind, text in BLOCKS if language == "yaml"]
 EXAMPLE = HERE.parents[1] / "examples" / "federation"
+UP = re.compile("up, by data centre: a 2.00, b 1.00")
 
 
 @pytest.mark.parametrize("number", range(len(CHECKED)))
@@ -54,3 +57,30 @@ def test_the_application(tmp_path: Path) -> None:
         )
     assert answer.status_code == 200
     assert 'python_info{datacenter="a",' in answer.text
+
+
+@pytest.mark.timeout(300)
+def test_the_whole_example_at_once(real_program: Callable[[str, str], str]) -> None:
+    """It shows the sums of both data centres, and ends when it is told to, with all it started."""
+    pytest.importorskip("fastapi")
+    pytest.importorskip("flask")
+    real_program("prometheus", "prometheus")
+    process = subprocess.Popen(
+        python(str(EXAMPLE / "run.py")), stdout=subprocess.PIPE, encoding="utf-8"
+    )
+    assert process.stdout is not None
+    try:
+        shown: list[str] = []
+        while not any(UP.search(line) for line in shown):
+            line = process.stdout.readline()
+            assert line, shown
+            shown.append(line)
+    finally:
+        process.send_signal(signal.SIGINT)
+        rest = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, rest
+    ports = [int(found[1]) for line in shown if (found := re.search(r":(\d+)/$", line))]
+    assert len(ports) == 4
+    for port in ports:
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0
