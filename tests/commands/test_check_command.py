@@ -144,8 +144,10 @@ def test_github(folder: Path) -> None:
     done = run("check", "wrong.prom", "--format=github", cwd=folder)
     assert done.stdout.splitlines()[1:] == [
         "::warning file=wrong.prom,line=2,title=help::jobCount no help text",
-        "::warning file=wrong.prom,line=2,title=reserved-label::"
-        'jobCount non-histogram metrics should not have "le" label',
+        (
+            "::warning file=wrong.prom,line=2,title=reserved-label::"
+            'jobCount non-histogram metrics should not have "le" label'
+        ),
     ]
     done = run("check", "broken.prom", "--format=github", cwd=folder)
     assert done.stdout == f"::error file=broken.prom,line=2,col=12,title=check::{ERROR}\n"
