@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import environment, exposed, several
+from benchmarks import environment, exposed, parsing, several
 from benchmarks.figures import Figure, Target
 from benchmarks.rounds import OURS, PEER, TIMER
 from benchmarks.tables import table
@@ -47,6 +47,7 @@ class Results:
     doors: dict[str, list[dict[str, Any]]]
     several: dict[str, dict[str, Any]]
     exposition: dict[str, dict[str, Any]]
+    parsing: dict[str, dict[str, Any]]
     memory: dict[int, dict[str, float]]
     imports: dict[str, Figure]
     date: str
@@ -65,6 +66,7 @@ def markdown(results: Results) -> str:
         *(_door(name, cases) for name, cases in results.doors.items()),
         *several.section(results.several),
         *exposed.section(results.exposition),
+        *parsing.section(results.parsing),
         "## Memory for each label set (bytes)",
         _memory(results.memory),
         "## Import beyond `import prometheus_client` (ms)",
@@ -129,6 +131,7 @@ def targets(results: Results) -> Iterator[Target]:
             yield Target.ratio(what, many, few, 1.1)
     yield from several.targets(results.several)
     yield from exposed.targets(results.exposition)
+    yield from parsing.targets(results.parsing)
     for number, figures in results.memory.items():
         for what, value in figures.items():
             if what.startswith("prom_middleware"):
