@@ -78,6 +78,16 @@ PUBLIC = {
         "tls_context",
     },
     "prom_middleware.doctor": {"Deployment", "Finding", "examine", "examine_project"},
+    "prom_middleware.check": {"Problem", "Report", "check"},
+    "prom_middleware.parser": {
+        "ParseError",
+        "openmetrics_fd_to_metric_families",
+        "openmetrics_string_to_metric_families",
+        "parse",
+        "protobuf_to_metric_families",
+        "text_fd_to_metric_families",
+        "text_string_to_metric_families",
+    },
     "prom_middleware.runtime": {"install", "uninstall", "watch_event_loop"},
     "prom_middleware.stores": {
         *("Cells", "Family", "Labels", "MemoryStore", "Settlement", "Snapshot", "Store", "Turn"),

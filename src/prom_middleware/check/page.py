@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from prometheus_client.samples import Sample
 
-from prom_middleware.parser.declared import BOUNDS, Declared
+from prom_middleware.parser.declared import BOUNDS, Comment, Declared, refused
 from prom_middleware.parser.line import Line, go_quoted
 from prom_middleware.parser.numbers import is_number
 from prom_middleware.parser.quick import text_sample
@@ -97,11 +97,19 @@ class _Page:
         comment = read_comment(line, self._how)
         if comment is None:
             line.check_end()
-        elif comment.keyword == "HELP":
-            self._declared.help(line, comment.name, comment.text)
         else:
-            kind = comment.text + line.text[len(line.text.rstrip(" \t\n")) : -1]
-            self._declared.type(line, comment.name, kind if comment.text else "")
+            self._tell(comment, line)
+
+    def _tell(self, comment: Comment, line: Line) -> None:
+        keyword, name, text = comment
+        if keyword == "HELP":
+            problem = self._declared.help(name, text)
+        else:
+            # The format allows for blanks at the end, but not Go's parser.
+            text += _blanks_at_end(line) if text else ""
+            problem = self._declared.type(name, text)
+        if problem:
+            raise refused(problem, line, text)
 
     def add(self, sample: Sample, line: Line) -> None:
         name = self._declared.sample(sample.name)
@@ -126,9 +134,13 @@ def _check_utf8(sample: Sample, line: Line) -> None:
             raise line.error(reason, line.text.find(found[0]), "text in UTF-8")
 
 
+def _blanks_at_end(line: Line) -> str:
+    return line.text[len(line.text.rstrip(" \t\n")) : -1]
+
+
 def _check_end(sample: Sample, line: Line) -> None:
     """Refuse blanks at the end of a line, which the format allows, but not Go's parser."""
-    end = line.text[len(line.text.rstrip(" \t\n")) : -1]
+    end = _blanks_at_end(line)
     if end:
         at = len(line.text) - 1 - len(end)
         if sample.timestamp is None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from prom_middleware.check.page import Family
+from prom_middleware.check.page import Family, Labels
 from prom_middleware.check.problems import Found, Page, Rule
 from prom_middleware.parser.declared import BOUNDS
 
@@ -14,18 +14,21 @@ _ENDINGS = {"histogram": ("_bucket", "_count", "_sum"), "summary": ("_count", "_
 
 def _reordered(family: Family, page: Page) -> Iterator[Found]:
     """Find the series that are there twice and that promtool takes for two."""
-    seen: dict[tuple[str, frozenset[tuple[str, str]]], tuple[tuple[str, str], ...]] = {}
+    seen: dict[tuple[str, frozenset[tuple[str, str]]], Labels] = {}
     for sample, line in family.rows:
         labels = tuple(sample.labels.items())
-        before = seen.setdefault((sample.name, frozenset(labels)), labels)
-        if before is not labels and before != labels:
+        key = (sample.name, frozenset(labels))
+        before = seen.get(key)
+        if before is None:
+            seen[key] = labels
+        elif before != labels:
             yield Found("metric not unique, with its labels in another order", line)
-        elif before is not labels and family.type in BOUNDS and not _is_bucket(sample.name, labels):
+        elif family.type in BOUNDS and not _is_bucket(sample.name, sample.labels):
             yield Found(f"{sample.name} not unique", line)
 
 
-def _is_bucket(name: str, labels: tuple[tuple[str, str], ...]) -> bool:
-    return name.endswith("_bucket") and "le" in dict(labels)
+def _is_bucket(name: str, labels: Mapping[str, str]) -> bool:
+    return name.endswith("_bucket") and "le" in labels
 
 
 def _interleaved(family: Family, page: Page) -> Iterator[Found]:

@@ -5,9 +5,12 @@ The rules, and their words, are those of Prometheus' parser of the text format (
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from prom_middleware.errors import ParseError
 from prom_middleware.parser.line import Line, go_quoted
 
-# Endings of samples that belong to a family of a type, by the order in which Go tries them.
+# Endings of samples that belong to a family of a type.
 ENDINGS = {
     "summary": ("_count", "_sum"),
     "histogram": ("_count", "_sum", "_bucket"),
@@ -17,12 +20,21 @@ BOUNDS = {"summary": "quantile", "histogram": "le"}
 TYPES = ("counter", "gauge", "histogram", "summary", "untyped", "gauge_histogram")
 
 
+class Comment(NamedTuple):
+    """A HELP or TYPE line: what it tells of the family `name`."""
+
+    keyword: str
+    name: str
+    text: str
+
+
 class Declared:
     """Families by their names as they are written: their types, and which have a HELP line."""
 
     def __init__(self) -> None:
         self.types: dict[str, str] = {}
         self.helps: dict[str, str] = {}
+        self._parts: dict[str, str] = {}  # the families of samples that have names of their own
 
     def family_of(self, name: str) -> str:
         """Return the name of the family that a sample or a comment with `name` is about.
@@ -30,10 +42,8 @@ class Declared:
         It is known from now on.
         """
         if name not in self.types:
-            for kind, endings in ENDINGS.items():
-                for ending in endings:
-                    if name.endswith(ending) and self.types.get(name[: -len(ending)]) == kind:
-                        return name[: -len(ending)]
+            if name in self._parts:
+                return self._parts[name]
             self.types[name] = ""
         return name
 
@@ -41,30 +51,30 @@ class Declared:
         """Return the label of a sample that has to be a number, if its family has one."""
         return BOUNDS.get(self.types[self.family_of(name)])
 
-    def help(self, line: Line, name: str, text: str) -> None:
-        """Take down a HELP line. Raises ParseError for a second one."""
+    def help(self, name: str, text: str) -> str | None:
+        """Take down a HELP line; return what is wrong with it."""
         family = self.family_of(name)
-        if not text:
-            return
         if family in self.helps:
-            raise line.error(f"second HELP line for metric name {go_quoted(family)}", 0)
-        self.helps[family] = text
+            return f"second HELP line for metric name {go_quoted(family)}" if text else None
+        if text:
+            self.helps[family] = text
+        return None
 
-    def type(self, line: Line, name: str, kind: str) -> None:
-        """Take down a TYPE line. Raises ParseError for a second one, or one after samples."""
+    def type(self, name: str, kind: str) -> str | None:
+        """Take down a TYPE line; return what is wrong with it."""
         family = self.family_of(name)
         if not kind:
-            return
+            return None
         if self.types[family]:
             shown = go_quoted(family)
-            reason = f"second TYPE line for metric name {shown}, or TYPE reported after samples"
-            raise line.error(reason, 0)
+            return f"second TYPE line for metric name {shown}, or TYPE reported after samples"
         known = kind.lower()
         if known not in TYPES:
-            at = line.text.rindex(kind)
-            expected = f"one of {', '.join(TYPES)}"
-            raise line.error(f"unknown metric type {go_quoted(kind)}", at, expected)
+            return f"unknown metric type {go_quoted(kind)}"
         self.types[family] = known
+        for ending in ENDINGS.get(known, ()):
+            self._parts[family + ending] = family
+        return None
 
     def sample(self, name: str) -> str:
         """Take down that there is a sample, and return its family's name."""
@@ -72,3 +82,10 @@ class Declared:
         if not self.types[family]:
             self.types[family] = "untyped"
         return family
+
+
+def refused(problem: str, line: Line, text: str) -> ParseError:
+    """Return the error for a HELP or TYPE line, and what was expected in the place of `text`."""
+    if problem.startswith("unknown"):
+        return line.error(problem, line.text.rindex(text), f"one of {', '.join(TYPES)}")
+    return line.error(problem, 0)

@@ -14,11 +14,12 @@ from prometheus_client.metrics_core import METRIC_TYPES
 from prometheus_client.samples import Sample
 
 from prom_middleware.errors import ParseError
+from prom_middleware.parser.declared import Comment
 from prom_middleware.parser.exemplars import read_openmetrics_sample
 from prom_middleware.parser.line import UNESCAPED, Line, unescape
 from prom_middleware.parser.quick import openmetrics_sample
 from prom_middleware.parser.rules import ENDINGS, Group, family_problem, group_of, sample_problem
-from prom_middleware.parser.samples import Comment, read_metric_name
+from prom_middleware.parser.samples import read_metric_name
 
 END = "# EOF"
 KEYWORDS = ("HELP", "TYPE", "UNIT")

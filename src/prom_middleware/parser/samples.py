@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from prometheus_client.samples import Sample
 
-from prom_middleware.parser.declared import Declared
+from prom_middleware.parser.declared import Comment, Declared
 from prom_middleware.parser.line import UNESCAPED_HELP, Line, go_byte, go_quoted, unescape
 from prom_middleware.parser.numbers import is_number, milliseconds, number
 
@@ -21,14 +21,6 @@ METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 A_NAME = "a name of letters, digits, _ and :, or any name between quotes"
 A_NUMBER = "a decimal number, NaN, +Inf or -Inf"
-
-
-class Comment(NamedTuple):
-    """A HELP or TYPE line: what it tells of the family `name`."""
-
-    keyword: str
-    name: str
-    text: str
 
 
 class Reading(NamedTuple):

@@ -13,11 +13,11 @@ from prometheus_client.metrics_core import METRIC_TYPES
 from prometheus_client.samples import Sample
 
 from prom_middleware.errors import ParseError
-from prom_middleware.parser.declared import BOUNDS, Declared
+from prom_middleware.parser.declared import BOUNDS, Declared, refused
 from prom_middleware.parser.line import Line
 from prom_middleware.parser.numbers import is_number
 from prom_middleware.parser.quick import text_comment, text_sample
-from prom_middleware.parser.samples import Comment, Reading, read_comment, read_sample
+from prom_middleware.parser.samples import Reading, read_comment, read_sample
 
 # The endings of samples' names that belong to a family, by its type.
 ENDINGS = {"summary": ("_count", "_sum", ""), "histogram": ("_count", "_sum", "_bucket")}
@@ -71,6 +71,7 @@ class _Page:
     def __init__(self, how: Reading) -> None:
         self.ended: list[MetricFamily] = []
         self._declared = Declared()
+        self._strict = how.strict
         self._how = how._replace(declared=self._declared if how.strict else None)
         self._begin("")
 
@@ -85,42 +86,44 @@ class _Page:
         if sample.name not in self._allowed:
             self._set_apart(sample)
             return
-        if self._type == "untyped" and self._how.strict:
+        if self._strict and self._type == "untyped":
             self._declared.sample(sample.name)
         if self._bound in sample.labels and not is_number(sample.labels[self._bound]):
             read_sample(Line(text, number), self._how)  # which says what is wrong
         self._samples.append(sample)
 
     def _set_apart(self, sample: Sample) -> None:
-        if self._how.strict:
+        if self._strict:
             self._declared.sample(sample.name)
         self.end()
         self.ended.append(_family(sample.name, "", "untyped", [sample]))
 
-    def tell(self, comment: Comment, text: str, number: int) -> None:
+    def tell(self, comment: tuple[str, str, str], text: str, number: int) -> None:
         """Take what is told of this family, or of a new one. Raises ParseError."""
         keyword, name, told = comment
-        if keyword == "TYPE" and not told:
+        is_help = keyword == "HELP"
+        if not (is_help or told):
             return
-        if self._how.strict:
-            declare = self._declared.help if keyword == "HELP" else self._declared.type
-            declare(Line(text, number), name, told)
+        if self._strict:
+            problem = (self._declared.help if is_help else self._declared.type)(name, told)
+            if problem:
+                raise refused(problem, Line(text, number), told)
         if name != self._name:
             self.end()
             self._begin(name)
-        if keyword == "HELP":
+        if is_help:
             self._help = told
         else:
-            self._set_type(TYPES.get(told.lower(), told.lower()))
+            self._set_type(told.lower())
 
     def _set_type(self, kind: str) -> None:
-        self._type, self._bound = kind, BOUNDS.get(kind)
-        name = self._name
-        self._allowed = tuple([name + ending for ending in ENDINGS.get(kind, ("",))])
+        self._type, self._bound = TYPES.get(kind, kind), BOUNDS.get(kind)
+        name, endings = self._name, ENDINGS.get(kind)
+        self._allowed = tuple([name + ending for ending in endings]) if endings else (name,)
 
     def read(self, line: Line) -> None:
         """Read a line with care. Raises ParseError."""
-        if not self._how.strict:
+        if not self._strict:
             line.text = line.text.rstrip() + "\n"
         start = line.text.lstrip(" \t")
         if not start or start == "\n":
