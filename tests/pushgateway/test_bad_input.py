@@ -8,7 +8,6 @@ import os
 import re
 import socket
 import time
-import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,7 +23,7 @@ from pushgateway.gateways import Client, Mounted, body_of, serving, shown
 
 LIMIT = 1024 * 1024
 # More by hand: PUSHGATEWAY_EXAMPLES=10000 pytest tests/pushgateway/test_bad_input.py
-EXAMPLES = int(os.environ.get("PUSHGATEWAY_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("PUSHGATEWAY_EXAMPLES", "60"))
 GZIP = {"Content-Encoding": "gzip"}
 SNAPPY = {"Content-Encoding": "snappy"}
 PROTOBUF = {
@@ -236,7 +235,7 @@ LINE = re.compile(
 @given(body=spoiled(SEEDS), headers=HEADERS, method=st.sampled_from(["PUT", "POST"]))
 def test_any_body_is_taken_whole_or_refused(body: bytes, headers: Any, method: str) -> None:
     send = Mounted(make_asgi_app())
-    packed = zlib.compress(body, wbits=31) if headers.get("Content-Encoding") == "gzip" else body
+    packed = gzip.compress(body) if headers.get("Content-Encoding") == "gzip" else body
     errors = failures.counts()
     reply = send(method, "/metrics/job/j", packed, headers)
     assert reply.status in (200, 400, 413), reply

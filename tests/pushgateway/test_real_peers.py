@@ -39,7 +39,7 @@ from pushgateway.gateways import Client, Reply, serving, shown
 from waiting import eventually
 
 # More by hand: PUSHGATEWAY_EXAMPLES=2000 pytest tests/pushgateway/test_real_peers.py
-EXAMPLES = int(os.environ.get("PUSHGATEWAY_EXAMPLES", "50"))
+EXAMPLES = int(os.environ.get("PUSHGATEWAY_EXAMPLES", "30"))
 # "secret", at the least cost.
 USERS = "basic_auth_users:\n  job: $2y$04$LegdxMi5HOyI9OtDzQFrju9ImFJ68AD0cRl.xZkSoXMgc5z7uCQCq\n"
 

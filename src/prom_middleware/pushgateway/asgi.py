@@ -55,7 +55,9 @@ class GatewayApp:
         from prom_middleware.exposition.beside import beside
 
         request = gateway_request(scope)
-        answer = await beside(partial(self.gateway.refusal, request))
+        answer = None
+        if self.gateway.options.access is not None:  # a rule may take its time
+            answer = await beside(partial(self.gateway.refusal, request))
         if answer is None:
             try:
                 body = await self._body(request, receive)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from prom_middleware.pushgateway.families import Family, Labels
 from prom_middleware.pushgateway.stored import dump, load
 
-# "prompg" would be longer: four bytes that tell our files from other programs' (`file` shows them).
+# "ppgw": what tells our files from those of other programs (`file` shows it).
 APPLICATION_ID = 0x70706777
 VERSION = 1
 # One process at a time, commits that a kill cannot undo, no sync for each of them.
@@ -42,8 +42,6 @@ _PUT_FAMILY = """
 INSERT INTO families (group_id, name, pushed_ns, body) VALUES (?, ?, ?, ?)
 ON CONFLICT (group_id, name) DO UPDATE SET pushed_ns = excluded.pushed_ns, body = excluded.body
 """
-
-
 # A group's number, and its columns besides the key.
 _Row = tuple[int, "int | None", "str | None"]
 
@@ -53,7 +51,7 @@ class StorageError(Exception):
 
 
 class GroupRecord(NamedTuple):
-    """What is stored of a group, or is to be changed of it: no families means that it is gone."""
+    """What is stored of a group, or is to be changed of it: `families` with their times in ns."""
 
     labels: Labels
     ttl_ns: int | None
@@ -99,6 +97,8 @@ class Journal(NoJournal):
         """Return what is stored."""
         try:
             return self._records()
+        except sqlite3.OperationalError as error:
+            raise StorageError(_explained(self.path, error)) from error
         except (sqlite3.DatabaseError, ValueError, TypeError, KeyError) as error:
             self._connection.close()
             self._move_aside(error)
@@ -113,7 +113,7 @@ class Journal(NoJournal):
             raise StorageError(_explained(self.path, error)) from error
         except sqlite3.DatabaseError as error:
             self._move_aside(error)
-            return self._open()
+            return self._opened()
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(

@@ -24,11 +24,9 @@ from prom_middleware.exposition.selection.selectors import NAME, parse_selector
 from prom_middleware.pushgateway import api
 from prom_middleware.pushgateway.bodies import parse_body
 from prom_middleware.pushgateway.bodies.codings import too_large
-from prom_middleware.pushgateway.bodies.errors import BodyError
-from prom_middleware.pushgateway.consistency import InconsistentError
-from prom_middleware.pushgateway.durable import Journal, StorageError
+from prom_middleware.pushgateway.durable import Journal
 from prom_middleware.pushgateway.families import Labels
-from prom_middleware.pushgateway.grouping import GroupingError, grouping_key
+from prom_middleware.pushgateway.grouping import grouping_key
 from prom_middleware.pushgateway.multiple import parse_pushes
 from prom_middleware.pushgateway.options import GatewayOptions
 from prom_middleware.pushgateway.own import OwnMetrics
@@ -38,8 +36,8 @@ from prom_middleware.pushgateway.routing import (
     Route,
     Visit,
     clean_path,
+    handled,
     moved,
-    not_stored,
     route,
     text,
     words,
@@ -47,7 +45,6 @@ from prom_middleware.pushgateway.routing import (
 from prom_middleware.pushgateway.store import Push, Store
 from prom_middleware.pushgateway.ttl import ttl_of
 
-INCONSISTENT = "pushed metrics are invalid or inconsistent with existing metrics: "
 # With the keys that the original has.
 BUILD = {
     "branch": "",
@@ -66,10 +63,11 @@ class Gateway:
         self.options = options.checked()
         self.flags = {**self.options.flags(), **(flags or {})}
         self._own = OwnMetrics()
+        self._own_names = self._own.names()
         path = self.options.persistence_file
         journal = Journal(path) if path else None
         self.store = Store(
-            journal, own=self._own.names(), checked=not self.options.disable_consistency_check
+            journal, own=self._own_names, checked=not self.options.disable_consistency_check
         )
         self.moved_aside = journal.moved_aside if journal else None
         self._started_ns = time.time_ns()
@@ -118,7 +116,7 @@ class Gateway:
             if method == "OPTIONS":
                 return response(200, ("Allow", found.allow), parts=[])
             return text(405, "Method Not Allowed", ("Allow", found.allow))
-        answer = handler(visit)
+        answer = handled(handler, visit)
         if found.name:
             self._own.count(found.name, method, answer.status)
         if found.name == "push":
@@ -170,19 +168,25 @@ class Gateway:
     # Pushing and deleting.
 
     def _push(self, visit: Visit) -> Answer:
+        key, ttl_ns = self._key(visit)
         headers = visit.request.headers
-        try:
-            key, ttl_ns = self._key(visit)
-            families = parse_body(
-                self._body(visit),
-                headers.get("content-type", ""),
-                headers.get("content-encoding", ""),
-                limit=self.options.max_body_bytes,
-                utf8_names=self.options.enable_utf8_names,
-            )
-            return self._apply([Push(key, families, visit.request.method == "PUT", ttl_ns)])
-        except (GroupingError, BodyError) as error:
-            return text(getattr(error, "status", 400), str(error))
+        families = parse_body(
+            self._body(visit),
+            headers.get("content-type", ""),
+            headers.get("content-encoding", ""),
+            limit=self.options.max_body_bytes,
+            utf8_names=self.options.enable_utf8_names,
+        )
+        return self._stored([Push(key, families, visit.request.method == "PUT", ttl_ns)])
+
+    def _push_multiple(self, visit: Visit) -> Answer:
+        coding = visit.request.headers.get("content-encoding", "")
+        replace = visit.request.method == "PUT"
+        return self._stored(parse_pushes(self._body(visit), coding, self.options, replace=replace))
+
+    def _stored(self, pushes: list[Push]) -> Answer:
+        self.store.push(pushes)
+        return response(202 if self.options.disable_consistency_check else 200, parts=[])
 
     def _body(self, visit: Visit) -> bytes:
         if visit.body is None:
@@ -194,58 +198,24 @@ class Gateway:
         key = grouping_key(job, labels or "", utf8_names=self.options.enable_utf8_names)
         return ttl_of(key, self.options.push_ttl)
 
-    def _apply(self, pushes: list[Push]) -> Answer:
-        try:
-            self.store.push(pushes)
-        except InconsistentError as error:
-            return text(400, f"{INCONSISTENT}{error}")
-        except StorageError as error:
-            return not_stored(error)
-        return response(202 if self.options.disable_consistency_check else 200, parts=[])
-
-    def _push_multiple(self, visit: Visit) -> Answer:
-        try:
-            pushes = parse_pushes(
-                self._body(visit),
-                visit.request.headers.get("content-encoding", ""),
-                self.options,
-                replace=visit.request.method == "PUT",
-            )
-        except (GroupingError, BodyError) as error:
-            return text(getattr(error, "status", 400), str(error))
-        return self._apply(pushes)
-
     def _delete(self, visit: Visit) -> Answer:
-        try:
-            key, _ = self._key(visit)
-            self.store.delete_group(key)
-        except GroupingError as error:
-            return text(400, str(error))
-        except StorageError as error:
-            return not_stored(error)
+        key, _ = self._key(visit)
+        self.store.delete_group(key)
         return response(202, parts=[])
 
     def _wipe(self, visit: Visit) -> Answer:
-        try:
-            self.store.wipe()
-        except StorageError as error:
-            return not_stored(error)
+        self.store.wipe()
         return response(202, parts=[])
 
     def _delete_selected(self, visit: Visit) -> Answer:
-        try:
-            given = parse_qs(visit.request.query).get("match[]", [])
-            selectors = [parse_selector(one) for one in given]
-            if not selectors or any(m.label == NAME for one in selectors for m in one.matchers):
-                raise SelectorError("match[]: give labels of groups, which have no names")
-            number = self.store.delete(
-                lambda key: any(one.accepts_labels(dict(key)) for one in selectors)
-            )
-        except SelectorError as error:
-            return text(400, str(error))
-        except StorageError as error:
-            return not_stored(error)
-        return api.success({"groups": number}, 202)
+        selectors = list(map(parse_selector, parse_qs(visit.request.query).get("match[]", [])))
+        if not selectors or any(m.label == NAME for one in selectors for m in one.matchers):
+            raise SelectorError("match[]: give labels of groups, which have no names")
+
+        def is_chosen(key: Labels) -> bool:
+            return any(one.accepts_labels(dict(key)) for one in selectors)
+
+        return api.success({"groups": self.store.delete(is_chosen)}, 202)
 
     # Reading.
 
@@ -262,7 +232,7 @@ class Gateway:
 
     def _exposition(self, form: Form) -> list[bytes]:
         exposed, own = self.store.exposed(form), self._own.metrics()
-        names = self._own.names()
+        names = self._own_names
         parts: list[bytes] = []
         for name in sorted({*exposed, *own}):
             pushed = exposed.get(name)

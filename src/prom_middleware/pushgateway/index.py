@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -26,7 +26,7 @@ class Exposed(NamedTuple):
 
 
 class Part:
-    """A family of one group, since `pushed_ns`."""
+    """A family of one group, since `pushed_ns`; what was taken out of an index stays out of it."""
 
     __slots__ = ("family", "is_live", "pushed_ns")
 
@@ -48,20 +48,19 @@ class Part:
 class _Assembled:
     """A name's metrics in one form, and what has changed since."""
 
-    def __init__(self, parts: Iterator[Part]) -> None:
+    def __init__(self, parts: Mapping[Labels, Part]) -> None:
         self.entries: list[Entry] = []
-        self.added = list(parts)
+        self.added = dict(parts)
         self.metrics = b""
         self.is_current = False
 
     def update(self, form: Form) -> None:
         """Take in what has changed: what stays is in order already, and sorted in no time."""
         entries = [entry for entry in self.entries if entry[2].is_live]
-        for part in self.added:
-            if part.is_live:
-                entries.extend(part.entries(form))
+        for part in self.added.values():
+            entries.extend(part.entries(form))
         entries.sort(key=_sort_key)
-        self.entries, self.added = entries, []
+        self.entries, self.added = entries, {}
 
 
 class NameIndex:
@@ -80,19 +79,19 @@ class NameIndex:
         for metric in part.family.metrics:
             self.owners[metric.labels] = key
         for assembled in self._assembled.values():
-            assembled.added.append(part)
+            assembled.added[key] = part
             assembled.is_current = False
 
-    def remove(self, key: Labels) -> Part:
-        """Take the part of the group `key` away and return it."""
+    def remove(self, key: Labels) -> None:
+        """Take the part of the group `key` away."""
         part = self.parts.pop(key)
         part.is_live = False
         for metric in part.family.metrics:
             if self.owners.get(metric.labels) == key:
                 del self.owners[metric.labels]
         for assembled in self._assembled.values():
+            assembled.added.pop(key, None)
             assembled.is_current = False
-        return part
 
     def others_type(self, key: Labels) -> str | None:
         """Return the type that the name has in groups other than `key`."""
@@ -104,7 +103,7 @@ class NameIndex:
         if assembled is None:
             while len(self._assembled) >= _KEPT_FORMS:
                 del self._assembled[next(iter(self._assembled))]
-            assembled = self._assembled[form] = _Assembled(iter(self.parts.values()))
+            assembled = self._assembled[form] = _Assembled(self.parts)
         if not assembled.is_current:
             assembled.update(form)
             shown = self._shown(assembled.entries)

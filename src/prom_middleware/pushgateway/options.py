@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from prom_middleware.errors import OptionError
 from prom_middleware.exposition.access import AccessRule
+from prom_middleware.pushgateway.ttl import LONGEST
 
 # As many bytes as a push may have, as it comes and unpacked: a million series and more.
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -53,7 +54,7 @@ class GatewayOptions(NamedTuple):
 
     def checked(self) -> GatewayOptions:
         """Return the options with their paths in order; raise OptionError for wrong values."""
-        if self.push_ttl is not None and not self.push_ttl >= 0:
+        if self.push_ttl is not None and not 0 <= self.push_ttl <= LONGEST:
             raise OptionError(f"push_ttl={self.push_ttl!r} is not a number of seconds")
         if self.max_body_bytes < 1:
             raise OptionError(f"max_body_bytes={self.max_body_bytes!r} is no size")

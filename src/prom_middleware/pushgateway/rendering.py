@@ -105,10 +105,8 @@ def _escaped_help(documentation: str) -> str:
 @lru_cache(maxsize=10_000)
 def _template(name: str, names: tuple[str, ...], inner: str, scheme: str) -> str:
     """Return a sample's line, to be filled with the values of its labels, `inner`, and its own."""
-    escaped = [quoted_label_name(escape_label_name(one, scheme)) for one in names]
-    pairs = [
-        f'{one}="%s"' for one in [*(one.replace("%", "%%") for one in escaped), *inner.split()]
-    ]
+    shown = [quoted_label_name(escape_label_name(one, scheme)) for one in names] + inner.split()
+    pairs = ['{}="%s"'.format(one.replace("%", "%%")) for one in shown]
     if is_classic(name):
         return f"{name}{{{','.join(pairs)}}} %s\n" if pairs else f"{name} %s\n"
     return "{" + ",".join([quote(name).replace("%", "%%"), *pairs]) + "} %s\n"

@@ -10,9 +10,14 @@ from urllib.parse import quote
 
 from prom_middleware import failures
 from prom_middleware.exposition.access import ScrapeRequest
+from prom_middleware.exposition.refusals import SelectorError
 from prom_middleware.exposition.responses import PLAIN, Answer, response
+from prom_middleware.pushgateway.bodies.errors import BodyError
+from prom_middleware.pushgateway.consistency import InconsistentError
 from prom_middleware.pushgateway.durable import StorageError
+from prom_middleware.pushgateway.grouping import GroupingError
 
+INCONSISTENT = "pushed metrics are invalid or inconsistent with existing metrics: "
 NOSNIFF = ("X-Content-Type-Options", "nosniff")
 
 
@@ -70,7 +75,16 @@ def moved(status: int, path: str, query: str) -> Answer:
     return response(status, ("Location", f"{target}?{query}" if query else target), parts=[])
 
 
-def not_stored(error: StorageError) -> Answer:
-    """Return the answer where the disk does not take a change."""
-    failures.report("pushgateway_storage", error)
-    return text(503, f"the metrics cannot be stored: {error}")
+def handled(handler: Handler, visit: Visit) -> Answer:
+    """Return a handler's answer, or that for what it raises about the request or the disk."""
+    try:
+        return handler(visit)
+    except (GroupingError, SelectorError) as error:
+        return text(400, str(error))
+    except BodyError as error:
+        return text(error.status, str(error))
+    except InconsistentError as error:
+        return text(400, f"{INCONSISTENT}{error}")
+    except StorageError as error:
+        failures.report("pushgateway_storage", error)
+        return text(503, f"the metrics cannot be stored: {error}")

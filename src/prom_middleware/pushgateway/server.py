@@ -163,6 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
     def handle_one_request(self) -> None:
         """Read a request and answer it."""
         self._patient.deadline = monotonic() + IDLE
+        self._is_admitted = False
         try:
             if not self._reader.peek(1):
                 self.close_connection = True
@@ -180,14 +181,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle_expect_100(self) -> bool:
         """Ask for a body only where it will be read (RFC 9110 section 10.1.1)."""
-        refused = self._refused()
-        if refused is not None or self._declared() is None:
-            self._send(refused or self._answer(None), close=True)
-            return False
-        return super().handle_expect_100()
+        try:
+            refused = self._refused()
+            if refused is None and self._declared() is not None:
+                self._is_admitted = True
+                return super().handle_expect_100()
+            answer = refused or self._answer(None)
+        except _BadBodyError as error:
+            answer = text(400, str(error))
+        self._send(answer, close=True)
+        return False
 
     def _serve(self) -> None:
-        refused = self._refused()
+        refused = None if self._is_admitted else self._refused()
         try:
             body = None if refused is not None else self._body()
         except _BadBodyError as error:

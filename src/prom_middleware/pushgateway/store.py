@@ -168,7 +168,8 @@ class Store:
 
     def _undo(self, changes: list[_Change]) -> None:
         for key, old, new in reversed(changes):
-            self._swap(key, new, old)
+            again = {name: Part(part.family, part.pushed_ns) for name, part in old.items()}
+            self._swap(key, new, again)
 
     def _record(self, push: Push, change: _Change) -> GroupRecord:
         families = [(part.pushed_ns, part.family) for part in change.new.values()]
@@ -177,13 +178,14 @@ class Store:
 
     def _note_failure(self, pushes: Iterable[Push], now: int, failure: str) -> None:
         """Let the groups show when and why a push failed, where that spoils nothing."""
+        shown = failure[:_LONGEST_FAILURE].encode(errors="backslashreplace").decode()
         for push in pushes:
             group = self._groups.get(push.key) or Group(push.key, ttl_ns=push.ttl_ns)
             stamps = {PUSH_FAILURE_TIME: _stamp(PUSH_FAILURE_TIME, push.key, now)}
             if PUSH_TIME not in group.parts:
                 stamps[PUSH_TIME] = _stamp(PUSH_TIME, push.key, 0)
             with suppress(InconsistentError, StorageError):
-                self._put_stamps(group, stamps, now, failure[:_LONGEST_FAILURE])
+                self._put_stamps(group, stamps, now, shown)
 
     def _put_stamps(
         self, group: Group, stamps: Mapping[str, Family], now: int, failure: str

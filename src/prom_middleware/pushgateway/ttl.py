@@ -19,6 +19,8 @@ _SECONDS = {
     "w": 7 * 86400.0,
     "y": 365 * 86400.0,
 }
+# Seconds; their nanoseconds have to be 64 bits with room for the time of now.
+LONGEST = 100 * _SECONDS["y"]
 
 
 def parse_duration(text: str) -> float:
@@ -27,7 +29,10 @@ def parse_duration(text: str) -> float:
         return 0.0
     if not _DURATION.fullmatch(text) or len(text) > 40:
         raise ValueError(f"{text!r} is no duration, such as 90s or 1h30m")
-    return sum(int(number) * _SECONDS[unit] for number, unit in _PARTS.findall(text))
+    seconds = sum(int(number) * _SECONDS[unit] for number, unit in _PARTS.findall(text))
+    if seconds > LONGEST:
+        raise ValueError(f"{text!r} is no duration of less than a century")
+    return seconds
 
 
 def ttl_of(given: Labels, default: float | None) -> tuple[Labels, int | None]:

@@ -83,7 +83,7 @@ def _unsnap(body: bytes, limit: int) -> bytes:
         from cramjam import snappy
     except ImportError:
         raise UnknownCodingError(
-            'snappy needs a package: pip install "prom_middleware[pushgateway]"'
+            'snappy needs a package: pip install "prom_middleware[snappy]"'
         ) from None
     framed = body.startswith(_SNAPPY_STREAM)
     try:

@@ -11,10 +11,9 @@ from urllib.parse import parse_qs, urlsplit
 from prom_middleware.exposition.access import ScrapeRequest
 from prom_middleware.exposition.responses import Answer, response
 from prom_middleware.pushgateway import page
-from prom_middleware.pushgateway.durable import StorageError
 from prom_middleware.pushgateway.families import Labels
 from prom_middleware.pushgateway.options import GatewayOptions
-from prom_middleware.pushgateway.routing import Visit, not_stored, text
+from prom_middleware.pushgateway.routing import Visit, text
 from prom_middleware.pushgateway.store import Store
 
 _HTML = ("Content-Type", "text/html; charset=utf-8")
@@ -66,10 +65,7 @@ class Pages:
         key = _given_key(given[0])
         if key is None:
             return text(400, "no group")
-        try:
-            self._store.delete_group(key)
-        except StorageError as error:
-            return not_stored(error)
+        self._store.delete_group(key)
         return response(303, ("Location", "../"), parts=[])
 
 
