@@ -81,7 +81,7 @@ def test_the_clients_push_functions(client: Client, registry: CollectorRegistry)
 def test_curl_with_gzip_and_chunks(client: Client, tmp_path: Path) -> None:
     curl = find_program("curl", "curl")
     packed = tmp_path / "metrics.gz"
-    body = "".join(f'curled{{i="{one}"}} {one}\n' for one in range(100_000))
+    body = "".join(f'curled{{i="{one}"}} {one}\n' for one in range(30_000))
     packed.write_bytes(gzip.compress(body.encode()))
     plain = tmp_path / "metrics.txt"
     plain.write_text(body)  # long enough that curl asks first whether to send it
@@ -94,7 +94,7 @@ def test_curl_with_gzip_and_chunks(client: Client, tmp_path: Path) -> None:
         command = [curl, "-sS", "--noproxy", "*", "-w", "%{http_code}", *arguments, url]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert (done.stdout, done.stderr) == ("200", "")
-        assert 'curled{i="99999",instance="",job="curl"} 99999\n' in client("GET", "/metrics").text
+        assert 'curled{i="29999",instance="",job="curl"} 29999\n' in client("GET", "/metrics").text
         client("DELETE", "/metrics/job/curl")
 
 
