@@ -5,7 +5,7 @@ python examples/seed/4-14-parse.py
 
 from __future__ import annotations
 
-from prometheus_client.parser import text_string_to_metric_families
+from prom_middleware.parser import text_string_to_metric_families
 
 for family in text_string_to_metric_families("counter_total 1.0\n"):
     for sample in family.samples:

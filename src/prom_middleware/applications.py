@@ -34,7 +34,7 @@ def instrument(app: Any, **options: Unpack[Options]) -> Any:
             f"{app!r} is not an application: give an ASGI or WSGI callable, a Flask, Starlette or "
             "FastAPI application, a Django handler, or a Twisted resource or Site"
         )
-    return _asgi(app, **options) if _is_asgi(app) else _wsgi(app, **options)
+    return _asgi(app, **options) if is_asgi(app) else _wsgi(app, **options)
 
 
 def _bases(app: object) -> set[str]:
@@ -109,7 +109,8 @@ def _provides_resource(app: object) -> bool:
     )
 
 
-def _is_asgi(app: Callable[..., Any]) -> bool:
+def is_asgi(app: Callable[..., Any]) -> bool:
+    """Tell whether a callable is an ASGI application, and no WSGI one."""
     inner = app
     while isinstance(inner, partial):
         inner = inner.func

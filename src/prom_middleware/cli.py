@@ -23,6 +23,12 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
+    "check": Command("prom_middleware.commands.check", "tell what is wrong with a /metrics"),
+    "push": Command(
+        "prom_middleware.commands.push", "push metrics, or how a command went, to a gateway"
+    ),
+    "bridge": Command("prom_middleware.commands.bridge", "metrics to and from other systems"),
+    "doctor": Command("prom_middleware.commands.doctor", "tell what is wrong with an installation"),
     "serve": Command("prom_middleware.commands.serve", "serve a module's metrics on a port"),
     "pushgateway": Command(
         "prom_middleware.commands.pushgateway", "take metrics of batch jobs, for Prometheus"

@@ -1,6 +1,7 @@
-"""The exceptions that this package raises, all when something is constructed.
+"""The exceptions that this package raises, when something is constructed or parsed.
 
 PromMiddlewareError
+├── ParseError (a ValueError)         metrics that are not in the format that they are read as
 └── ConfigurationError (a ValueError)
     ├── OptionError               an option that does not exist, or a value that it cannot have
     ├── LabelNameError            a label name that Prometheus does not allow
@@ -10,6 +11,7 @@ PromMiddlewareError
     ├── MetricConflictError       a registry that already has a metric of that name
     ├── NotAnApplicationError     what was given cannot be served
     ├── WebConfigError            a web-config file that cannot be used
+    ├── MappingError              a mapping file of a bridge that cannot be used
     └── MissingFrameworkError     a package that is not installed (an ImportError as well)
 
 Nothing in this tree is raised while a request is served: see `prom_middleware.failures`.
@@ -20,6 +22,26 @@ from __future__ import annotations
 
 class PromMiddlewareError(Exception):
     """The base of everything that this package raises."""
+
+
+class ParseError(PromMiddlewareError, ValueError):
+    """Metrics are not in the format that they are read as.
+
+    `line` and `column` count from 1, in characters; protobuf has no lines, and its `column` is a
+    byte of the body. `reason` alone is in the words of Prometheus' own parser, where it has any.
+    """
+
+    def __init__(self, reason: str, line: int | None, column: int, expected: str = "") -> None:
+        super().__init__(reason, line, column, expected)
+        self.reason, self.line, self.column, self.expected = reason, line, column, expected
+
+    def __str__(self) -> str:
+        place = (
+            f"byte {self.column}"
+            if self.line is None
+            else f"line {self.line}, column {self.column}"
+        )
+        return f"{place}: {self.reason}" + (f" (expected {self.expected})" if self.expected else "")
 
 
 class ConfigurationError(PromMiddlewareError, ValueError):
@@ -56,6 +78,10 @@ class NotAnApplicationError(ConfigurationError):
 
 class WebConfigError(ConfigurationError):
     """A web-config file cannot be used; the message names the file, its line and the key."""
+
+
+class MappingError(ConfigurationError):
+    """A mapping file cannot be used; the message names the file or the mapping, and the key."""
 
 
 class MissingFrameworkError(ConfigurationError, ImportError):

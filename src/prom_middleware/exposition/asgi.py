@@ -52,7 +52,7 @@ class MetricsApp:
         self, registry: Collector, access: AccessRule | None, limits: Limits | None = None
     ) -> None:
         self._registry = registry
-        self._access = access
+        self.access = access
         self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -78,7 +78,7 @@ class MetricsApp:
         from prom_middleware.exposition.scraping import Visit
 
         visit = Visit(self._registry, self._limits, gentle=True)
-        answer = partial(visit.answer, partial(scrape_request, scope), self._access)
+        answer = partial(visit.answer, partial(scrape_request, scope), self.access)
         try:
             return await beside(answer) if visit.admitted else answer()
         except Exception:

@@ -1,0 +1,68 @@
+"""Remarks for people, for programs, and for pages of GitHub."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from prom_middleware.check.checking import Report
+from prom_middleware.errors import ParseError
+
+
+def as_text(report: Report, source: str) -> str:
+    """Return promtool's lines."""
+    if report.error:
+        return f"error while linting: {promtool_words(report.error)}\n"
+    return "".join(f"{one.metric} {one.text}\n" for one in report.problems)
+
+
+def promtool_words(error: ParseError) -> str:
+    """Return what Prometheus' own parser says of an error."""
+    return f"text format parsing error in line {error.line}: {error.reason}"
+
+
+def as_json(report: Report, source: str) -> str:
+    """Return all there is as one JSON object."""
+    found: dict[str, Any] = {"source": source, "exit_code": report.exit_code, "error": None}
+    if (error := report.error) is not None:
+        found["error"] = {
+            "message": promtool_words(error),
+            "line": error.line,
+            "column": error.column,
+            "expected": error.expected or None,
+        }
+    found["problems"] = [one._asdict() for one in report.problems]
+    found["cardinality"] = [one._asdict() for one in report.cardinality]
+    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+
+
+def as_github(report: Report, source: str) -> str:
+    """Return workflow commands, which GitHub shows beside the lines.
+
+    https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands
+    """
+    file = _property(source)
+    if (error := report.error) is not None:
+        place = f"file={file},line={error.line},col={error.column}"
+        return f"::error {place},title=check::{_data(promtool_words(error))}\n"
+    return "".join(
+        f"::warning file={file},line={one.line},title={one.rule}::"
+        f"{_data(f'{one.metric} {one.text}')}\n"
+        for one in report.problems
+    )
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+FORMATS: dict[str, Callable[[Report, str], str]] = {
+    "text": as_text,
+    "json": as_json,
+    "github": as_github,
+}

@@ -1,0 +1,52 @@
+"""Series and families beside each other; promtool sees one family at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from prom_middleware.check.page import Family, Labels
+from prom_middleware.check.problems import Found, Page, Rule
+from prom_middleware.parser.declared import BOUNDS
+
+# The endings of the samples that a family has, by its type.
+_ENDINGS = {"histogram": ("_bucket", "_count", "_sum"), "summary": ("_count", "_sum")}
+
+
+def _reordered(family: Family, page: Page) -> Iterator[Found]:
+    """Find the series that are there twice and that promtool takes for two."""
+    seen: dict[tuple[str, frozenset[tuple[str, str]]], Labels] = {}
+    for sample, line in family.rows:
+        labels = tuple(sample.labels.items())
+        key = (sample.name, frozenset(labels))
+        before = seen.get(key)
+        if before is None:
+            seen[key] = labels
+        elif before != labels:
+            yield Found("metric not unique, with its labels in another order", line)
+        elif family.type in BOUNDS and not _is_bucket(sample.name, sample.labels):
+            yield Found(f"{sample.name} not unique", line)
+
+
+def _is_bucket(name: str, labels: Mapping[str, str]) -> bool:
+    return name.endswith("_bucket") and "le" in labels
+
+
+def _interleaved(family: Family, page: Page) -> Iterator[Found]:
+    if len(family.pieces) > 1:
+        text = "samples should stand together, without those of other metrics between them"
+        yield Found(text, family.pieces[1])
+
+
+def _collision(family: Family, page: Page) -> Iterator[Found]:
+    for kind, endings in _ENDINGS.items():
+        for ending in endings:
+            other = page.get(family.name.removesuffix(ending))
+            if family.name.endswith(ending) and other is not None and other.type == kind:
+                yield Found(f'metric name collides with the samples of {kind} "{other.name}"')
+
+
+SERIES: dict[str, Rule] = {
+    "label-order": _reordered,
+    "interleaved": _interleaved,
+    "collision": _collision,
+}

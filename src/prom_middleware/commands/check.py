@@ -1,0 +1,120 @@
+"""Tell what is wrong with a /metrics: promtool's rules, and what promtool misses."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from prom_middleware.check import Report, check
+from prom_middleware.check.cardinality import table
+from prom_middleware.check.checking import MAX_SERIES
+from prom_middleware.check.reporting import FORMATS
+from prom_middleware.commands import CommandError, sources
+from prom_middleware.commands.scraping import scrape_app
+
+EPILOG = """\
+examples:
+  curl -s localhost:8000/metrics | prom-middleware check
+  prom-middleware check http://localhost:8000/metrics
+  prom-middleware check shop.prom --format=github
+  prom-middleware check shop.app:app --extended
+
+Exit codes are promtool's: 0, 3 for remarks, 1 for what cannot be read.
+"""
+LINT = ("all", "promtool", "none")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes; names as promtool has them."""
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "source",
+        nargs="?",
+        default="-",
+        help="- for the standard input (the default), a URL, a file, or module:app, where the part "
+        "after the colon is an ASGI or WSGI application, or a registry",
+    )
+    parser.add_argument("--format", choices=FORMATS, default="text", help="of the remarks")
+    parser.add_argument(
+        "--lint", choices=LINT, default="all", help="the rules: all, or those of promtool only"
+    )
+    parser.add_argument("--extended", action="store_true", help="also count the series")
+    parser.add_argument(
+        "--max-series",
+        type=int,
+        default=MAX_SERIES,
+        metavar="N",
+        help=f"label sets that one metric may have (default: {MAX_SERIES})",
+    )
+    parser.add_argument(
+        "--utf8-names", action="store_true", help="allow names in quotes, which promtool refuses"
+    )
+    parser.add_argument(
+        "--path", default="/metrics", help="what is scraped of an application (default: /metrics)"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=10.0, help="seconds to wait for a URL (default: 10)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check one page."""
+    report = check(
+        content_of(options),
+        more=options.lint == "all",
+        max_series=options.max_series,
+        utf8_names=options.utf8_names,
+    )
+    if options.lint == "none":
+        report = report._replace(problems=[])
+    _show(report, options)
+    return report.exit_code
+
+
+def _show(report: Report, options: argparse.Namespace) -> None:
+    shown = FORMATS[options.format](report, options.source)
+    # People's remarks go where promtool writes them; programs read the standard output.
+    print(shown, end="", file=sys.stderr if options.format == "text" else sys.stdout, flush=True)
+    if options.extended and options.format == "text" and not report.error:
+        print(table(report.cardinality), end="", flush=True)
+
+
+def content_of(options: argparse.Namespace) -> bytes:
+    """Return the page that is to be checked. Raises CommandError for what cannot be had."""
+    source = options.source
+    if source == "-":
+        return sys.stdin.buffer.read()
+    if sources.is_url(source):
+        return sources.fetched(source, options.timeout)[0]
+    if Path(source).is_file():
+        return _read(source)
+    if ":" not in source:
+        raise CommandError(f"{source}: there is no such file; applications are module:app")
+    found = sources.load(source)
+    if hasattr(found, "collect"):
+        return b"".join(sources.rendered(source, found))
+    return _scraped(source, found, options.path)
+
+
+def _read(source: str) -> bytes:
+    try:
+        return Path(source).read_bytes()
+    except OSError as error:
+        raise CommandError(f"{source}: {error.strerror}") from error
+
+
+def _scraped(source: str, app: object, path: str) -> bytes:
+    if not callable(app):
+        raise CommandError(
+            f"{source}: {app!r} is neither an ASGI or WSGI application nor a registry; "
+            "serve it, and check its URL"
+        )
+    try:
+        status, body = scrape_app(app, path, sources.ACCEPT)
+    except Exception as error:
+        raise CommandError(f"{source}: {type(error).__name__}: {error}") from error
+    if status != 200:
+        raise CommandError(f"{source}: {path} is answered with {status}; is it instrumented?")
+    return body
