@@ -210,6 +210,23 @@ def test_it_ends_when_it_is_told_to() -> None:
         assert (process.returncode, complaint) == (0, "")
 
 
+@pytest.mark.parametrize(
+    ("flag", "problem"),
+    [
+        ("--web.external-url=http://[", "Invalid IPv6 URL"),
+        ("--push.max-body-size=0", "is no size"),
+        ("--push.ttl=soon", "is no duration"),
+        ("--web.config.file=none.yml", "cannot be read"),
+    ],
+)
+def test_a_wrong_flag_is_told(flag: str, problem: str) -> None:
+    process = start(["pushgateway", "--web.listen-address=127.0.0.1:0", flag])
+    _, complaint = process.communicate(timeout=30)
+    assert process.returncode in (1, 2)
+    assert problem in complaint
+    assert "Traceback" not in complaint
+
+
 def test_an_address_that_is_taken_is_told(client: Client) -> None:
     process = start(["pushgateway", f"--web.listen-address=127.0.0.1:{client.port}"])
     _, complaint = process.communicate(timeout=30)
