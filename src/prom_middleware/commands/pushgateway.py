@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from prom_middleware.commands import CommandError, serve
-from prom_middleware.errors import ConfigurationError
 from prom_middleware.exposition.connections import Configured
 from prom_middleware.pushgateway.durable import StorageError
 from prom_middleware.pushgateway.gateway import Gateway
@@ -56,9 +55,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where to listen, may be repeated (default: 127.0.0.1:9091; :9091: all interfaces)",
     )
     add("--web.config.file", dest="web_config_file", metavar="FILE", help="TLS, users, headers")
-    add("--web.telemetry-path", dest="telemetry_path", default="/metrics", metavar="PATH")
-    add("--web.external-url", dest="external_url", default="", metavar="URL")
-    add("--web.route-prefix", dest="route_prefix", metavar="PATH", help="before all paths")
+    add(
+        "--web.telemetry-path",
+        dest="telemetry_path",
+        default="/metrics",
+        metavar="PATH",
+        help="where it is scraped (default: /metrics)",
+    )
+    add(
+        "--web.external-url",
+        dest="external_url",
+        default="",
+        metavar="URL",
+        help="how it is reached from outside, for the page",
+    )
+    add(
+        "--web.route-prefix",
+        dest="route_prefix",
+        metavar="PATH",
+        help="what stands before all paths (default: the path of the external URL)",
+    )
     add("--web.enable-lifecycle", dest="lifecycle", action="store_true", help="PUT /-/quit")
     add(
         "--web.enable-admin-api",
@@ -74,7 +90,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="answer 202, and let later pushes win",
     )
     add("--push.enable-utf8-names", dest="utf8", action="store_true", help="names in quotes")
-    add("--push.max-body-size", dest="size", type=int, default=MAX_BODY_BYTES, metavar="BYTES")
+    add(
+        "--push.max-body-size",
+        dest="size",
+        type=int,
+        default=MAX_BODY_BYTES,
+        metavar="BYTES",
+        help=f"as it comes and unpacked; what is more gets 413 (default: {MAX_BODY_BYTES})",
+    )
     add(
         "--push.ttl",
         dest="ttl",
@@ -83,7 +106,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="take groups away that were not pushed for so long; a path with /__push_ttl__/1h says "
         "it for its group; 0: only where a path says so (default: keep them for ever)",
     )
-    add("--push.enable-multiple-groups", dest="multiple", action="store_true")
+    add(
+        "--push.enable-multiple-groups",
+        dest="multiple",
+        action="store_true",
+        help="PUT and POST /api/v1/groups",
+    )
     for name, default in IGNORED.items():
         add(f"--{name}", dest=name, default=default, help=argparse.SUPPRESS)
 
@@ -103,7 +131,7 @@ def run(options: argparse.Namespace) -> int:
         file = _web_config(options.web_config_file)
         gateway = Gateway(_options(options, over, file), _flags(options))
         servers = [_serving(address, gateway, file) for address in options.addresses or [DEFAULT]]
-    except (OSError, ConfigurationError, StorageError) as error:
+    except (OSError, ValueError, StorageError) as error:
         raise CommandError(str(error)) from error
     if gateway.moved_aside:
         print(gateway.moved_aside, file=sys.stderr, flush=True)

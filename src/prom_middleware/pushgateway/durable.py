@@ -21,8 +21,8 @@ from prom_middleware.pushgateway.stored import dump, load
 # "ppgw": what tells our files from those of other programs (`file` shows it).
 APPLICATION_ID = 0x70706777
 VERSION = 1
-# One process at a time, commits that a kill cannot undo, no sync for each of them.
-_PRAGMAS = ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL")
+# Commits that a kill cannot undo, and no sync for each of them.
+_PRAGMAS = ("journal_mode = WAL", "synchronous = NORMAL")
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
 CREATE TABLE groups (
@@ -120,6 +120,8 @@ class Journal(NoJournal):
             self.path, timeout=0, isolation_level=None, check_same_thread=False
         )
         try:
+            # First of all: without it, a file of shared memory would be made, on a full disk, too.
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             is_new = self._is_new(connection)
             for pragma in _PRAGMAS:
                 connection.execute(f"PRAGMA {pragma}")

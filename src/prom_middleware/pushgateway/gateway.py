@@ -117,9 +117,10 @@ class Gateway:
                 return response(200, ("Allow", found.allow), parts=[])
             return text(405, "Method Not Allowed", ("Allow", found.allow))
         answer = handled(handler, visit)
-        if found.name:
-            self._own.count(found.name, method, answer.status)
-        if found.name == "push":
+        name = "delete" if method == "DELETE" else found.name
+        if name:
+            self._own.count(name, method, answer.status)
+        if name == "push":
             self._own.observe_push(method, len(visit.body or b""), perf_counter() - started)
         return answer
 

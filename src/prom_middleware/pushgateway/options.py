@@ -9,8 +9,8 @@ from prom_middleware.errors import OptionError
 from prom_middleware.exposition.access import AccessRule
 from prom_middleware.pushgateway.ttl import LONGEST
 
-# As many bytes as a push may have, as it comes and unpacked: a million series and more.
-MAX_BODY_BYTES = 64 * 1024 * 1024
+# As many bytes as a push may have, as it comes and unpacked: half a million series.
+MAX_BODY_BYTES = 32 * 1024 * 1024
 # Flags of the original that are no options of a gateway.
 OTHER_FLAGS = (
     "log.format",

@@ -26,6 +26,7 @@ class OwnMetrics:
 
     def __init__(self) -> None:
         registry = self._registry = CollectorRegistry()
+        self._children: dict[tuple[Any, ...], Any] = {}
         labels = ("handler", "method", "code")
         self._requests = Counter("pushgateway_http_requests", _REQUESTS, labels, registry=registry)
         self._seconds = Summary(
@@ -41,12 +42,20 @@ class OwnMetrics:
 
     def count(self, handler: str, method: str, status: int) -> None:
         """Count a request that is no scrape."""
-        self._requests.labels(handler, method.lower(), str(status)).inc()
+        self._child(self._requests, handler, method.lower(), str(status)).inc()
 
     def observe_push(self, method: str, size: int, seconds: float) -> None:
         """Record a push of `size` bytes that took `seconds`."""
-        self._sizes.labels(method.lower()).observe(size)
-        self._seconds.labels(method.lower()).observe(seconds)
+        self._child(self._sizes, method.lower()).observe(size)
+        self._child(self._seconds, method.lower()).observe(seconds)
+
+    def _child(self, family: Any, *labels: str) -> Any:
+        """Return what `labels` returns, which takes its time."""
+        key = (family, *labels)
+        found = self._children.get(key)
+        if found is None:
+            found = self._children[key] = family.labels(*labels)
+        return found
 
     def names(self) -> dict[str, OwnFamily]:
         """Return what a pushed family of one of our names has to look like."""

@@ -1,14 +1,17 @@
 """Pushed protocol buffers: delimited messages of `io.prometheus.client.MetricFamily`.
 
-https://protobuf.dev/programming-guides/encoding/
+https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metrics.proto
+
+A field of another wire type than the protocol's is left out, as Go's library does it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from struct import Struct
 from typing import Any
 
+from prom_middleware.errors import ParseError
+from prom_middleware.exposition.formats.wire_reader import fields, varint
 from prom_middleware.pushgateway.bodies.errors import BodyError
 from prom_middleware.pushgateway.families import (
     GAUGE_HISTOGRAM,
@@ -22,178 +25,143 @@ from prom_middleware.pushgateway.families import (
     Metric,
 )
 
-_double = Struct("<d").unpack_from
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 # The field of a metric that has its value, by the family's type.
 VALUES = {"GAUGE": 2, "COUNTER": 3, SUMMARY: 4, "UNTYPED": 5, HISTOGRAM: 7, GAUGE_HISTOGRAM: 7}
 _TIMESTAMP = 6
+# A message with a double and nothing else, or with nothing at all: bytes.
+_ONLY_A_DOUBLE = (0, 9)
+
+# From where to where a message is.
+_Span = tuple[int, int]
 
 
 def parse_protobuf(body: bytes) -> list[Family]:
     """Return the families of a body; the last one of a name wins. Raises BodyError."""
-    families = {}
-    for message in _messages(body):
-        family = _family(message)
-        families[family.name] = family
-    return [family for family in families.values() if family.metrics]
+    found = {}
+    for span in _messages(body):
+        try:
+            family = _family(body, span)
+        except ParseError:
+            # The blank is what Go's library has there in some builds, lest texts are compared.
+            problem = "proto:\N{NO-BREAK SPACE}cannot parse invalid wire-format data"
+            raise BodyError(problem) from None
+        found[family.name] = family
+    return [family for family in found.values() if family.metrics]
 
 
-def _messages(body: bytes) -> Iterator[memoryview]:
-    place, view = 0, memoryview(body)
-    while place < len(body):
-        length, place = _varint(view, place)
-        if place + length > len(body):
+def _messages(body: bytes) -> Iterator[_Span]:
+    at, end = 0, len(body)
+    while at < end:
+        try:
+            length, at = varint(body, at, end)
+        except ParseError:
+            raise BodyError("unexpected EOF") from None
+        if length > end - at:
             raise BodyError("unexpected EOF")
-        yield view[place : place + length]
-        place += length
+        yield at, at + length
+        at += length
 
 
-def _varint(view: memoryview, place: int) -> tuple[int, int]:
-    number = 0
-    for shift in range(0, 70, 7):
-        if place >= len(view):
-            raise BodyError("unexpected EOF")
-        byte = view[place]
-        place += 1
-        number |= (byte & 127) << shift
-        if byte < 128:
-            return number & (2**64 - 1), place
-    raise _malformed()
-
-
-def _malformed() -> BodyError:
-    # The blank is what Go's library has there in some builds, so that nobody compares its texts.
-    return BodyError("proto:\N{NO-BREAK SPACE}cannot parse invalid wire-format data")
-
-
-def _fields(view: memoryview) -> Iterator[tuple[int, int, Any]]:
-    """Yield a message's fields: their numbers, wire types and contents."""
-    place = 0
-    try:
-        while place < len(view):
-            key, place = _varint(view, place)
-            number, kind = key >> 3, key & 7
-            content, place = _content(view, place, kind)
-            if not number:
-                raise _malformed()
-            yield number, kind, content
-    except BodyError:
-        raise _malformed() from None
-
-
-def _content(view: memoryview, place: int, kind: int) -> tuple[Any, int]:
-    if kind == _VARINT:
-        return _varint(view, place)
-    if kind == _BYTES:
-        length, place = _varint(view, place)
-    elif kind in (_FIXED64, _FIXED32):
-        length = 8 if kind == _FIXED64 else 4
-    else:
-        raise _malformed()
-    if place + length > len(view):
-        raise _malformed()
-    return view[place : place + length], place + length
-
-
-def _family(message: memoryview) -> Family:
-    found: dict[tuple[int, int], Any] = {}
+def _family(body: bytes, span: _Span) -> Family:
+    found: dict[tuple[int, type], Any] = {}
     metrics = []
-    for number, kind, content in _fields(message):
-        if (number, kind) == (4, _BYTES):
-            metrics.append(content)
+    for number, _, value in fields(body, *span):
+        if number == 4 and isinstance(value, tuple):
+            metrics.append(value)
         else:
-            found[number, kind] = content
-    type_number = found.get((3, _VARINT), 0)
+            found[number, type(value)] = value
+    type_number = found.get((3, int), 0)
     if type_number >= len(TYPES):
         raise BodyError(f"unknown metric type {type_number}")
-    type_ = TYPES[type_number]
-    documentation = found.get((2, _BYTES))
+    type_, documentation = TYPES[type_number], found.get((2, tuple))
     return Family(
-        _string(found.get((1, _BYTES), b"")),
+        _string(body, found.get((1, tuple))),
         type_,
-        None if documentation is None else _string(documentation),
-        [_metric(content, type_) for content in metrics],
+        None if documentation is None else _string(body, documentation),
+        [_metric(body, metric, type_) for metric in metrics],
     )
 
 
-def _string(content: Any) -> str:
+def _string(body: bytes, span: _Span | None) -> str:
     """Return a string; what is not UTF-8 comes as lone surrogates, for the checks to find."""
-    return bytes(content).decode("utf-8", "surrogateescape")
+    return body[slice(*span)].decode("utf-8", "surrogateescape") if span else ""
 
 
-def _metric(message: memoryview, type_: str) -> Metric:
-    labels, value, has_timestamp = [], None, False
-    found: dict[int, Any] = {}
-    for number, kind, content in _fields(message):
-        if (number, kind) == (1, _BYTES):
-            pair = {one: text for one, form, text in _fields(content) if form == _BYTES}
-            labels.append((_string(pair.get(1, b"")), _string(pair.get(2, b""))))
-        elif number == _TIMESTAMP:
+def _metric(body: bytes, span: _Span, type_: str) -> Metric:
+    labels, has_timestamp = [], False
+    found: dict[int, _Span] = {}
+    for number, _, value in fields(body, *span):
+        if number == _TIMESTAMP:
             has_timestamp = True
-        elif kind == _BYTES:
-            found[number] = content
+        elif number == 1 and isinstance(value, tuple):
+            labels.append(_label(body, value))
+        elif isinstance(value, tuple):
+            found[number] = value
     content = found.get(VALUES[type_])
-    value, kept = _foreign(found) if content is None else _value(content, type_)
-    return Metric(tuple(labels), value, kept, has_timestamp)
+    value_, kept = _foreign(body, found) if content is None else _value(body, content, type_)
+    return Metric(tuple(labels), value_, kept, has_timestamp)
 
 
-def _foreign(found: Mapping[int, Any]) -> tuple[Foreign, None]:
+def _label(body: bytes, span: _Span) -> tuple[str, str]:
+    found = {one: value for one, _, value in fields(body, *span) if isinstance(value, tuple)}
+    return _string(body, found.get(1)), _string(body, found.get(2))
+
+
+def _foreign(body: bytes, found: Mapping[int, _Span]) -> tuple[Foreign, None]:
     """Return the value that there is instead of the family's."""
     for type_, number in VALUES.items():
         if number in found:
-            return Foreign(type_, _value(found[number], type_)[0]), None
+            return Foreign(type_, _value(body, found[number], type_)[0]), None
     return Foreign(), None
 
 
-def _value(message: memoryview, type_: str) -> tuple[Any, bytes | None]:
+def _value(body: bytes, span: _Span, type_: str) -> tuple[Any, bytes | None]:
     """Return a metric's value, and its message where the value is not all of it."""
     if type_ in SIMPLE:
-        value = 0.0
-        for number, kind, content in _fields(message):
-            if (number, kind) == (1, _FIXED64):
-                (value,) = _double(content)
-        return value, None if len(message) in (0, 9) else bytes(message)
-    distribution, plain = _distribution(message, type_)
-    return distribution, None if plain else bytes(message)
+        value: Any = _doubles(body, span).get(1, 0.0)
+        is_all = span[1] - span[0] in _ONLY_A_DOUBLE
+    else:
+        value, is_all = _distribution(body, span, type_)
+    return value, None if is_all else body[slice(*span)]
 
 
-def _distribution(message: memoryview, type_: str) -> tuple[Distribution, bool]:
-    count, total, points, plain = 0.0, 0.0, [], True
-    for number, kind, content in _fields(message):
-        if (number, kind) == (1, _VARINT):
-            count = content
-        elif (number, kind) == (2, _FIXED64):
-            (total,) = _double(content)
-        elif (number, kind) == (3, _BYTES):
-            point, plain_point = _quantile(content) if type_ == SUMMARY else _bucket(content)
+def _doubles(body: bytes, span: _Span) -> dict[int, float]:
+    return {one: value for one, _, value in fields(body, *span) if isinstance(value, float)}
+
+
+def _distribution(body: bytes, span: _Span, type_: str) -> tuple[Distribution, bool]:
+    """Return a summary or histogram, and whether that is all of it."""
+    count, total, points, is_all = 0.0, 0.0, [], True
+    for number, _, value in fields(body, *span):
+        if number == 1 and isinstance(value, int):
+            count = value
+        elif number == 2 and isinstance(value, float):
+            total = value
+        elif number == 3 and isinstance(value, tuple):
+            point, is_all_of_it = (_quantile if type_ == SUMMARY else _bucket)(body, value)
             points.append(point)
-            plain = plain and plain_point
-        elif (number, kind, type_ == SUMMARY) == (4, _FIXED64, False):
-            plain = False
-            (floating,) = _double(content)
-            count = floating if floating > 0 else count
+            is_all = is_all and is_all_of_it
         else:
-            plain = False
-    return Distribution(count, total, tuple(points)), plain
+            is_all = False
+            if number == 4 and isinstance(value, float) and value > 0:
+                count = value
+    return Distribution(count, total, tuple(points)), is_all
 
 
-def _quantile(message: memoryview) -> tuple[tuple[float, float], bool]:
-    found = {1: 0.0, 2: 0.0}
-    for number, kind, content in _fields(message):
-        if kind == _FIXED64:
-            found[number] = _double(content)[0]
-    return (found[1], found[2]), True
+def _quantile(body: bytes, span: _Span) -> tuple[tuple[float, float], bool]:
+    found = _doubles(body, span)
+    return (found.get(1, 0.0), found.get(2, 0.0)), True
 
 
-def _bucket(message: memoryview) -> tuple[tuple[float, float], bool]:
-    count, bound, plain = 0.0, 0.0, True
-    for number, kind, content in _fields(message):
-        if (number, kind) == (1, _VARINT):
-            count = content
-        elif (number, kind) == (2, _FIXED64):
-            (bound,) = _double(content)
+def _bucket(body: bytes, span: _Span) -> tuple[tuple[float, float], bool]:
+    count, bound, is_all = 0.0, 0.0, True
+    for number, _, value in fields(body, *span):
+        if number == 1 and isinstance(value, int):
+            count = value
+        elif number == 2 and isinstance(value, float):
+            bound = value
         else:
-            plain = False
-            if (number, kind) == (4, _FIXED64) and _double(content)[0] > 0:
-                (count,) = _double(content)
-    return (bound, count), plain
+            is_all = False
+            if number == 4 and isinstance(value, float) and value > 0:
+                count = value
+    return (bound, count), is_all

@@ -48,6 +48,7 @@ _ESCAPE = re.compile(r"\\.?", re.DOTALL)
 # The label that tells the samples of one metric apart, and the endings of its other samples.
 _INNER = {SUMMARY: "quantile", HISTOGRAM: "le"}
 _ENDINGS = {SUMMARY: ("_count", "_sum"), HISTOGRAM: ("_count", "_sum", "_bucket")}
+_ALL_ENDINGS = _ENDINGS[HISTOGRAM]
 
 
 class _WrongLineError(Exception):
@@ -240,14 +241,17 @@ class _Reader:
 
     def _draft_of(self, name: str) -> tuple[_Draft, str]:
         """Return the family that a name belongs to, and the ending that says what of it."""
-        if name not in self._drafts:
+        found = self._drafts.get(name)
+        if found is not None:
+            return found, ""
+        if name.endswith(_ALL_ENDINGS):
             for type_, endings in _ENDINGS.items():
                 for ending in endings:
                     draft = self._drafts.get(name.removesuffix(ending))
                     if name.endswith(ending) and draft is not None and draft.type == type_:
                         return draft, ending
-            self._drafts[name] = _Draft(name)
-        return self._drafts[name], ""
+        found = self._drafts[name] = _Draft(name)
+        return found, ""
 
 
 def _set_help(draft: _Draft, content: str) -> None:

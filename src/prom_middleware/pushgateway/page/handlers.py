@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from prom_middleware.exposition.access import ScrapeRequest
 from prom_middleware.exposition.responses import Answer, response
@@ -86,4 +86,4 @@ def _is_from_here(request: ScrapeRequest) -> bool:
     if site is not None:
         return site in ("same-origin", "none")
     origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    return origin is None or origin.partition("://")[2] == request.headers.get("host")
