@@ -17,7 +17,7 @@ def _buckets(family: Family) -> Iterator[tuple[list[tuple[float, Row]], list[Row
     """Yield the buckets of each label set, with their bounds, and its other samples."""
     if family.type != "histogram":
         return
-    for rows in family.series().values():
+    for rows in family.series.values():
         buckets = [(float(row.sample.labels["le"]), row) for row in rows if _has_bound(row)]
         yield buckets, [row for row in rows if not _has_bound(row)]
 
