@@ -1,6 +1,8 @@
 # Everything runs in .venv, which the first target makes: Python 3.10 or newer and make are enough.
 #
 #   make demo       a FastAPI application under traffic, and what /metrics says of it
+#   make demo-batch batch jobs, a Pushgateway, and what Prometheus says of them
+#   make demo-federation   two data centres, and Prometheus servers that federate
 #   make test       the tests                        (ARGS="-k flask" goes to pytest)
 #   make test-all   every Python here, with the oldest and the newest frameworks
 #   make bench      what requests and scrapes cost, beside other packages
@@ -26,13 +28,19 @@ unexport VIRTUAL_ENV UV_PYTHON UV_PROJECT_ENVIRONMENT
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench lint format lock clean
+.PHONY: help demo demo-batch demo-federation test test-all bench lint format lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
 
 demo: $(READY)
 	@$(VENV)/bin/python examples/demo.py
+
+demo-batch: $(READY)
+	@$(VENV)/bin/python examples/demo_batch.py
+
+demo-federation: $(READY)
+	@$(VENV)/bin/python examples/federation/run.py
 
 test: $(READY)
 	$(VENV)/bin/python -m pytest $(SIDE_BY_SIDE) $(ARGS)

@@ -19,6 +19,7 @@ from benchmarks.rounds import QUICK, Case, Contender, Plan, measure, verify
 
 DOORS = {
     "ASGI": "asgi:raw",
+    "ASGI, beside its peers": "asgi:raw_beside_peers",
     "Starlette": "asgi:starlette",
     "FastAPI": "asgi:fastapi",
     "Starlette, matching left out": "asgi:starlette_routed",

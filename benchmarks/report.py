@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import environment, exposed, parsing, several
+from benchmarks import environment, exposed, parsing, pushed, several
 from benchmarks.figures import Figure, Target
 from benchmarks.rounds import OURS, PEER, TIMER
 from benchmarks.tables import table
@@ -34,6 +34,8 @@ _LEFT_OUT = (
     "the middleware itself does."
 )
 REMARKS = {
+    "ASGI": " In this process there is nothing else: no peer, no OpenTelemetry.",
+    "ASGI, beside its peers": " They import OpenTelemetry, so a request is asked for its span.",
     "Twisted": " No peer is known.",
     "Starlette, matching left out": _LEFT_OUT,
     "FastAPI, matching left out": _LEFT_OUT,
@@ -47,6 +49,7 @@ class Results:
     doors: dict[str, list[dict[str, Any]]]
     several: dict[str, dict[str, Any]]
     exposition: dict[str, dict[str, Any]]
+    pushgateway: dict[str, dict[str, Any]]
     parsing: dict[str, dict[str, Any]]
     memory: dict[int, dict[str, float]]
     imports: dict[str, Figure]
@@ -66,6 +69,7 @@ def markdown(results: Results) -> str:
         *(_door(name, cases) for name, cases in results.doors.items()),
         *several.section(results.several),
         *exposed.section(results.exposition),
+        *pushed.section(results.pushgateway),
         *parsing.section(results.parsing),
         "## Memory for each label set (bytes)",
         _memory(results.memory),
@@ -131,6 +135,7 @@ def targets(results: Results) -> Iterator[Target]:
             yield Target.ratio(what, many, few, 1.1)
     yield from several.targets(results.several)
     yield from exposed.targets(results.exposition)
+    yield from pushed.targets(results.pushgateway)
     yield from parsing.targets(results.parsing)
     for number, figures in results.memory.items():
         for what, value in figures.items():

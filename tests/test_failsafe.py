@@ -125,6 +125,7 @@ def _found(door: str) -> dict[str, tuple[CodeType, list[str]]]:
     found: dict[str, tuple[CodeType, list[str]]] = {}
     known: set[Stack] = set()
     for scenario in (one for one in REQUESTS if one in INSTALLED[door][2]):
+        Door(door, scenario).ask()  # what a process finds out once is found out
         for name, stacks in functions_of(Door(door, scenario).ask).items():
             if not stacks <= known:
                 code = next(iter(stacks))[0]

@@ -7,21 +7,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-import aioprometheus
-from aioprometheus import MetricsMiddleware
-from prometheus_client import REGISTRY, CollectorRegistry
-from prometheus_fastapi_instrumentator import Instrumentator, metrics
-from starlette_exporter import PrometheusMiddleware as StarletteExporter
-from starlette_exporter.optional_metrics import request_body_size, response_body_size
+from prometheus_client import CollectorRegistry
 
 from benchmarks import traffic
-from benchmarks.counting import Called, Count, otel, samples
+from benchmarks.counting import Called, Count, samples
 from benchmarks.limits import PassASGI, TimedASGI
-from benchmarks.rounds import OURS, PASS, PEER, TIMER, Case, Contender
+from benchmarks.rounds import OURS, PASS, TIMER, Case, Contender
 from prom_middleware.asgi import PrometheusMiddleware
 
 Make = Callable[[], Any]
-NO_LATENCY = "counters only, no latency"
 LOOP = asyncio.new_event_loop()
 
 
@@ -102,26 +96,37 @@ class Bench:
 
 
 def raw(routes: tuple[int, ...]) -> list[Case]:
-    """Return the case of the raw application, which has no routes."""
-    return [Bench(raw_app, 1, routed=False).case(_raw_peers, "<unmatched>")]
+    """Return the case of the raw application, which has no routes, in a process without peers."""
+    return [Bench(raw_app, 1, routed=False).case(_no_peers, "<unmatched>")]
+
+
+def raw_beside_peers(routes: tuple[int, ...]) -> list[Case]:
+    """Return the same case with what its peers import, OpenTelemetry among it."""
+    from benchmarks.doors.asgi_peers import raw_peers
+
+    return [Bench(raw_app, 1, routed=False).case(raw_peers, "<unmatched>")]
 
 
 def starlette(routes: tuple[int, ...]) -> list[Case]:
     """Return the cases of Starlette."""
-    return [
-        Bench(partial(starlette_app, n), n, routed=True).case(
-            _starlette_peers, traffic.template(n - 1)
-        )
-        for n in routes
-    ]
+    from benchmarks.doors.asgi_peers import starlette_peers
+
+    return [_case(partial(starlette_app, n), n, starlette_peers) for n in routes]
 
 
 def fastapi(routes: tuple[int, ...]) -> list[Case]:
     """Return the cases of FastAPI."""
-    return [
-        Bench(partial(fastapi_app, n), n, routed=True).case(_fastapi_peers, traffic.template(n - 1))
-        for n in routes
-    ]
+    from benchmarks.doors.asgi_peers import fastapi_peers
+
+    return [_case(partial(fastapi_app, n), n, fastapi_peers) for n in routes]
+
+
+def _case(make: Make, routes: int, peers: Callable[[Bench], Iterator[Contender]]) -> Case:
+    return Bench(make, routes, routed=True).case(peers, traffic.template(routes - 1))
+
+
+def _no_peers(_: Bench) -> Iterator[Contender]:
+    return iter(())
 
 
 def starlette_routed(routes: tuple[int, ...]) -> list[Case]:
@@ -158,90 +163,4 @@ def _routed(make: Make, routes: int) -> Case:
 
         return routed
 
-    return Bench(app, routes, routed=True).case(lambda _: iter(()), traffic.template(routes - 1))
-
-
-def _raw_peers(bench: Bench) -> Iterator[Contender]:
-    registry = aioprometheus.Registry()
-    yield _aioprometheus(bench, MetricsMiddleware(bench.make(), registry=registry), registry)
-    yield _otel_asgi(bench, None)
-
-
-def _starlette_peers(bench: Bench) -> Iterator[Contender]:
-    yield from _framework_peers(bench)
-    yield _otel_asgi(bench, bench.route)
-
-
-def _fastapi_peers(bench: Bench) -> Iterator[Contender]:
-    from opentelemetry.instrumentation.fastapi import FastAPIInstrumentor
-
-    yield from _framework_peers(bench)
-    app, (provider, points) = bench.make(), otel()
-    FastAPIInstrumentor.instrument_app(
-        app, meter_provider=provider, exclude_spans=["receive", "send"]
-    )
-    name = "opentelemetry-instrumentation-fastapi"
-    yield bench.contender(name, PEER, app, points(bench.route))
-
-
-def _framework_peers(bench: Bench) -> Iterator[Contender]:
-    yield _instrumentator(bench)
-    yield _starlette_exporter(bench)
-    app, registry = bench.make(), aioprometheus.Registry()
-    app.add_middleware(MetricsMiddleware, registry=registry)
-    yield _aioprometheus(bench, app, registry)
-
-
-def _instrumentator(bench: Bench) -> Contender:
-    app, registry = bench.make(), CollectorRegistry()
-    instrumentator = Instrumentator(
-        should_group_status_codes=False,
-        should_instrument_requests_inprogress=True,
-        # This one gauge goes to the default registry, whatever `registry` is.
-        inprogress_name=f"inprogress_{bench.routes}",
-        inprogress_labels=True,
-        registry=registry,
-    )
-    # Its default metrics have no route on the detailed histogram; these are the comparable ones.
-    for metric in (metrics.latency, metrics.requests, metrics.request_size, metrics.response_size):
-        instrumentator.add(metric(registry=registry))
-    instrumentator.instrument(app)
-    name = "prometheus-fastapi-instrumentator"
-    count = samples(
-        registry, "http_requests_total", method="GET", handler=bench.route, status="200"
-    )
-    return bench.contender(name, PEER, app, count)
-
-
-def _starlette_exporter(bench: Bench) -> Contender:
-    app, prefix = bench.make(), f"starlette_{bench.routes}"
-    app.add_middleware(
-        StarletteExporter,
-        prefix=prefix,
-        group_paths=True,
-        optional_metrics=[request_body_size, response_body_size],
-    )
-    name = f"{prefix}_request_duration_seconds_count"
-    count = samples(REGISTRY, name, method="GET", path=bench.route, status_code="200")
-    return bench.contender("starlette-exporter", PEER, app, count)
-
-
-def _aioprometheus(bench: Bench, app: Any, registry: Any) -> Contender:
-    labels = {"method": "GET", "path": bench.route, "status_code": "200"}
-
-    def counted() -> float:
-        return float(registry.get("status_codes_counter").get(labels))
-
-    count = Called(counted)
-    return bench.contender("aioprometheus", PEER, app, count, note=NO_LATENCY, latency=False)
-
-
-def _otel_asgi(bench: Bench, target: str | None) -> Contender:
-    from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
-
-    provider, points = otel()
-    app = OpenTelemetryMiddleware(
-        bench.make(), meter_provider=provider, exclude_spans=["receive", "send"]
-    )
-    name = "opentelemetry-instrumentation-asgi"
-    return bench.contender(name, PEER, app, points(target))
+    return _case(app, routes, _no_peers)

@@ -24,7 +24,15 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "check": Command("prom_middleware.commands.check", "tell what is wrong with a /metrics"),
+    "push": Command(
+        "prom_middleware.commands.push", "push metrics, or how a command went, to a gateway"
+    ),
+    "bridge": Command("prom_middleware.commands.bridge", "metrics to and from other systems"),
+    "doctor": Command("prom_middleware.commands.doctor", "tell what is wrong with an installation"),
     "serve": Command("prom_middleware.commands.serve", "serve a module's metrics on a port"),
+    "pushgateway": Command(
+        "prom_middleware.commands.pushgateway", "take metrics of batch jobs, for Prometheus"
+    ),
     "textfile": Command(
         "prom_middleware.commands.textfile", "write metrics to a file for node_exporter"
     ),
@@ -43,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    rows = [f"  {name:<12}{command.summary}" for name, command in COMMANDS.items()]
+    rows = [f"  {name:<13}{command.summary}" for name, command in COMMANDS.items()]
     parser = argparse.ArgumentParser(
         prog=PROGRAM,
         description=__doc__,

@@ -11,6 +11,7 @@ PromMiddlewareError
     ├── MetricConflictError       a registry that already has a metric of that name
     ├── NotAnApplicationError     what was given cannot be served
     ├── WebConfigError            a web-config file that cannot be used
+    ├── MappingError              a mapping file of a bridge that cannot be used
     └── MissingFrameworkError     a package that is not installed (an ImportError as well)
 
 Nothing in this tree is raised while a request is served: see `prom_middleware.failures`.
@@ -77,6 +78,10 @@ class NotAnApplicationError(ConfigurationError):
 
 class WebConfigError(ConfigurationError):
     """A web-config file cannot be used; the message names the file, its line and the key."""
+
+
+class MappingError(ConfigurationError):
+    """A mapping file cannot be used; the message names the file or the mapping, and the key."""
 
 
 class MissingFrameworkError(ConfigurationError, ImportError):

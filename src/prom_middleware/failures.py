@@ -15,14 +15,20 @@ _counts: dict[str, float] = {}
 _forward: Callable[[str, float], object] | None = None
 
 
+def count(cause: str) -> bool:
+    """Count one failure under `cause`; return whether it is the first of its kind."""
+    with _lock:
+        first = cause not in _counts
+        _counts[cause] = _counts.get(cause, 0.0) + 1.0
+    if _forward is not None:
+        _forward(cause, 1.0)
+    return first
+
+
 def report(cause: str, error: BaseException) -> None:
     """Count one failure under `cause` and log the first of its kind; never raises."""
     try:
-        with _lock:
-            first = cause not in _counts
-            _counts[cause] = _counts.get(cause, 0.0) + 1.0
-        if _forward is not None:
-            _forward(cause, 1.0)
+        first = count(cause)
         if first:
             # Imported when it is needed: it is the greatest part of what this package would load.
             import logging

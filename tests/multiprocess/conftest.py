@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,15 @@ from prom_middleware.multiprocess import install, uninstall
 from prom_middleware.stores.multiprocess import MultiprocessStore
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_left() -> Iterator[None]:
+    """Hide what other files of tests have left: `install` moves all metrics that it can find."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> MultiprocessStore:
     return MultiprocessStore(tmp_path / "metrics")
@@ -20,6 +30,7 @@ def store(tmp_path: Path) -> MultiprocessStore:
 
 @pytest.fixture
 def installed(store: MultiprocessStore) -> Iterator[MultiprocessStore]:
+    gc.collect()  # the metrics of the test before
     with leave_registry():
         install(store)
         try:

@@ -16,6 +16,7 @@ from prometheus_client.openmetrics.exposition import generate_latest
 from multiprocess.workers import Process, samples, value
 from prom_middleware import failures
 from prom_middleware.multiprocess import notes
+from prom_middleware.multiprocess.adoption import SHARED
 from prom_middleware.multiprocess.notes import Note
 from prom_middleware.multiprocess.shapes import notes_of
 from prom_middleware.stores import Family, MemoryStore
@@ -208,3 +209,17 @@ def test_sums_of_all_cells_stay_finite(
     assert value(registry, "jobs_total") == 6
     worker.kill()
     assert Path(installed.directory).is_dir()
+
+
+def test_what_cannot_be_shown_of_another_worker_hides_nothing_else(
+    installed: MultiprocessStore,
+) -> None:
+    def work() -> None:
+        info = Info("build", "B.")
+        vars(info)[SHARED].say("{", 0, 0)
+        Counter("jobs", "Jobs done.").inc()
+
+    before = failures.counts().get("multiprocess.collect", 0)
+    killed(work)
+    assert value(REGISTRY, "jobs_total") == 1
+    assert failures.counts()["multiprocess.collect"] > before

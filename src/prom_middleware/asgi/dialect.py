@@ -28,7 +28,7 @@ class Dialect:
         It sees the same scope as a rule, and then its root router knows the whole template; but an
         application may have copied the scope, or sent it here by rules of its own.
         """
-        outer_route, outer_scope = outer.resolver(), outer.request
+        outer_route, outer_scope = outer.resolve, outer.request
         if scope is outer_scope and "router" in scope:
             return
         prefix = "" if "router" in scope else _prefix(outer_scope, scope)

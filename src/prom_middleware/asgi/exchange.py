@@ -22,12 +22,11 @@ from prom_middleware.instrumentation import (
 class Exchange(Observation):
     """An observation that stands between an application and its server."""
 
-    __slots__ = ("server_receive", "server_send", "unpromised")
+    __slots__ = ("server_receive", "server_send")
 
     # Set by the door: a constructor that calls the observation's would be a tenth of the whole.
     server_receive: Receive
     server_send: Send
-    unpromised: bool
 
     async def receive(self) -> Message:
         """Receive a message for the application, and note it."""
@@ -44,7 +43,7 @@ class Exchange(Observation):
 
     async def send(self, message: Message) -> None:
         """Send a message of the application, and note it once it is sent."""
-        if self.unpromised:
+        if self.promised is None:
             self._promise(message)
         send = self.server_send
         try:
@@ -85,7 +84,6 @@ class Exchange(Observation):
         # With the status that it is about to have; the server may still refuse it.
         try:
             if message["type"] == "http.response.start":
-                self.unpromised = False
                 self.status = status_label(message["status"])
                 self.promise()
                 self.status = None

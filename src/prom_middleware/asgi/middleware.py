@@ -69,7 +69,6 @@ class PrometheusMiddleware:
                                 noted = self._traces
                     begun = Exchange()
                     begun.server_receive, begun.server_send = receive, send
-                    begun.unpromised = core.promises
                     begun.begin(core, scope, scope["method"])
                     try:
                         if trace is not None:

@@ -86,6 +86,11 @@ class Routes:
             if len({entry.template for entry in entries}) == 1 and entries[0].prefix is None
         }
 
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """Return all places, in the order in which the routers try them."""
+        return self._entries
+
     def routed(self, scope: Scope) -> str | None:
         """Return the template that the routers chose, where `single` does not tell it."""
         endpoint = scope.get("endpoint")
@@ -275,12 +280,12 @@ class Router:
         if "router" not in scope:
             # Answered before it was routed; or there is no router at all.
             return None if self._routes == () and "app" not in scope else self._unrouted(scope)
-        last = self._last
-        routes = scope["router"].routes
-        if routes is last.routes and len(routes) == last.size and "endpoint" in scope:
-            template = last.single.get(id(scope["endpoint"]))
-            if template is not None:
-                return template
+        routes, last = scope["router"].routes, self._last
+        try:
+            if routes is last.routes and len(routes) == last.size:
+                return last.single[id(scope["endpoint"])]
+        except KeyError:
+            pass
         return self._routed(scope, routes)
 
     def _routed(self, scope: Scope, routes: Sequence[Any]) -> str | None:

@@ -87,7 +87,7 @@ def content_of(options: argparse.Namespace) -> bytes:
     if source == "-":
         return sys.stdin.buffer.read()
     if sources.is_url(source):
-        return sources.fetched(source, options.timeout)
+        return sources.fetched(source, options.timeout)[0]
     if Path(source).is_file():
         return _read(source)
     if ":" not in source:

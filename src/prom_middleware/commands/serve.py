@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--web.listen-address",
         dest="address",
-        type=_address,
+        type=address,
         default=":8000",
         metavar="[HOST]:PORT",
         help="where to listen (default: :8000, all interfaces)",
@@ -36,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _address(text: str) -> tuple[str, int]:
+def address(text: str) -> tuple[str, int]:
+    """Return a host and a port; raise ArgumentTypeError for what is none."""
     try:
         parts = urlsplit(f"//{text}")
         port = parts.port

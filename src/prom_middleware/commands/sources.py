@@ -6,9 +6,10 @@ import os
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from http.client import HTTPException
 from importlib import import_module
+from inspect import signature
 from operator import attrgetter
 from typing import Any
 
@@ -20,7 +21,7 @@ from prom_middleware.exposition.negotiation import negotiate
 
 SOURCES = (
     "module:registry, where the part after the colon is a registry, a collector or a function that "
-    "returns one (without it: what the module puts into the default registry)"
+    "returns one (without it, or with an application: what is in the default registry then)"
 )
 MOST_BYTES = 1 << 30
 ACCEPT = "text/plain;version=0.0.4"
@@ -46,12 +47,21 @@ def load_registry(source: str) -> Collector:
     found = load(source)
     if not hasattr(found, "collect") and callable(found):
         try:
-            found = found()
+            found = REGISTRY if _is_application(found) else found()
         except Exception as error:
             raise CommandError(f"{source}: {type(error).__name__}: {error}") from error
     if not hasattr(found, "collect"):
         raise CommandError(f"{source}: {found!r} is neither a registry nor a collector")
     return found  # type: ignore[no-any-return]
+
+
+def _is_application(found: Callable[..., Any]) -> bool:
+    """Tell whether what can be called wants arguments, as every application does."""
+    try:
+        signature(found).bind()
+    except TypeError:
+        return True
+    return False
 
 
 def is_url(source: str) -> bool:
@@ -67,7 +77,7 @@ def content_of(source: str, timeout: float) -> Iterable[bytes]:
     if source == "-":
         return [_checked("standard input", sys.stdin.buffer.read())]
     if is_url(source):
-        return [_checked(source, fetched(source, timeout))]
+        return [_checked(source, fetched(source, timeout)[0])]
     return rendered(source, load_registry(source))
 
 
@@ -79,16 +89,20 @@ def rendered(source: str, registry: Collector) -> Iterable[bytes]:
         raise CommandError(f"{source}: {type(error).__name__}: {error}") from error
 
 
-def fetched(url: str, timeout: float) -> bytes:
-    """Return what a URL has in the text format; `timeout` is in seconds. Raises CommandError."""
-    headers = {"Accept": ACCEPT, "User-Agent": "prom-middleware"}
+def fetched(url: str, timeout: float, accept: str = ACCEPT) -> tuple[bytes, str]:
+    """Return the body of a page and its Content-Type; `timeout` is in seconds.
+
+    Raises CommandError.
+    """
+    headers = {"Accept": accept, "User-Agent": "prom-middleware"}
     try:
         request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http or https
         with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
             body: bytes = response.read(MOST_BYTES)
+            content_type: str = response.headers.get("Content-Type", "")
     except (OSError, ValueError, HTTPException) as error:  # URLError is an OSError
         raise CommandError(f"{url}: {error}") from error
-    return body
+    return body, content_type
 
 
 def _checked(source: str, content: bytes) -> bytes:

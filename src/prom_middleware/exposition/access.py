@@ -21,7 +21,8 @@ class ScrapeRequest(NamedTuple):
     """What a rule and the scrape itself are told of the request.
 
     `headers` maps lower-case names to values; `client` is the peer's address without its port, or
-    None where the server does not tell (a Unix socket).
+    None where the server does not tell (a Unix socket). `mount` is what stands above a `path` that
+    does not have it (WSGI's SCRIPT_NAME).
     """
 
     method: str
@@ -29,6 +30,7 @@ class ScrapeRequest(NamedTuple):
     query: str
     headers: Mapping[str, str]
     client: str | None
+    mount: str = ""
 
 
 AccessRule = Callable[[ScrapeRequest], object]

@@ -52,17 +52,17 @@ class MetricsApp:
         self, registry: Collector, access: AccessRule | None, limits: Limits | None = None
     ) -> None:
         self._registry = registry
-        self._access = access
+        self.access = access
         self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a scrape, in a thread: a large registry must not hold up the event loop."""
         if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
+            await lifespan(receive, send)
         elif scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1000})
         else:
-            await _send(await self._answer(scope), send)
+            await send_answer(await self._answer(scope), send)
 
     async def _answer(self, scope: Scope) -> Answer:
         try:
@@ -78,7 +78,7 @@ class MetricsApp:
         from prom_middleware.exposition.scraping import Visit
 
         visit = Visit(self._registry, self._limits, gentle=True)
-        answer = partial(visit.answer, partial(scrape_request, scope), self._access)
+        answer = partial(visit.answer, partial(scrape_request, scope), self.access)
         try:
             return await beside(answer) if visit.admitted else answer()
         except Exception:
@@ -107,7 +107,8 @@ def headers(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in pairs}
 
 
-async def _send(answer: Answer, send: Send) -> None:
+async def send_answer(answer: Answer, send: Send) -> None:
+    """Send an answer in its parts."""
     raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in answer.headers]
     await send({"type": "http.response.start", "status": answer.status, "headers": raw})
     *parts, last = answer.parts or [b""]
@@ -116,7 +117,8 @@ async def _send(answer: Answer, send: Send) -> None:
     await send({"type": "http.response.body", "body": last})
 
 
-async def _lifespan(receive: Receive, send: Send) -> None:
+async def lifespan(receive: Receive, send: Send) -> None:
+    """Answer what a server says of its beginning and end."""
     while True:
         message = await receive()
         await send({"type": f"{message['type']}.complete"})

@@ -15,6 +15,11 @@ def refusal(request: ScrapeRequest, access: AccessRule | None) -> Answer | None:
     """Return what a request is told that may not have the metrics."""
     if request.method not in METHODS:
         return message(405, "Use GET or HEAD.", ("Allow", ", ".join(METHODS)))
+    return unauthorized(request, access)
+
+
+def unauthorized(request: ScrapeRequest, access: AccessRule | None) -> Answer | None:
+    """Return what a request is told that `access` does not allow, whatever its method is."""
     if access is None or _allowed(request, access):
         return None
     challenge = getattr(access, "challenge", None)

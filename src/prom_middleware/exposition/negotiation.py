@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from prometheus_client import Metric as MetricFamily
 
 from prom_middleware.exposition.accept import LONGEST, Range, ranges
 from prom_middleware.exposition.compression import CODINGS
-from prom_middleware.exposition.formats import composite, openmetrics, protobuf, text
+from prom_middleware.exposition.formats import composite, openmetrics, protobuf, readable, text
 from prom_middleware.exposition.formats.escaping import SCHEMES, UNDERSCORES
 
 
@@ -18,12 +18,15 @@ class Format(NamedTuple):
     """One way to write families: the Content-Type to announce, and what writes one in slices.
 
     `family` raises for a family that cannot be written, which is then to be left out whole: what it
-    has yielded of that family by then must not be sent. `end` stands after the last family.
+    has yielded of that family by then must not be sent. `end` stands after the last family. Names
+    are written in `scheme`. Two formats are the same where their `key` is.
     """
 
     content_type: str
     family: Callable[[MetricFamily], Iterator[bytes]]
     end: bytes = b""
+    scheme: str = UNDERSCORES
+    key: str = ""
 
     def render(self, families: Iterable[MetricFamily]) -> Iterator[bytes]:
         """Yield `families`; raise for the first one that cannot be written."""
@@ -82,24 +85,31 @@ KINDS = (
         protobuf.family,
         unasked=False,
     ),
+    _Kind(
+        PROTOBUF,
+        {"proto": MESSAGE, "encoding": "text"},
+        f"{PROTOBUF}; proto={MESSAGE}; encoding=text",
+        readable.family,
+        unasked=False,
+    ),
     # A draft: for who asks for it by its version.
     _openmetrics("2.0.0")._replace(family=composite.family, unasked=False),
 )
 
 
-def negotiate(accept: str) -> Format:
+# What a series can stand in by itself, whatever it is a part of.
+SERIES_KINDS = tuple(kind for kind in KINDS if kind.family in (text.family, protobuf.family))
+
+
+def negotiate(accept: str, kinds: Sequence[_Kind] = KINDS) -> Format:
     """Return the format for an Accept header (RFC 9110 section 12.5.1); never raises.
 
     Several header lines are joined by commas. What cannot be had, or read, is answered with text
     0.0.4: a scraper has no use for a 406.
     """
-    return _negotiated(accept) if len(accept) <= LONGEST else _negotiated("")
-
-
-def _negotiated(accept: str) -> Format:
-    asked = ranges(accept)
-    best, chosen, scheme = (0.0, False, 0), KINDS[0], UNDERSCORES
-    for kind in KINDS:
+    asked = ranges(accept) if len(accept) <= LONGEST else []
+    best, chosen, scheme = (0.0, False, 0), kinds[0], UNDERSCORES
+    for kind in kinds:
         exact, place = max(
             ((kind.matches(one), -place) for place, one in enumerate(asked)), default=(0, 0)
         )
@@ -111,7 +121,8 @@ def _negotiated(accept: str) -> Format:
         if found.weight and rank > best:
             best, chosen, scheme = rank, kind, _scheme(found)
     family = partial(_written, chosen.family, scheme)
-    return Format(f"{chosen.announced}; escaping={scheme}", family, chosen.end)
+    announced = f"{chosen.announced}; escaping={scheme}"
+    return Format(announced, family, chosen.end, scheme, announced)
 
 
 def _written(

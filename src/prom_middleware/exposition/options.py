@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypedDict
 
 from prom_middleware.errors import OptionError
+from prom_middleware.exposition.selection.selectors import LABEL
 
 ErrorHandling = Literal["continue", "http_error"]
 # Prometheus's own scrape_timeout, for whoever sends none.
@@ -25,11 +27,13 @@ class ScrapeOptions(TypedDict, total=False):
     timeout                  seconds for a scrape, whatever the scraper's header says; None: what
                              the header says, less half a second, or 10
     error_handling           "continue": what fails is left out and counted; "http_error": 500
+    external_labels          what series are given at /federate beside the labels that they have
     """
 
     max_requests_in_flight: int
     timeout: float | None
     error_handling: ErrorHandling
+    external_labels: Mapping[str, str]
 
 
 class Limits(NamedTuple):
@@ -39,6 +43,7 @@ class Limits(NamedTuple):
     timeout: float | None = None
     error_handling: ErrorHandling = "continue"
     disable_compression: bool = False
+    external_labels: Mapping[str, str] = MappingProxyType({})
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any], disable_compression: bool = False) -> Limits:
@@ -81,13 +86,26 @@ def _is_handling(value: object) -> bool:
     return value in ("continue", "http_error")
 
 
+def _are_labels(value: object) -> bool:
+    return isinstance(value, Mapping) and all(
+        LABEL.fullmatch(str(name)) and not str(name).startswith("__") and _exposable(text)
+        for name, text in value.items()
+    )
+
+
+def _exposable(text: object) -> bool:
+    return isinstance(text, str) and text == text.encode("utf-8", "replace").decode("utf-8")
+
+
 CHECKS = {
     "max_requests_in_flight": _is_limit,
     "timeout": _is_timeout,
     "error_handling": _is_handling,
+    "external_labels": _are_labels,
 }
 WANTED = {
     "max_requests_in_flight": "a number of scrapes, or 0 for no limit",
     "timeout": "a number of seconds, or None",
     "error_handling": '"continue" or "http_error"',
+    "external_labels": "a dictionary of labels' names and values",
 }

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Hashable
 from typing import Any, NamedTuple, TypeVar
 
 from prometheus_client import Metric as MetricFamily
 
+from prom_middleware.exposition.collecting.checks import GarbageError, names_of
 from prom_middleware.exposition.collecting.collection import Collection, Steps
 from prom_middleware.exposition.compression import compress
+from prom_middleware.exposition.formats.escaping import escape_metric_name
 from prom_middleware.exposition.negotiation import Format
 from prom_middleware.exposition.refusals import Broken, Refusal
 from prom_middleware.exposition.selection.parameters import Selection
@@ -29,11 +31,14 @@ class Wanted(NamedTuple):
     coding: str
     selection: Selection
     seconds: float
+    # Of a federation: what its series are labelled with beside their own labels; else None.
+    external_labels: tuple[tuple[str, str], ...] | None = None
 
     @property
     def key(self) -> tuple[Any, ...]:
         """Return what is equal for scrapes that can have the same body."""
-        return (self.form.content_type, self.coding, self.selection.key, self.seconds)
+        form = (self.form.key, self.coding, self.external_labels)
+        return (*form, self.selection.key, self.seconds)
 
 
 class _SpoiledError(Exception):
@@ -51,13 +56,14 @@ class Rendering:
         self._collection = collection
         self._deadline = deadline
         self._idle = False
-        self._left_out: set[int] = set()
+        self._left_out: set[Hashable] = set()
+        self._names: dict[str, str] = {}  # as they are written
 
     def steps(self) -> Steps:
         """Make the body; raise Broken where nothing can be shown."""
         for _ in range(MAX_BEGINNINGS):
             try:
-                yield from self._fill()
+                yield from self.fill()
                 break
             except _SpoiledError:
                 continue
@@ -65,8 +71,9 @@ class Rendering:
             raise Broken("Too many families cannot be shown.")
         self.complete = True
 
-    def _fill(self) -> Steps:
-        self.parts, self.kept = [], 0
+    def fill(self) -> Steps:
+        """Make the body once; raise _SpoiledError where it is to be begun anew."""
+        self.parts, self.kept, self._names = [], 0, {}
         slices: list[bytes] = []
         size = 0
         for piece in compress(self._text(), self.wanted.coding):
@@ -84,39 +91,56 @@ class Rendering:
         families = self._collection.families
         while True:
             while done < len(families):
-                yield from self._family(families[done])
+                family = families[done]
+                yield from self.guarded(id(family), self.family(family))
                 done += 1
             if not self._collection.waits_for(self.wanted.seconds, self._deadline):
                 break
             self._idle = True
             yield b""
             self._idle = False
-            yield from _blank(self._collection.take_late())
+            yield from blank(self._collection.take_late())
+        yield from self.last()
         yield self.wanted.form.end
 
-    def _family(self, family: MetricFamily) -> Text:
-        if id(family) in self._left_out:
+    def family(self, family: MetricFamily) -> Text:
+        """Yield what is wanted of a family, at its place."""
+        selected = yield from blank(self.wanted.selection.select(family))
+        if selected is not None:
+            self._take_names(family)
+            yield from self.wanted.form.family(selected)
+            self.kept += 1
+
+    def _take_names(self, family: MetricFamily) -> None:
+        for name in names_of(family):
+            written = escape_metric_name(name, self.wanted.form.scheme)
+            other = self._names.setdefault(written, family.name)
+            if other != family.name:
+                raise GarbageError(f"{family.name} is written as {written}, as {other} is already")
+
+    def last(self) -> Text:
+        """Yield what comes after all families."""
+        yield from ()
+
+    def guarded(self, key: Hashable, pieces: Text) -> Text:
+        """Yield `pieces`; where that fails, do without them, by their `key`."""
+        if key in self._left_out:
             return
         begun = False
         try:
-            selected = yield from _blank(self.wanted.selection.select(family))
-            if selected is None:
-                return
-            for piece in self.wanted.form.family(selected):
+            for piece in pieces:
                 yield piece
-                begun = True
+                begun = begun or bool(piece)
         except Refusal:
             raise
         except Exception as error:
-            self._left_out.add(id(family))
+            self._left_out.add(key)
             self._collection.fail("collector.garbage", error)
             if begun:
                 raise _SpoiledError from error
-            return
-        self.kept += 1
 
 
-def _blank(steps: Generator[bool | None, None, _Result]) -> Generator[bytes, None, _Result]:
+def blank(steps: Generator[bool | None, None, _Result]) -> Generator[bytes, None, _Result]:
     """Go through `steps`, which make no text, and return what they return."""
     while True:
         try:

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from prom_middleware import failures
 from prom_middleware.exposition import turns
 from prom_middleware.exposition.access import AccessRule, ScrapeRequest
+from prom_middleware.exposition.federation import federated, is_federation
 from prom_middleware.exposition.guards import refusal
 from prom_middleware.exposition.negotiation import Format, coding_of, negotiate
 from prom_middleware.exposition.options import Limits
@@ -39,7 +40,7 @@ DEBUG = {
     "text": "text/plain;version=0.0.4",
     "openmetrics": "application/openmetrics-text;version=1.0.0",
     "prometheus-protobuf": (
-        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text"
     ),
 }
 
@@ -112,20 +113,25 @@ class Visit:
             return failed(error)
 
     def _metrics(self, request: ScrapeRequest) -> Answer:
-        query = parse_query(request.query)
-        form = _form(request, query.debug)
-        accepted = request.headers.get("accept-encoding", "")
-        coding = "identity" if self._limits.disable_compression else coding_of(accepted)
-        wanted = Wanted(form, coding, query.selection, self._limits.seconds(request.headers))
+        wanted = self._wanted(request)
         strict = self._limits.error_handling == "http_error"
         waiting = turns.Scrape(self._registry, wanted, strict=strict, gentle=self._gentle)
         turns.desk.make(waiting)
         if waiting.error is not None:
             raise waiting.error
-        headers = [("Content-Type", form.content_type), VARY]
-        if coding != "identity":
-            headers.append(("Content-Encoding", coding))
+        headers = [("Content-Type", wanted.form.content_type), VARY]
+        if wanted.coding != "identity":
+            headers.append(("Content-Encoding", wanted.coding))
         return response(200, *headers, parts=list(waiting.body))
+
+    def _wanted(self, request: ScrapeRequest) -> Wanted:
+        query, limits = parse_query(request.query), self._limits
+        accepted = request.headers.get("accept-encoding", "")
+        coding = "identity" if limits.disable_compression else coding_of(accepted)
+        wanted = Wanted(
+            _form(request, query.debug), coding, query.selection, limits.seconds(request.headers)
+        )
+        return federated(wanted, request, limits) if is_federation(request) else wanted
 
     def _count(self, status: int) -> None:
         try:
@@ -145,9 +151,8 @@ def _serves_a_loop() -> bool:
 def _form(request: ScrapeRequest, debug: str | None) -> Format:
     if debug is None:
         return negotiate(request.headers.get("accept", ""))
-    form = negotiate(DEBUG[debug])
-    # A browser shows what is plain text; protobuf is none, and is saved.
-    return form if debug == "prometheus-protobuf" else form._replace(content_type=PLAIN[1])
+    # A browser shows what is plain text, and saves what it does not know.
+    return negotiate(DEBUG[debug])._replace(content_type=PLAIN[1])
 
 
 def failed(error: BaseException) -> Answer:

@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from prom_middleware import failures
 from prom_middleware.exposition.collecting.collection import Collection, Steps
+from prom_middleware.exposition.federation import FederatedRendering
 from prom_middleware.exposition.refusals import Broken, Busy, TimedOut
 from prom_middleware.exposition.rendering import Rendering, Wanted
 
@@ -110,7 +111,8 @@ class Generation:
         wanted = scrapes[0].wanted
         # A little is left for what comes after the last family.
         deadline = min(scrape.deadline for scrape in scrapes) - wanted.seconds / 20
-        rendering = Rendering(wanted, collection, deadline)
+        make = Rendering if wanted.external_labels is None else FederatedRendering
+        rendering = make(wanted, collection, deadline)
         try:
             yield from rendering.steps()
         except Exception as error:

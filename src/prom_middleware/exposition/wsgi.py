@@ -62,6 +62,7 @@ def scrape_request(environ: Mapping[str, Any]) -> ScrapeRequest:
         query=environ.get("QUERY_STRING", ""),
         headers=headers(environ),
         client=environ.get("REMOTE_ADDR"),
+        mount=environ.get("SCRIPT_NAME", ""),
     )
 
 

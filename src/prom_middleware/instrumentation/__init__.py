@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from prom_middleware.instrumentation.labels import ExtraLabels, Facts
     from prom_middleware.instrumentation.registration import registered
     from prom_middleware.instrumentation.websocket import Connection
+    from prom_middleware.stores import Labels
 
 __all__ = [
     "COMPLETE",
@@ -99,6 +100,8 @@ class Instrumentation:
         self.modules: Mapping[str, Any] = sys.modules if config.exemplars else {}
         # Whether a response is noted before it begins, see Observation.promise.
         self.promises = recorder.store.shared
+        # Where it is not, no request is without a promise.
+        self.unpromised: Labels | None = None if self.promises else ()
         # Where a request keeps its observation, so that it is recorded once per registry.
         self.key = f"{KEY_PREFIX}{id(self.recorder):x}"
         self.resolve = dialect.route

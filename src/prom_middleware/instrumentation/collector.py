@@ -19,7 +19,13 @@ from prometheus_client.core import (
 from prom_middleware import failures
 from prom_middleware.instrumentation.families import BlockFamily
 from prom_middleware.instrumentation.presets import OWN, PRESETS, Metric
-from prom_middleware.instrumentation.rows import View, histogram_rows, number_rows
+from prom_middleware.instrumentation.rows import (
+    View,
+    histogram_numbers,
+    histogram_rows,
+    number_rows,
+    numbers,
+)
 from prom_middleware.instrumentation.sharing import failure_counts
 
 if TYPE_CHECKING:
@@ -75,15 +81,17 @@ class RequestCollector:
 
     def _shown(self, metric: Metric, view: View) -> BlockFamily | None:
         series = self._series(metric)
+        label_names = series.family.label_names
         if metric.type == "histogram":
             bounds, rows = series.family.bounds, partial(histogram_rows, view, series)
+            plain: Any = partial(histogram_numbers, view, series)
         else:
             bounds, rows = (), partial(number_rows, view, metric, series)
-        if next(rows(), None) is None:
+            plain = partial(numbers, view, metric, series)
+        if next(plain(), None) is None:
             return None
-        label_names = series.family.label_names
         family = BlockFamily(self._family(metric), label_names, bounds, rows)
-        family.kept = self._kept[label_names]
+        family.kept, family.numbers = self._kept[label_names], plain
         return family
 
     def _series(self, metric: Metric) -> Any:

@@ -99,7 +99,7 @@ class Exemplars:
     def hold(self, observation: Observation) -> None:
         """Remember the current span, the first one: when the request ends, it may not be that."""
         try:
-            if not isinstance(observation.trace, int):
+            if self.context() and not isinstance(observation.trace, int):
                 observation.trace = span_trace() or observation.trace
         except Exception as error:
             failures.report("exemplar", error)

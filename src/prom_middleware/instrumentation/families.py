@@ -48,10 +48,14 @@ class BlockFamily(MetricFamily):
     `name` of a counter has no `_total`. `bounds` are a histogram's, without +Inf. Where
     `shows_created` is set, `_created` is shown as a sample in formats that have no other place.
     Families that have the same label sets have the same `kept`, in which a format may keep what it
-    makes of them, from scrape to scrape.
+    makes of them, from scrape to scrape. `numbers`, where there is one, gives labels and values of
+    the rows, for formats that show nothing else of them. `milliseconds` is the Unix time of all
+    rows where it is to be shown, in the text format and in protobuf.
     """
 
+    numbers: Callable[[], Iterable[tuple[Labels, Sequence[float]]]] | None = None
     shows_created = False
+    milliseconds: int | None = None
     kept: dict[str, Any] | None = None
 
     def __init__(

@@ -68,7 +68,7 @@ def discard(method: str, paths: Collection[str]) -> None:
 
 def place(observation: Observation) -> str:
     """Return the template of the mount that an outer door's router chose, less its `/{path}`."""
-    template = observation.resolver()(observation.request) or ""
+    template = observation.resolve(observation.request) or ""
     return template.removesuffix("/{path}") if template.endswith("/{path}") else ""
 
 

@@ -105,9 +105,10 @@ class Observation:
         self.method = method
         self.status: str | None = None
         self.route: str | None = None
-        self.resolve: Callable[[Any], str | None] | None = None
+        # An inner door may know better how the route is found.
+        self.resolve: Callable[[Any], str | None] = core.resolve
         self._labels: Labels | None = None
-        self.promised: Labels | None = None
+        self.promised = core.unpromised
         self.rare: Rare | None = None
         self.sent = self.received = 0
         self.done = self.disconnected = False
@@ -178,8 +179,10 @@ class Observation:
                 # A promise may have been made of a start that the server did not accept.
                 if labels is None or labels[2] != status:
                     try:
-                        if self.route is None and core.extra_labels is None:
-                            route = (self.resolve or core.resolve)(self.request) or UNMATCHED
+                        if core.extra_labels is None:
+                            route = self.route
+                            if route is None:
+                                route = self.resolve(self.request) or UNMATCHED
                             labels = self._labels = (self.method, route, status)
                         else:
                             labels = self.labels()
@@ -233,7 +236,7 @@ class Observation:
             if turn.pending:
                 turn.drain()
             # The request holds us: without the cycle, nothing waits for the garbage collector.
-            self.request = self.resolve = None
+            self.request, self.resolve = None, core.resolve
             if outcome is not COMPLETE or rare is not None:
                 self._tell(labels, outcome)
         except Exception as error:
@@ -318,21 +321,17 @@ class Observation:
         try:
             if not self.done:
                 self.done = True
-                self.request = self.resolve = None
+                self.request, self.resolve = None, self.core.resolve
                 self.core.recorder.forget(self.method)
         except Exception as error:
             failures.report("discard", error)
-
-    def resolver(self) -> Callable[[Any], str | None]:
-        """Return what finds the route: an inner door's function, or the outermost door's."""
-        return self.resolve or self.core.resolve
 
     def labels(self) -> Labels:
         """Return method, route, status and the extra labels, and keep them."""
         core, route = self.core, self.route
         if route is None:
             try:
-                route = (self.resolve or core.resolve)(self.request) or UNMATCHED
+                route = self.resolve(self.request) or UNMATCHED
             except Exception as error:
                 failures.report("route", error)
                 route = UNMATCHED

@@ -9,7 +9,7 @@ from prometheus_client.samples import Exemplar
 
 from prom_middleware import failures
 from prom_middleware.instrumentation.exemplars import Seen, read_exemplars
-from prom_middleware.instrumentation.families import Native, Row, histogram_values
+from prom_middleware.instrumentation.families import Row, histogram_values
 from prom_middleware.instrumentation.series import is_recorded
 
 if TYPE_CHECKING:
@@ -58,40 +58,58 @@ def histogram_rows(view: View, series: Histogram) -> Iterator[Row]:
     """Yield what a histogram shows; each bucket with its exemplar."""
     family, first, created = series.family, series.first, view.created
     traced, native = view.exemplars(family), None
+    if series.native:
+        from prom_middleware.instrumentation.native import native_of  # few registries have any
     for labels, block in view.blocks(family):
-        if not any(block[first : series.stop]):
-            continue
         if series.native:
-            block, native = _with_native(series, block)
+            block, cells = _agreed(series, block)
+            native = native_of(cells)
+        values = histogram_values(block, first)
+        if not values[-2]:
+            continue
         seen = traced.get(labels)
         shown = None if seen is None else {place: _exemplar(one) for place, one in seen.items()}
-        yield Row(labels, histogram_values(block, first), created(family, labels), shown, native)
+        yield Row(labels, values, created(family, labels), shown, native)
 
 
-def _with_native(series: Histogram, block: list[float]) -> tuple[list[float], Native]:
-    """Return the classic cells and the native histogram, with the same count.
+def histogram_numbers(view: View, series: Histogram) -> Iterator[tuple[Labels, list[float]]]:
+    """Yield labels and values of what a histogram shows."""
+    first, native = series.first, series.native
+    for labels, block in view.blocks(series.family):
+        values = histogram_values(_agreed(series, block)[0] if native else block, first)
+        if values[-2]:
+            yield labels, values
+
+
+def _agreed(series: Histogram, block: list[float]) -> tuple[list[float], list[float]]:
+    """Return the cells of the classic and of the native histogram, with the same count.
 
     Where one of them misses some, for the scrape came in between, they are slower than any other.
     """
-    from prom_middleware.instrumentation.native import native_of
-
     classic, native = block[: series.stop], block[series.native :]
     missing = sum(native) - sum(classic[series.first :])
     (classic if missing > 0 else native)[-1] += abs(missing)
-    return classic, native_of(native)
+    return classic, native
 
 
 def number_rows(view: View, metric: Metric, series: Any) -> Iterator[Row]:
     """Yield what a counter or a gauge shows, with the youngest exemplar of what it counts."""
-    family, cells, created = series.family, metric.cells, view.created
+    family, created = series.family, view.created
     traced = view.exemplars(family) if metric.traced else {}
+    for labels, values in numbers(view, metric, series):
+        shown = _youngest(traced[labels]) if labels in traced else None
+        yield Row(labels, values, created(family, labels), shown)
+
+
+def numbers(view: View, metric: Metric, series: Any) -> Iterator[tuple[Labels, tuple[float]]]:
+    """Yield labels and value of what a counter or a gauge shows."""
+    cells = metric.cells
     # One that is only promised is none yet; promises are made where processes share a store.
     promised = metric.source == "requests" and view.sums
-    for labels, block in view.blocks(family):
+    for labels, block in view.blocks(series.family):
         if promised and not is_recorded(block):
             continue
-        shown = _youngest(traced[labels]) if labels in traced else None
-        yield Row(labels, (cells(series, block) + 0.0,), created(family, labels), shown)
+        yield labels, (cells(series, block) + 0.0,)
 
 
 def _youngest(seen: Mapping[int, Seen]) -> Mapping[int, Exemplar] | None:

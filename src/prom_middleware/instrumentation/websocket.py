@@ -35,7 +35,7 @@ class Connection:
     def __init__(self, instrumentation: Instrumentation, request: Any) -> None:
         self._instrumentation = instrumentation
         self.request = request
-        self.resolve: Callable[[Any], str | None] | None = None
+        self.resolve: Callable[[Any], str | None] = instrumentation.resolve
         self.route: str | None = None
         self.done = False
         self._route: str | None = None
@@ -97,16 +97,13 @@ class Connection:
         if self._opened is not None:
             seconds = perf_counter() - self._opened
             recorder.observe(series.websocket_durations, (route,), seconds)
-        self.request = self.resolve = None  # the request holds us, see Observation.finish
-
-    def resolver(self) -> Callable[[Any], str | None]:
-        """Return what finds the route: an inner door's function, or the outermost door's."""
-        return self.resolve or self._instrumentation.resolve
+        # The request holds us, see Observation.finish.
+        self.request, self.resolve = None, self._instrumentation.resolve
 
     def _resolved(self) -> str:
         if self._route is None:
             try:
-                self._route = self.route or self.resolver()(self.request) or UNMATCHED
+                self._route = self.route or self.resolve(self.request) or UNMATCHED
             except Exception as error:
                 failures.report("route", error)
                 self._route = UNMATCHED

@@ -181,12 +181,22 @@ def _of_others() -> Iterator[Metric]:
     shown = set(REGISTRY._names_to_collectors) | {name for _, name in adoption.known}
     try:
         view = _view(adoption)
-        for family in view.snapshot.families():
-            if family.scope == "" and kind_of(family) in KINDS and family.name not in shown:
-                shown.add(family.name)
-                yield collecting.collect(view, family)
+        families = list(view.snapshot.families())
     except Exception as error:
         failures.report("multiprocess.collect", error)
+        return
+    for family in families:
+        if family.scope == "" and kind_of(family) in KINDS and family.name not in shown:
+            shown.add(family.name)
+            yield from _of_one(view, family)
+
+
+def _of_one(view: View, family: Family) -> list[Metric]:
+    try:
+        return [collecting.collect(view, family)]
+    except Exception as error:  # the others are none the worse for it
+        failures.report("multiprocess.collect", error)
+        return []
 
 
 def _remove(self: Any, *labelvalues: Any) -> None:

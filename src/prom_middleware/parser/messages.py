@@ -8,7 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from prom_middleware.parser.wire import Value, damaged, double_at, fields, int64, signed, varint
+from prom_middleware.exposition.formats.wire_reader import (
+    Value,
+    damaged,
+    double_at,
+    fields,
+    int64,
+    signed,
+    varint,
+)
 
 Message = dict[str, Any]
 

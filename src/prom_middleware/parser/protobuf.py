@@ -17,8 +17,8 @@ from prometheus_client.samples import Exemplar, Sample, Timestamp
 
 from prom_middleware.errors import ParseError
 from prom_middleware.exposition.formats.lines import number as shown
+from prom_middleware.exposition.formats.wire_reader import varint
 from prom_middleware.parser.messages import FAMILY, Message, message
-from prom_middleware.parser.wire import varint
 
 # Types by their numbers, and the field of a metric that has its value.
 TYPES = {

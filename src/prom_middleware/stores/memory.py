@@ -74,8 +74,9 @@ class MemorySnapshot:
 
     def read(self, family: Family) -> Iterator[tuple[Labels, list[float]]]:
         """Yield each block of `family`."""
+        cells, width = self._cells, family.width
         for labels, offset in zip(*self._blocks.get(family, ((), ())), strict=True):
-            yield labels, self._cells[offset : offset + family.width]
+            yield labels, cells[offset : offset + width]
 
     def each(
         self, family: Family

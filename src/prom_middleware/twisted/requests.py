@@ -25,14 +25,15 @@ from prom_middleware.twisted.resources import OBSERVATIONS, MetricsResource
 
 # WSGI applications run in a pool of threads, with the context (of Twisted's kind) of the request.
 _CONTEXT = "prom_middleware"
-_KEYS = "_prom_middleware_keys"
+# The cores that record a class's requests, the outermost first.
+CORES = "_prom_middleware_cores"
 nesting.sources.append(lambda: context.get(_CONTEXT) or ())
 
 
 def observed_request(request_class: Any, core: Instrumentation) -> Any:
     """Return a class derived from `request_class` whose requests are recorded."""
-    keys: tuple[str, ...] = getattr(request_class, _KEYS, ())
-    if core.key in keys:
+    cores: tuple[Instrumentation, ...] = getattr(request_class, CORES, ())
+    if core.key in [one.key for one in cores]:
         return request_class
     nesting.expect_outer_doors()
     metrics = MetricsResource(core.config.registry, access=core.config.access)
@@ -82,7 +83,7 @@ def observed_request(request_class: Any, core: Instrumentation) -> Any:
     # Twisted shows a request's class in an error page, and that must look as it does without us.
     for name in ("__name__", "__qualname__", "__module__"):
         setattr(ObservedRequest, name, getattr(request_class, name))
-    setattr(ObservedRequest, _KEYS, (*keys, core.key))
+    setattr(ObservedRequest, CORES, (core, *cores))
     return ObservedRequest
 
 

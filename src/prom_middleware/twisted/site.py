@@ -12,7 +12,7 @@ from twisted.web.server import Site
 from prom_middleware.errors import NotAnApplicationError
 from prom_middleware.instrumentation import Instrumentation
 from prom_middleware.twisted.lag import sample_while_listening
-from prom_middleware.twisted.requests import observed_request
+from prom_middleware.twisted.requests import CORES, observed_request
 from prom_middleware.twisted.routing import Dialect
 
 if TYPE_CHECKING:
@@ -51,4 +51,5 @@ def _request_factory(factory: Any, core: Instrumentation) -> Any:
         request.__class__ = derived[kind]
         return request
 
+    setattr(make_request, CORES, (core, *getattr(factory, CORES, ())))
     return make_request

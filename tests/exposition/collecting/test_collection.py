@@ -20,9 +20,10 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.samples import Sample
 
-from asking import scraped
+from asking import asked, scraped
 from metrics import series, value
 from prom_middleware import failures
+from prom_middleware.exposition import scrape
 
 
 class Collects:
@@ -123,6 +124,28 @@ def test_the_later_of_two_that_cannot_be_one_is_left_out(registry: CollectorRegi
     assert series(text)["shared", frozenset({("a", "1")})] == 1
     assert text.count("shared{") == 1
     assert "counter" not in text
+
+
+@pytest.mark.parametrize(
+    ("scheme", "shown"),
+    [
+        ("underscores", {"good", "a_b"}),
+        ("values", {"good", "U__a_2e_b", "a_b"}),
+        ("allow-utf-8", {"good", "a.b", "a_b"}),
+    ],
+)
+def test_names_that_only_escaping_makes_equal(
+    registry: CollectorRegistry, scheme: str, shown: set[str]
+) -> None:
+    """Two families of one name would spoil the scrape; the first one is shown."""
+    registry.register(Collects(gauge("a.b"), gauge("a_b")))
+    before = failures.counts().get("collector.garbage", 0)
+    accept = f"text/plain;version=1.0.0;escaping={scheme}"
+    answer = scrape(registry, asked(accept=accept), None)
+    lines = answer.body.decode().splitlines()
+    assert {line.split()[2].strip('"') for line in lines if line.startswith("# TYPE")} == shown
+    missing = failures.counts().get("collector.garbage", 0) - before
+    assert missing == (1 if scheme == "underscores" else 0)
 
 
 def test_a_sample_may_have_a_name_of_its_own(registry: CollectorRegistry) -> None:

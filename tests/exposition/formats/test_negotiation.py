@@ -51,7 +51,8 @@ ANSWERS = {
     f"{PROTOBUF};escaping=values": PROTO + "values",
     "application/vnd.google.protobuf": TEXT,
     "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily": TEXT,
-    PROTOBUF.replace("delimited", "text"): TEXT,
+    # As Go's handler has it, for people.
+    PROTOBUF.replace("delimited", "text"): PROTO.replace("delimited", "text") + "underscores",
     OM: OM_0,
     f"{OM};version=0.0.1": OM_0,
     f"{OM};version=1.0.0;escaping=dots": OM_1 + "dots",

@@ -175,7 +175,11 @@ def test_a_regular_expression_that_costs_too_much_is_a_400() -> None:
     [
         ("text", "text/plain; charset=utf-8", b"g 0.0\n"),
         ("openmetrics", "text/plain; charset=utf-8", b"g 0.0\n# EOF\n"),
-        ("prometheus-protobuf", "application/vnd.google.protobuf; proto=", b""),
+        (
+            "prometheus-protobuf",
+            "text/plain; charset=utf-8",
+            b'name: "g"\nhelp: "G."\ntype: GAUGE\nmetric {\n  gauge {\n    value: 0\n  }\n}\n\n',
+        ),
     ],
 )
 def test_people_get_the_format_that_they_name(debug: str, kind: str, end: bytes) -> None:

@@ -70,7 +70,7 @@ def _block_lines(family: BlockFamily, scheme: str) -> Iterator[str]:
     plain, traced, created = row_line(layout), _traced_line(layout), created_line(layout)
     may_be_traced = family.type in EXEMPLARS
     for row in family.rows():
-        line = traced(row) if row.exemplars and may_be_traced else plain(row)
+        line = traced(row) if row.exemplars and may_be_traced else plain(row.labels, row.values)
         # All samples of a label set have to stand together.
         yield line + created(row) if family.shows_created else line
 

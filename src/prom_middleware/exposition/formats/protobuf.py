@@ -96,13 +96,14 @@ def _row_metric(family: BlockFamily, scheme: str) -> Callable[[Row], bytes]:
     labels, quick = row_labels(family, scheme), row_histogram(family.bounds)
     value, point_of = VALUES.get(family.type, _number), row_point(family)
     field, is_histogram = TYPES[family.type][1], family.type == "histogram"
+    time = b"" if family.milliseconds is None else unsigned(6, family.milliseconds)
 
     def metric(row: Row) -> bytes:
         if is_histogram and not row.exemplars and not row.native:
             content = quick(row) + _created(15, row.created)
         else:
             content = value(point_of(row), scheme)
-        return message(METRIC, labels(row) + message(field, content))
+        return message(METRIC, labels(row) + message(field, content) + time)
 
     return metric
 

@@ -7,6 +7,7 @@ https://prometheus.io/docs/instrumenting/exposition_formats/
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import starmap
 
 from prometheus_client import Metric as MetricFamily
 
@@ -46,13 +47,19 @@ def family(family: MetricFamily, scheme: str = UNDERSCORES) -> Iterator[bytes]:
     if not isinstance(family, BlockFamily):
         yield from _others(family, first, scheme)
         return
-    layout = Layout(family, scheme)
-    yield from in_slices(map(row_line(layout), family.rows()), first)
+    time = family.milliseconds
+    layout = Layout(family, scheme, "\n" if time is None else f" {time}\n")
+    line = row_line(layout)
+    if family.numbers is not None:
+        lines: Iterator[str] = starmap(line, family.numbers())
+    else:
+        lines = (line(row.labels, row.values) for row in family.rows())
+    yield from in_slices(lines, first)
     if family.shows_created:
         lines = map(created_line(layout), family.rows())
-        for line in lines:
+        for created in lines:
             first = _metadata(family, "_created", scheme, "gauge")
-            yield from in_slices(lines, first + line)
+            yield from in_slices(lines, first + created)
 
 
 def _metadata(family: MetricFamily, suffix: str, scheme: str, kind: str = "") -> str:
@@ -74,6 +81,8 @@ def _sample_lines(family: MetricFamily, scheme: str, apart: dict[str, list[str]]
     line = SampleLines(family, scheme).line
     names = {family.name + suffix: suffix for suffix in APART}
     for sample in family.samples:
+        if getattr(sample, "native_histogram", None):
+            continue  # there is no way to show it; prometheus_client 0.20 has none
         time = sample.timestamp
         # Milliseconds, cut off.
         ending = "\n" if time is None else f" {int(float(time) * 1000)}\n"

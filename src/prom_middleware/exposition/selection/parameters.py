@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 from prometheus_client import Metric as MetricFamily
 
 from prom_middleware.exposition.refusals import SelectorError
-from prom_middleware.exposition.selection.selectors import Selector, parse_selector
+from prom_middleware.exposition.selection.selectors import NAME, Selector, parse_selector
 from prom_middleware.instrumentation.families import BlockFamily, Row
 
 MAX_QUERY = 64 * 1024  # characters
@@ -70,6 +70,11 @@ class Selection:
         self.key = key  # equal for selections of the same series
 
     @property
+    def without_names(self) -> Selection:
+        """Return what the selectors select, whatever `name[]` says."""
+        return Selection(frozenset(), self._selectors, (frozenset(), *self.key[1:]))
+
+    @property
     def everything(self) -> bool:
         """Tell whether nothing was said."""
         return not self._names and not self._selectors
@@ -98,7 +103,8 @@ class Selection:
             return None
         return with_samples(family, chosen)
 
-    def _wants_name(self, name: str) -> bool:
+    def wants_name(self, name: str) -> bool:
+        """Tell whether a series may be wanted that is called `name`."""
         return name in self._names or any(one.accepts_name(name) for one in self._selectors)
 
     def _of_samples(self, family: MetricFamily) -> Callable[[Any], bool]:
@@ -120,7 +126,7 @@ class Selection:
 
         Nothing may be wanted that is called as one of `left_out`.
         """
-        if any(map(self._wants_name, left_out)) or not self._names.isdisjoint(
+        if any(map(self.wants_name, left_out)) or not self._names.isdisjoint(
             _family_names(family) if left_out else ()
         ):
             return None
@@ -141,6 +147,8 @@ class Selection:
                 wanted.append(one)
         if wanted is None:
             return None
+        if any(all(m.label == NAME for m in one.matchers) for one in wanted):
+            return lambda _: True
         names = family.label_names
 
         def accepts(row: Row) -> bool:
@@ -187,7 +195,7 @@ def _rows_of(
     if not chosen:
         return None
     found = copy.copy(family)
-    found.rows = lambda: chosen
+    found.rows, found.numbers = lambda: chosen, None
     return found
 
 

@@ -1,0 +1,35 @@
+"""The same job with other names: both are in the group {job="batch"}.
+
+python -m prom_middleware pushgateway
+python examples/batch/4-12-pushgateway_more.py
+curl localhost:9091/metrics
+"""
+
+import random
+import time
+
+from prometheus_client import CollectorRegistry, Gauge
+
+from prom_middleware.push import pushadd_to_gateway
+
+registry = CollectorRegistry()
+duration = Gauge(
+    "JOE_job_duration_seconds", "Duration of my batch job in seconds", registry=registry
+)
+
+try:
+    with duration.time():
+        # Your code here.
+        aSleepTime = random.uniform(1, 3)
+        time.sleep(aSleepTime)
+        print("aSleepTime: ", aSleepTime)
+
+    # This only runs if there wasn't an exception.
+    g = Gauge(
+        "JOE_job_last_success_seconds",
+        "Last time my batch job successfully finished",
+        registry=registry,
+    )
+    # g.set_to_current_time()
+finally:
+    pushadd_to_gateway("localhost:9091", job="batch", registry=registry)

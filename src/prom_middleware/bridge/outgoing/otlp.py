@@ -1,0 +1,181 @@
+"""OTLP over HTTP, with OpenTelemetry's own exporter: the extra `otlp`.
+
+Families become what https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/
+says, under the names that Prometheus shows. The SDK has no summaries: they are sent as the sums
+and gauges that they consist of.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from prometheus_client import Metric as MetricFamily
+from prometheus_client.samples import Sample
+
+from prom_middleware._version import __version__
+from prom_middleware.bridge.outgoing.buffer import Batch
+from prom_middleware.bridge.outgoing.collecting import parts
+from prom_middleware.errors import MissingFrameworkError
+
+try:
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.sdk.metrics.export import (
+        AggregationTemporality,
+        Gauge,
+        Histogram,
+        HistogramDataPoint,
+        Metric,
+        MetricExportResult,
+        MetricsData,
+        NumberDataPoint,
+        ResourceMetrics,
+        ScopeMetrics,
+        Sum,
+    )
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+except ImportError as error:
+    raise MissingFrameworkError(
+        f"a bridge to OTLP needs pip install 'prom_middleware[otlp]' ({error})"
+    ) from error
+
+CUMULATIVE = AggregationTemporality.CUMULATIVE
+# The samples that only rise, by their endings.
+MONOTONIC = {"counter": ("_total", ""), "summary": ("_count", "_sum")}
+Labels = tuple[tuple[str, str], ...]
+Created = dict[Labels, int]  # nanoseconds
+Data = Iterator[tuple[str, Any]]  # with its name
+
+
+class Otlp:
+    """A server that takes OTLP at `url`.
+
+    Headers, certificates and compression are the exporter's, by its environment variables
+    `OTEL_EXPORTER_OTLP_...`; what describes the sender is in `OTEL_RESOURCE_ATTRIBUTES` and
+    `OTEL_SERVICE_NAME`.
+    """
+
+    collisions = 0  # every name can be sent as it is
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self.name = f"otlp+{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        self._url = url
+        self._exporter: OTLPMetricExporter | None = None
+        self._timeout = 0.0
+        self._resource = Resource.create()
+        self._scope = InstrumentationScope("prom_middleware.bridge", __version__)
+
+    def batch(self, families: Iterable[MetricFamily], now: float) -> Batch:
+        """Return the families as the SDK has them."""
+        times = Times(int(now * 1e9))
+        metrics = list(parts(families, lambda family: metrics_of(family, times)))
+        scope = ScopeMetrics(self._scope, metrics, "")
+        data = MetricsData([ResourceMetrics(self._resource, [scope], "")])
+        return Batch(data, sum(len(metric.data.data_points) for metric in metrics))
+
+    def send(self, batch: Batch, timeout: float) -> None:
+        """Send with the exporter's own retries; raise OSError when it gives up."""
+        if self._exporter is None or timeout < self._timeout:
+            self.close()
+            self._exporter = OTLPMetricExporter(endpoint=self._url, timeout=timeout)
+            self._timeout = timeout
+        if self._exporter.export(batch.content) is not MetricExportResult.SUCCESS:
+            raise OSError("the exporter could not send; its own log tells why")
+
+    def close(self) -> None:
+        """End the exporter; what it is sending is given up."""
+        exporter, self._exporter = self._exporter, None
+        if exporter is not None:
+            exporter.shutdown()
+
+
+class Times:
+    """When the points of one collection were taken, in nanoseconds."""
+
+    def __init__(self, now: int) -> None:
+        self._now = now
+
+    def of(self, sample: Sample) -> int:
+        """Return the sample's own time, or now."""
+        return self._now if sample.timestamp is None else int(float(sample.timestamp) * 1e9)
+
+
+def metrics_of(family: MetricFamily, times: Times) -> Iterator[Metric]:
+    """Yield what a family is in OpenTelemetry: one metric, or one for each name in it."""
+    points = _histograms if family.type == "histogram" else _numbers
+    created: Created = {}
+    samples: list[Sample] = []
+    for sample in family.samples:
+        if sample.name == f"{family.name}_created":
+            created[_labels(sample)] = int(sample.value * 1e9)
+        elif not getattr(sample, "native_histogram", None):
+            samples.append(sample)
+    for name, data in points(family, samples, created, times):
+        yield Metric(name, family.documentation, family.unit, data)
+
+
+def _numbers(
+    family: MetricFamily, samples: Sequence[Sample], created: Created, times: Times
+) -> Data:
+    by_name: dict[str, list[NumberDataPoint]] = {}
+    for sample in samples:
+        start = created.get(_labels(sample, "quantile"), 0)
+        point = NumberDataPoint(sample.labels, start, times.of(sample), float(sample.value))
+        by_name.setdefault(sample.name, []).append(point)
+    for name, points in by_name.items():
+        suffix = name.removeprefix(family.name)
+        monotonic = suffix in MONOTONIC.get(family.type, ())
+        yield name, Sum(points, CUMULATIVE, True) if monotonic else Gauge(points)
+
+
+class _Buckets(NamedTuple):
+    """One histogram as Prometheus has it: counts up to each bound."""
+
+    counts: dict[float, float]
+    numbers: dict[str, float]
+    first: list[Sample]
+
+
+def _histograms(
+    family: MetricFamily, samples: Sequence[Sample], created: Created, times: Times
+) -> Data:
+    sets: dict[Labels, _Buckets] = {}
+    for sample in samples:
+        buckets = sets.setdefault(_labels(sample, "le"), _Buckets({}, {}, []))
+        buckets.first.append(sample)
+        if "le" in sample.labels:
+            buckets.counts[float(sample.labels["le"])] = sample.value
+        else:
+            buckets.numbers[sample.name.removeprefix(family.name)] = sample.value
+    points = [_histogram(labels, one, created, times) for labels, one in sets.items()]
+    if points:
+        yield family.name, Histogram(points, CUMULATIVE)
+
+
+def _histogram(
+    labels: Labels, buckets: _Buckets, created: Created, times: Times
+) -> HistogramDataPoint:
+    bounds = sorted(bound for bound in buckets.counts if bound < math.inf)
+    count = buckets.numbers.get("_count", buckets.counts.get(math.inf, 0.0))
+    rising = [0.0, *(buckets.counts[bound] for bound in bounds), count]
+    nothing: Any = None  # the least and the greatest are not known
+    return HistogramDataPoint(
+        attributes=dict(labels),
+        start_time_unix_nano=created.get(labels, 0),
+        time_unix_nano=times.of(buckets.first[0]),
+        count=int(count),
+        sum=buckets.numbers.get("_sum", math.nan),
+        bucket_counts=[max(0, int(high - low)) for low, high in pairwise(rising)],
+        explicit_bounds=bounds,
+        min=nothing,
+        max=nothing,
+    )
+
+
+def _labels(sample: Sample, without: str = "") -> Labels:
+    return tuple(sorted(label for label in sample.labels.items() if label[0] != without))

@@ -1,0 +1,184 @@
+"""Bridge metrics to another system, or another system's to Prometheus."""
+
+from __future__ import annotations
+
+import argparse
+import threading
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from prometheus_client import CollectorRegistry
+from prometheus_client import Metric as MetricFamily
+from prometheus_client.registry import Collector
+
+from prom_middleware.bridge import Bridge, GraphiteCollector, StatsdCollector, load_mapping
+from prom_middleware.bridge.incoming.receiver import MOST_SERIES, Receiver
+from prom_middleware.bridge.outgoing.bridge import INTERVAL, TIMEOUT
+from prom_middleware.commands import CommandError, sources
+from prom_middleware.commands.serve import address
+from prom_middleware.exposition.httpd import start_http_server
+
+EPILOG = """\
+examples:
+  prom-middleware bridge --from http://localhost:8000/metrics --to graphite://carbon:2003 --tags
+  prom-middleware bridge --from shop.jobs:registry --to otlp+http://collector:4318/v1/metrics
+  prom-middleware bridge --from statsd://:9125 --mapping statsd.yml --web.listen-address :9102
+  prom-middleware bridge --from statsd://:9125 --from graphite://:9109 --to graphite://carbon:2003
+
+statsd:// and graphite:// after --from are where to listen, by TCP and UDP. OTLP needs the extra
+`prom_middleware[otlp]`, a mapping file `prom_middleware[mapping]`.
+"""
+PAGE_TYPES = (
+    "application/openmetrics-text;version=1.0.0,text/plain;version=1.0.0;q=0.5,text/plain;q=0.3"
+)
+RECEIVERS: dict[str, type[Receiver]] = {"statsd": StatsdCollector, "graphite": GraphiteCollector}
+PORTS = {"statsd": 9125, "graphite": 9109}  # those of statsd_exporter and graphite_exporter
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "--from",
+        dest="sources",
+        action="append",
+        required=True,
+        metavar="SOURCE",
+        help=f"a page's URL, statsd://[HOST]:PORT, graphite://[HOST]:PORT, or {sources.SOURCES}",
+    )
+    parser.add_argument("--to", metavar="URL", help="graphite://HOST:PORT, otlp+http://HOST:PORT")
+    parser.add_argument(
+        "--web.listen-address",
+        dest="address",
+        type=address,
+        metavar="[HOST]:PORT",
+        help="show everything on /metrics, beside or instead of --to",
+    )
+    parser.add_argument(
+        "--interval", type=float, default=INTERVAL, help="seconds (default: %(default)g)"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=TIMEOUT,
+        help="seconds for one attempt to send, and for a page (default: %(default)g)",
+    )
+    parser.add_argument("--tags", action="store_true", help="labels as Graphite's tags")
+    parser.add_argument("--prefix", default="", help="what Graphite's paths begin with")
+    parser.add_argument("--mapping", metavar="FILE", help="rules in statsd_exporter's YAML")
+    parser.add_argument(
+        "--max-series",
+        type=int,
+        default=MOST_SERIES,
+        help="series of each listener (default: %(default)d)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Bridge until the process is told to end; then send what is left."""
+    if options.to is None and options.address is None:
+        raise CommandError("--to or --web.listen-address is wanted")
+    registry = CollectorRegistry()
+    receivers: list[Receiver] = []
+    try:
+        for source in options.sources:
+            add_source(registry, source, options, receivers)
+        bridge = _bridge(registry, options)
+        _serve(registry, options)
+        if bridge is not None:
+            bridge.start()
+    except (OSError, ValueError, ImportError) as error:
+        raise CommandError(str(error)) from error
+    _wait(receivers, bridge)
+    return 0
+
+
+def _wait(receivers: Iterable[Receiver], bridge: Bridge | None) -> None:
+    """Wait for the end: listeners first, so that the bridge sends what came in last."""
+    try:
+        threading.Event().wait()
+    finally:
+        for receiver in receivers:
+            receiver.stop()
+        if bridge is not None:
+            bridge.stop()
+
+
+def add_source(
+    registry: CollectorRegistry,
+    source: str,
+    options: argparse.Namespace,
+    receivers: list[Receiver],
+) -> None:
+    """Register what a source has, and listen where it is a protocol."""
+    parts = urlsplit(source) if "://" in source else None
+    if parts is None:
+        registry.register(Unclaimed(sources.load_registry(source)))
+    elif sources.is_url(source):
+        registry.register(Page(source, options.timeout))
+    elif parts.scheme in RECEIVERS:
+        rules = load_mapping(options.mapping) if options.mapping else None
+        receiver = RECEIVERS[parts.scheme](rules, registry, max_series=options.max_series)
+        receivers.append(receiver)
+        where = (parts.hostname or "0.0.0.0", parts.port or PORTS[parts.scheme])  # noqa: S104
+        receiver.listen(udp=where, tcp=where)
+        print(f"Listening for {parts.scheme} on {where[0]}, port {where[1]}", flush=True)
+    else:
+        raise CommandError(f"{source}: nothing comes from there")
+
+
+def _bridge(registry: Collector, options: argparse.Namespace) -> Bridge | None:
+    if options.to is None:
+        return None
+    bridge = Bridge(
+        options.to,
+        registry,
+        interval=options.interval,
+        timeout=options.timeout,
+        tags=options.tags,
+        prefix=options.prefix,
+    )
+    print(f"Sending to {bridge.health.to} every {options.interval:g} seconds", flush=True)
+    return bridge
+
+
+def _serve(registry: Collector, options: argparse.Namespace) -> None:
+    if options.address is not None:
+        host, port = options.address
+        server, _ = start_http_server(port, host, registry)
+        print(f"Serving /metrics on {host}, port {server.server_port}", flush=True)
+
+
+class Unclaimed(Collector):
+    """Another registry in this one, which does not ask it for its names."""
+
+    def __init__(self, inner: Collector) -> None:
+        self._inner = inner
+
+    def collect(self) -> Iterable[MetricFamily]:
+        """Return what the other one has."""
+        return self._inner.collect()
+
+    def describe(self) -> list[MetricFamily]:
+        """Return nothing."""
+        return []
+
+
+class Page(Collector):
+    """What a URL shows, fetched each time."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self._url = url
+        self._timeout = timeout
+
+    def collect(self) -> Iterable[MetricFamily]:
+        """Return the families of the page; raise CommandError or ParseError."""
+        from prom_middleware.parser import parse
+
+        body, content_type = sources.fetched(self._url, self._timeout, PAGE_TYPES)
+        return list(parse(body, content_type))
+
+    def describe(self) -> list[MetricFamily]:
+        """Return nothing: what there will be, nobody knows."""
+        return []

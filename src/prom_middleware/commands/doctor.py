@@ -1,0 +1,123 @@
+"""Tell what is wrong with an installation: doors, order, workers, routes, and who may read it."""
+
+# Nothing of prometheus_client before the application: it decides at its import whether metrics are
+# in files, and an application that sets the variable before that is right to do so.
+from __future__ import annotations
+
+import argparse
+import inspect
+import os
+import sys
+import tempfile
+from importlib import import_module
+from operator import attrgetter
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from prom_middleware.commands import CommandError
+
+if TYPE_CHECKING:
+    from prom_middleware.doctor import Finding
+
+EPILOG = """\
+examples:
+  prom-middleware doctor shop.main:app
+  prom-middleware doctor shop.settings                    (Django)
+  prom-middleware doctor shop.main:create_app --workers 4 --server gunicorn
+
+Exit code 0: nothing was found; 1: the application cannot be imported; 2: there are findings, or
+wrong arguments. The application is imported, and its middleware is built; no request is made.
+"""
+NAMES = ("app", "application", "site", "root")
+DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+FOUND = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes."""
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument(
+        "application",
+        help="module:app, where the part after the colon is an application or a function that "
+        f"makes one (without it: {', '.join(NAMES)}), or a module of Django settings",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=0,
+        help="processes that will serve it (default: what WEB_CONCURRENCY and the like say)",
+    )
+    parser.add_argument(
+        "--server", default="", help="their server: gunicorn, uvicorn, hypercorn, granian, uwsgi"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the findings."""
+    try:
+        with tempfile.TemporaryDirectory() as stand_in:
+            found = _examined(options, stand_in)
+    except CommandError:
+        raise
+    except Exception as error:
+        raise CommandError(f"{options.application}: {type(error).__name__}: {error}") from error
+    for one in found:
+        print(f"{one.check}: {one.problem}\n    mend: {one.remedy}")
+    print(f"{options.application}: {_count(len(found))}", flush=True)
+    return FOUND if found else 0
+
+
+def _count(number: int) -> str:
+    return {0: "nothing was found", 1: "1 finding"}.get(number, f"{number} findings")
+
+
+def _examined(options: argparse.Namespace, stand_in: str) -> list[Finding]:
+    declared = os.environ.get(DIRECTORY)
+    if declared:  # what is there is the workers'; this process is none of them
+        os.environ[DIRECTORY] = stand_in
+    try:
+        app = load_application(options.application)
+        from prom_middleware.doctor import Deployment, examine
+
+        named = os.environ.get(DIRECTORY)  # the application may have done it itself
+        environment = {**os.environ, DIRECTORY: (declared if named == stand_in else named) or ""}
+        return examine(app, Deployment.of(environment, options.workers, options.server))
+    finally:
+        if declared:
+            os.environ[DIRECTORY] = declared
+
+
+def load_application(source: str) -> Any:
+    """Import what `module:app` names, from the working directory as well.
+
+    Raises CommandError where there is no application, and whatever the module raises.
+    """
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    name, colon, attribute = source.partition(":")
+    module = import_module(name)
+    if colon:
+        return _made(attrgetter(attribute.removesuffix("()"))(module))
+    if hasattr(module, "ROOT_URLCONF"):
+        return _django(name)
+    return _made(_named(module))
+
+
+def _named(module: ModuleType) -> Any:
+    for name in NAMES:
+        if hasattr(module, name):
+            return getattr(module, name)
+    raise CommandError(f"{module.__name__} has none of {', '.join(NAMES)}: name it, module:app")
+
+
+def _made(found: Any) -> Any:
+    """Return what a factory makes, or what is none."""
+    if inspect.isfunction(found) and not inspect.signature(found).parameters:
+        return found()
+    return found
+
+
+def _django(settings: str) -> Any:
+    os.environ["DJANGO_SETTINGS_MODULE"] = settings
+    return import_module("django.core.wsgi").get_wsgi_application()

@@ -1,0 +1,171 @@
+"""Serve a Pushgateway: batch jobs push their metrics, Prometheus scrapes them."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import sys
+import threading
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from prom_middleware.commands import CommandError, serve
+from prom_middleware.errors import ConfigurationError
+from prom_middleware.exposition.connections import Configured
+from prom_middleware.pushgateway.durable import StorageError
+from prom_middleware.pushgateway.gateway import Gateway
+from prom_middleware.pushgateway.options import MAX_BODY_BYTES, GatewayOptions
+from prom_middleware.pushgateway.server import GatewayServer
+from prom_middleware.pushgateway.ttl import parse_duration
+
+if TYPE_CHECKING:
+    from prom_middleware.exposition.webconfig import WebConfigFile
+
+EPILOG = """\
+example:
+  prom-middleware pushgateway --persistence.file=/var/lib/pushgateway.db
+  echo "rows 42" | curl --data-binary @- http://localhost:9091/metrics/job/nightly
+
+The flags of the original work here; --persistence.interval does not matter, for each push is stored
+before it is answered. In prometheus.yml, set `honor_labels: true` for the gateway.
+"""
+DEFAULT = ("127.0.0.1", 9091)
+# What is stored is hundreds of thousands of tuples, in which there is no garbage to be found.
+COLLECTION = (100_000, 50, 100)
+DRAIN = 5.0  # seconds for requests that are being answered
+# Flags of the original that change nothing here, with their defaults.
+IGNORED = {
+    "log.format": "logfmt",
+    "log.level": "info",
+    "persistence.interval": "5m",
+    "web.local-assets": "",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes; names as the original has them."""
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    add = parser.add_argument
+    add(
+        "--web.listen-address",
+        dest="addresses",
+        action="append",
+        type=serve.address,
+        metavar="[HOST]:PORT",
+        help="where to listen, may be repeated (default: 127.0.0.1:9091; :9091: all interfaces)",
+    )
+    add("--web.config.file", dest="web_config_file", metavar="FILE", help="TLS, users, headers")
+    add("--web.telemetry-path", dest="telemetry_path", default="/metrics", metavar="PATH")
+    add("--web.external-url", dest="external_url", default="", metavar="URL")
+    add("--web.route-prefix", dest="route_prefix", metavar="PATH", help="before all paths")
+    add("--web.enable-lifecycle", dest="lifecycle", action="store_true", help="PUT /-/quit")
+    add(
+        "--web.enable-admin-api",
+        dest="admin",
+        action="store_true",
+        help="PUT /api/v1/admin/wipe, PUT /api/v1/admin/delete?match[]=SELECTOR",
+    )
+    add("--persistence.file", dest="file", default="", metavar="FILE", help="an SQLite database")
+    add(
+        "--push.disable-consistency-check",
+        dest="unchecked",
+        action="store_true",
+        help="answer 202, and let later pushes win",
+    )
+    add("--push.enable-utf8-names", dest="utf8", action="store_true", help="names in quotes")
+    add("--push.max-body-size", dest="size", type=int, default=MAX_BODY_BYTES, metavar="BYTES")
+    add(
+        "--push.ttl",
+        dest="ttl",
+        type=_duration,
+        metavar="DURATION",
+        help="take groups away that were not pushed for so long; a path with /__push_ttl__/1h says "
+        "it for its group; 0: only where a path says so (default: keep them for ever)",
+    )
+    add("--push.enable-multiple-groups", dest="multiple", action="store_true")
+    for name, default in IGNORED.items():
+        add(f"--{name}", dest=name, default=default, help=argparse.SUPPRESS)
+
+
+def _duration(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until the process is told to end."""
+    over = threading.Event()
+    gc.set_threshold(*COLLECTION)
+    try:
+        file = _web_config(options.web_config_file)
+        gateway = Gateway(_options(options, over, file), _flags(options))
+        servers = [_serving(address, gateway, file) for address in options.addresses or [DEFAULT]]
+    except (OSError, ConfigurationError, StorageError) as error:
+        raise CommandError(str(error)) from error
+    if gateway.moved_aside:
+        print(gateway.moved_aside, file=sys.stderr, flush=True)
+    try:
+        over.wait()
+    finally:
+        _end(servers, gateway)
+    return 0
+
+
+def _options(
+    options: argparse.Namespace, over: threading.Event, file: WebConfigFile | None
+) -> GatewayOptions:
+    prefix = options.route_prefix
+    return GatewayOptions(
+        persistence_file=options.file or None,
+        telemetry_path=options.telemetry_path,
+        route_prefix=urlsplit(options.external_url).path if prefix is None else prefix,
+        enable_admin_api=options.admin,
+        disable_consistency_check=options.unchecked,
+        enable_utf8_names=options.utf8,
+        access=file.access if file else None,
+        max_body_bytes=options.size,
+        push_ttl=options.ttl,
+        enable_multiple_groups=options.multiple,
+        quit=over.set if options.lifecycle else None,
+    )
+
+
+def _flags(options: argparse.Namespace) -> dict[str, str]:
+    """Return what the options of the gateway do not know of the command line."""
+    ignored = {name: getattr(options, name) for name in IGNORED}
+    addresses = [f"{host}:{port}" for host, port in options.addresses or [DEFAULT]]
+    return {
+        **ignored,
+        "web.config.file": options.web_config_file or "",
+        "web.external-url": options.external_url,
+        "web.listen-address": ",".join(addresses),
+    }
+
+
+def _web_config(path: str | None) -> WebConfigFile | None:
+    if path is None:
+        return None
+    from prom_middleware.exposition.webconfig import WebConfigFile
+
+    return WebConfigFile(path)
+
+
+def _serving(
+    address: tuple[str, int], gateway: Gateway, file: WebConfigFile | None
+) -> GatewayServer:
+    server = GatewayServer(address, gateway, Configured(file) if file else None, file)
+    threading.Thread(target=server.serve_forever, name="pushgateway", daemon=True).start()
+    host, port = server.server_address[:2]
+    print(f"Pushgateway on {host!s}, port {port!s}", flush=True)
+    return server
+
+
+def _end(servers: list[GatewayServer], gateway: Gateway) -> None:
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+        server.drain(DRAIN)
+    gateway.close()

@@ -1,0 +1,123 @@
+"""Where each framework keeps its middleware and its routes; none of them is imported here."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from prom_middleware.asgi.routing import Entry, Routes
+
+# A path that no route is made for: what takes it takes everything.
+ANYTHING = "/prom_middleware/asks/for/what/no/route/is/made/for"
+CATCH_ALL = re.compile(r"/?(\^?/?(\.\*|\(\.\*\)|\(\?P<\w+>\.[*+]\))\$?|<path:\w+>)/?")
+
+
+class Route(NamedTuple):
+    """A place that requests are named by; `catches_all` is set where it takes any path."""
+
+    template: str
+    catches_all: bool = False
+    endpoint: object = None
+
+
+class Framework(NamedTuple):
+    """The line that gives an application a door, and where it keeps what it is made of."""
+
+    door: str
+    stack: Callable[[Any], Any] = lambda app: None
+    routes: Callable[[Any], list[Route]] = lambda app: []
+    middleware: Callable[[Any], Iterable[str]] = lambda app: ()
+    outermost: str = "put the door around what is served: app = instrument(app)"
+
+
+def framework_of(thing: object) -> Framework | None:
+    """Return the framework that an application is of, if it is known."""
+    names = [f"{base.__module__}.{base.__qualname__}" for base in type(thing).__mro__]
+    return next((FRAMEWORKS[name] for name in names if name in FRAMEWORKS), None)
+
+
+def foreign_framework(thing: object) -> str:
+    """Return the name of a framework whose routes nobody reads, or nothing."""
+    roots = (base.__module__.partition(".")[0] for base in type(thing).__mro__)
+    return next((root for root in roots if root in FOREIGN), "")
+
+
+def django_settings() -> Any:
+    """Return the settings of the Django project in this process."""
+    return sys.modules["django.conf"].settings
+
+
+def _starlette_stack(app: Any) -> Any:
+    return app.middleware_stack or app.build_middleware_stack()
+
+
+def _starlette_routes(app: Any) -> list[Route]:
+    return [
+        Route(entry.template, _takes_anything(entry), entry.endpoint)
+        for entry in Routes(app.routes).entries
+    ]
+
+
+def _takes_anything(entry: Entry) -> bool:
+    # A mount at the root is where other files are; it names what it has by itself.
+    return entry.scope_type == "http" and entry.regex.match(ANYTHING) is not None
+
+
+def _flask_routes(app: Any) -> list[Route]:
+    rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint != "static"]
+    views = app.view_functions
+    return [Route(r.rule, _catches_all(r.rule), views.get(r.endpoint)) for r in rules]
+
+
+def _django_routes(handler: Any) -> list[Route]:
+    resolver = sys.modules["django.urls"].get_resolver()
+    return list(_patterns(resolver.url_patterns, ""))
+
+
+def _patterns(patterns: Iterable[Any], prefix: str) -> Iterable[Route]:
+    for one in patterns:
+        route = prefix + str(one.pattern)
+        if hasattr(one, "url_patterns"):
+            yield from _patterns(one.url_patterns, route)
+        else:
+            yield Route(f"/{route}", _catches_all(route), one.callback)
+
+
+def _django_middleware(handler: Any) -> Iterable[str]:
+    return list(django_settings().MIDDLEWARE)
+
+
+def _klein_routes(site: Any) -> list[Route]:
+    klein: Any = getattr(getattr(site, "resource", site), "_app", None)
+    rules = klein.url_map.iter_rules() if hasattr(klein, "url_map") else ()
+    return [Route(str(rule.rule), _catches_all(str(rule.rule))) for rule in rules]
+
+
+def _catches_all(route: str) -> bool:
+    return CATCH_ALL.fullmatch(route) is not None
+
+
+DJANGO = Framework(
+    'INSTALLED_APPS = [..., "prom_middleware.django"]',
+    routes=_django_routes,
+    middleware=_django_middleware,
+    outermost="leave the door out of MIDDLEWARE: it puts itself first",
+)
+_TWISTED = Framework("site = instrument(root)", routes=_klein_routes)
+# By the base class of an application; FastAPI's is Starlette.
+FRAMEWORKS = {
+    "starlette.applications.Starlette": Framework(
+        "app = instrument(app)", _starlette_stack, _starlette_routes
+    ),
+    "flask.app.Flask": Framework("Prometheus(app)", lambda app: app.wsgi_app, _flask_routes),
+    "django.core.handlers.wsgi.WSGIHandler": DJANGO,
+    "django.core.handlers.asgi.ASGIHandler": DJANGO,
+    "twisted.web.server.Site": _TWISTED,
+    "twisted.web.resource.Resource": _TWISTED,
+    "": Framework("app = instrument(app)"),
+}
+FOREIGN = frozenset(
+    ("litestar", "quart", "falcon", "bottle", "pyramid", "sanic", "blacksheep", "cherrypy", "robyn")
+)

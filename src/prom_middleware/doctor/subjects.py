@@ -1,0 +1,122 @@
+"""An application as the checks see it: its layers from the outermost on, its doors, its routes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from prom_middleware.doctor.frameworks import (
+    DJANGO,
+    FRAMEWORKS,
+    Framework,
+    Route,
+    django_settings,
+    framework_of,
+)
+from prom_middleware.instrumentation import Configuration, Instrumentation
+
+# Where middleware keeps what it wraps, as attribute or as variable of a function.
+INNER = ("app", "application", "wsgi_app", "asgi_app", "wsgi", "wrapped_app", "get_response")
+MOST_LAYERS = 100
+# Where Twisted's requests have the cores that record them.
+CORES = "_prom_middleware_cores"
+DJANGO_DOOR = re.compile(r"prom_middleware\.django\..*PrometheusMiddleware")
+
+
+class Layer(NamedTuple):
+    """One of what a request passes: the name of its class or function, and where that is from."""
+
+    name: str
+    module: str
+    thing: object = None
+
+
+class Door(NamedTuple):
+    """A door of ours: its place among the layers, and its options."""
+
+    place: int
+    config: Configuration
+
+
+class Subject(NamedTuple):
+    """What is examined."""
+
+    framework: Framework
+    layers: list[Layer]
+    doors: list[Door]
+    routes: list[Route]
+
+
+def subject_of(app: Any) -> Subject:
+    """Return how the checks see `app`; building its middleware is all that is done to it."""
+    things = list(_things(app))
+    framework, core = next(
+        ((found, thing) for thing in things if (found := framework_of(thing)) is not None),
+        (FRAMEWORKS[""], things[-1]),
+    )
+    return _subject(framework, core, [_layer(thing) for thing in things])
+
+
+def subject_of_project() -> Subject:
+    """Return how the checks see the Django project of this process, as its settings have it."""
+    return _subject(DJANGO, None, [])
+
+
+def _subject(framework: Framework, core: Any, layers: list[Layer]) -> Subject:
+    layers += [Layer(path.rpartition(".")[2], path) for path in framework.middleware(core)]
+    doors = [door for place, layer in enumerate(layers) for door in _doors(place, layer)]
+    return Subject(framework, layers, doors, framework.routes(core))
+
+
+def _things(app: Any) -> Iterator[Any]:
+    seen: set[int] = set()
+    while app is not None and id(app) not in seen and len(seen) < MOST_LAYERS:
+        seen.add(id(app))
+        yield app
+        app = _inner(app)
+
+
+def _inner(thing: Any) -> Any:
+    framework = framework_of(thing)
+    if framework is not None:
+        return framework.stack(thing)
+    if hasattr(thing, "__self__"):  # a framework's own method, at the end
+        return None if framework_of(thing.__self__) else thing.__self__
+    found = [getattr(thing, name, None) for name in INNER] + _variables(thing)
+    return next((one for one in found if callable(one)), None)
+
+
+def _variables(thing: Any) -> list[Any]:
+    """Return what a function keeps of what it wraps."""
+    names = getattr(getattr(thing, "__code__", None), "co_freevars", ())
+    cells = dict(zip(names, getattr(thing, "__closure__", None) or (), strict=True))
+    return [cells[name].cell_contents for name in INNER if name in cells]
+
+
+def _layer(thing: Any) -> Layer:
+    # Starlette's decorator for functions: the function says more than the class around it.
+    dispatch = _own(thing).get("dispatch_func")
+    named: Any = dispatch if hasattr(dispatch, "__qualname__") else thing
+    if not hasattr(named, "__qualname__"):
+        named = type(named)
+    name = str(named.__qualname__).rpartition("<locals>.")[2]
+    return Layer(name.removesuffix(".dispatch"), str(named.__module__), thing)
+
+
+def _doors(place: int, layer: Layer) -> list[Door]:
+    if DJANGO_DOOR.fullmatch(layer.module):
+        return [Door(place, _configured())]
+    cores = getattr(getattr(layer.thing, "requestFactory", None), CORES, ())
+    own = _own(layer.thing)
+    found = [*cores, own.get("core"), own.get("_core")]
+    return [Door(place, core.config) for core in found if isinstance(core, Instrumentation)]
+
+
+def _own(thing: object) -> dict[str, Any]:
+    """Return what is a thing's own: to ask a proxy for an attribute may call anything."""
+    return getattr(thing, "__dict__", {})
+
+
+def _configured() -> Configuration:
+    return Configuration.from_options(getattr(django_settings(), "PROM_MIDDLEWARE", {}))

@@ -1,0 +1,107 @@
+"""`/federate`: the series that a Prometheus selects, each by itself, as a Prometheus gives them.
+
+They stand in the order of their names, with the time at which they were collected, and with the
+types that they have outside of their families: a part of a histogram or of a summary has none.
+https://prometheus.io/docs/prometheus/latest/federation/
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+
+from prometheus_client import Metric as MetricFamily
+from prometheus_client.samples import Sample
+
+from prom_middleware.exposition.access import ScrapeRequest
+from prom_middleware.exposition.collecting.collection import Collection, Steps
+from prom_middleware.exposition.formats.lines import SAMPLES
+from prom_middleware.exposition.negotiation import SERIES_KINDS, negotiate
+from prom_middleware.exposition.options import Limits
+from prom_middleware.exposition.refusals import SelectorError
+from prom_middleware.exposition.rendering import Rendering, Text, Wanted, blank
+from prom_middleware.exposition.selection.columns import columns, series_family
+from prom_middleware.instrumentation.families import BlockFamily
+
+# The end of the path that is a federation's, wherever scrapes are answered.
+ENDING = "/federate"
+# Of the time that a scrape has, for what is made when the last family has come: all of it.
+SHARE = 0.25
+
+
+def is_federation(request: ScrapeRequest) -> bool:
+    """Tell whether a request is one for federation, by its path."""
+    return f"{request.mount}{request.path}".rstrip("/").endswith(ENDING)
+
+
+def federated(wanted: Wanted, request: ScrapeRequest, limits: Limits) -> Wanted:
+    """Return what a federation wants; raise SelectorError where it selects nothing.
+
+    A Prometheus answers with nothing, and then nobody sees what is missing.
+    """
+    selection = wanted.selection.without_names
+    if selection.everything:
+        raise SelectorError("no match[] parameter provided")
+    form = negotiate(request.headers.get("accept", ""), SERIES_KINDS)
+    labels = tuple(sorted(limits.external_labels.items()))
+    return wanted._replace(form=form, selection=selection, external_labels=labels)
+
+
+class FederatedRendering(Rendering):
+    """The body of a federation, which is sorted before it is written."""
+
+    def __init__(self, wanted: Wanted, collection: Collection, deadline: float) -> None:
+        super().__init__(wanted, collection, deadline - wanted.seconds * SHARE)
+        self._milliseconds = int(time.time() * 1000)
+        self._series: dict[str, MetricFamily] = {}
+
+    def fill(self) -> Steps:
+        """Make the body once."""
+        self._series.clear()
+        yield from super().fill()
+
+    def family(self, family: MetricFamily) -> Text:
+        """Note what is wanted of a family, all of it or nothing."""
+        if isinstance(family, BlockFamily):
+            found = yield from blank(self._of_rows(family))
+        else:
+            found = yield from blank(self._of_samples(family))
+        for name, series in found.items():
+            self._series.setdefault(name, series)  # a name that two families have stands there once
+
+    def last(self) -> Text:
+        """Yield the series in the order of their names."""
+        for name, series in sorted(self._series.items()):
+            yield from self.guarded(name, self._written(series))
+
+    def _written(self, series: MetricFamily) -> Text:
+        yield from self.wanted.form.family(series)
+
+    def _of_rows(self, family: BlockFamily) -> Generator[None, None, dict[str, MetricFamily]]:
+        found: dict[str, MetricFamily] = {}
+        selection = self.wanted.selection
+        for name, column in columns(family, dict(self.wanted.external_labels or ())):
+            if selection.wants_name(name):
+                column.milliseconds = self._milliseconds
+                selected = yield from selection.select(column)
+                if selected is not None:
+                    found[name] = selected
+        return found
+
+    def _of_samples(self, family: MetricFamily) -> Generator[None, None, dict[str, MetricFamily]]:
+        found: dict[str, MetricFamily] = {}
+        selected = yield from self.wanted.selection.select(family)
+        for number, sample in enumerate(() if selected is None else selected.samples):
+            if getattr(sample, "native_histogram", None):
+                continue  # it has no place in the text, and no series of its own in our families
+            if sample.name not in found:
+                found[sample.name] = series_family(family, sample.name)
+            found[sample.name].samples.append(self._federated(sample))
+            if number % SAMPLES == SAMPLES - 1:
+                yield
+        return found
+
+    def _federated(self, sample: Sample) -> Sample:
+        time = self._milliseconds / 1000 if sample.timestamp is None else sample.timestamp
+        labels = {**dict(self.wanted.external_labels or ()), **sample.labels}
+        return Sample(sample.name, labels, sample.value, time)

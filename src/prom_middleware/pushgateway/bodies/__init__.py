@@ -1,0 +1,38 @@
+"""What is pushed: from bytes to families.
+
+codings.py   gzip and Snappy, up to a limit
+text.py      the text format, as Go's reference parser reads it
+protobuf.py  delimited protocol buffers
+"""
+
+from __future__ import annotations
+
+from prom_middleware.exposition.accept import ranges
+from prom_middleware.pushgateway.bodies.codings import undo
+from prom_middleware.pushgateway.bodies.protobuf import parse_protobuf
+from prom_middleware.pushgateway.bodies.text import parse_text
+from prom_middleware.pushgateway.families import Family
+
+_PROTOBUF = "application/vnd.google.protobuf"
+_DELIMITED = {"encoding": "delimited", "proto": "io.prometheus.client.MetricFamily"}
+
+
+def parse_body(
+    body: bytes, content_type: str, content_encoding: str, *, limit: int, utf8_names: bool = False
+) -> list[Family]:
+    """Return the families in a body; `limit` is in bytes, unpacked.
+
+    What is not said to be protobuf, with both parameters, is text, as in the original: OpenMetrics
+    too. Raises BodyError.
+    """
+    content = undo(body, content_encoding, limit)
+    if _is_protobuf(content_type):
+        return parse_protobuf(content)
+    return parse_text(content, utf8_names=utf8_names)
+
+
+def _is_protobuf(content_type: str) -> bool:
+    for asked in ranges(content_type)[:1]:
+        given = {key: asked.parameters.get(key) for key in _DELIMITED}
+        return asked.name == _PROTOBUF and given == _DELIMITED
+    return False

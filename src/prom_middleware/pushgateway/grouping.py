@@ -1,0 +1,135 @@
+"""Grouping keys: the labels in a push's path.
+
+https://github.com/prometheus/pushgateway#url
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from urllib.parse import quote
+
+from prom_middleware.pushgateway.families import Labels
+from prom_middleware.pushgateway.numbers import go_quote
+
+_BASE64 = "@base64"
+_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_ALPHABET = re.compile(r"[A-Za-z0-9_-]*")
+_HEXADECIMAL = re.compile(r"[0-9a-fA-F]{1,6}")
+# A label of this name is no part of the key: it says how long the group is kept.
+TTL_LABEL = "__push_ttl__"
+
+
+class GroupingError(Exception):
+    """A path that names no group; its text goes to whoever has sent it."""
+
+
+def grouping_key(job: str, labels: str, *, utf8_names: bool = False) -> Labels:
+    """Return the key of the group that a path names: `job` and `/name/value/name/value`.
+
+    `job` comes with its kind before it, `job/x` or `job@base64/eA`. Bytes that are not UTF-8 come
+    as lone surrogates, and stay so. Raises GroupingError.
+    """
+    kind, _, value = job.partition("/")
+    found = dict(_pairs(labels, utf8_names))
+    found["job"] = _decoded(value, "in job name") if kind.endswith(_BASE64) else value
+    if not found["job"]:
+        raise GroupingError("job name is required")
+    return tuple(sorted(found.items()))
+
+
+def take_ttl(key: Labels) -> tuple[Labels, str | None]:
+    """Return a key without the label that says how long the group is kept, and what that says."""
+    rest = tuple(pair for pair in key if pair[0] != TTL_LABEL)
+    return rest, dict(key).get(TTL_LABEL)
+
+
+def group_path(key: Labels) -> str:
+    """Return the path of a group, from `job` on, for a URL."""
+    labels = dict(key)
+    job = labels.pop("job", "")
+    return "/".join(_component(name, value) for name, value in [("job", job), *labels.items()])
+
+
+def _component(name: str, value: str) -> str:
+    if value and "/" not in value and value not in (".", ".."):
+        return f"{_path_name(name)}/{quote(value, safe='')}"
+    coded = base64.urlsafe_b64encode(value.encode()).decode().rstrip("=") or "="
+    return f"{_path_name(name)}{_BASE64}/{coded}"
+
+
+def _path_name(name: str) -> str:
+    from prom_middleware.exposition.formats.escaping import VALUES, escape_label_name
+
+    return escape_label_name(name, VALUES)
+
+
+def _pairs(labels: str, utf8_names: bool) -> list[tuple[str, str]]:
+    if len(labels) <= 1:
+        return []
+    components = labels[1:].split("/")
+    if len(components) % 2:
+        raise GroupingError(f"odd number of components in label string {go_quote(labels)}")
+    pairs = zip(components[::2], components[1::2], strict=True)
+    return [_pair(name, value, utf8_names) for name, value in pairs]
+
+
+def checked_key(labels: Labels, utf8_names: bool) -> Labels:
+    """Return the labels as a key, if they can be one; raise GroupingError."""
+    for name, _ in labels:
+        _check_name(name, any_characters=utf8_names)
+    if not dict(labels).get("job"):
+        raise GroupingError("job name is required")
+    return labels
+
+
+def _check_name(name: str, *, any_characters: bool = False) -> None:
+    reserved = name.startswith("__") and name != TTL_LABEL
+    proper = name if any_characters else _LABEL_NAME.fullmatch(name)
+    if reserved or not proper:
+        raise GroupingError(f"improper label name {go_quote(name)}")
+
+
+def _pair(given: str, value: str, utf8_names: bool) -> tuple[str, str]:
+    name = given.removesuffix(_BASE64)
+    _check_name(name)
+    if given != name:
+        value = _decoded(value, f"for label {name}=")
+    return (unescaped_name(name) if utf8_names else name), value
+
+
+def _decoded(value: str, where: str) -> str:
+    """Decode base64 with the alphabet for URLs (RFC 4648 section 5); padding is no matter."""
+    text = value.rstrip("=")
+    quoted = f"{where}{go_quote(value)}" if where.endswith("=") else f"{where} {go_quote('')}"
+    begin = f"invalid base64 encoding {quoted}: illegal base64 data at input byte"
+    good = _ALPHABET.match(text)
+    if good is None or good.end() < len(text):
+        raise GroupingError(f"{begin} {good.end() if good else 0}")
+    if len(text) % 4 == 1:
+        raise GroupingError(f"{begin} {len(text) - 1}")
+    try:
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError):
+        raise GroupingError(f"{begin} 0") from None
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def unescaped_name(name: str) -> str:
+    """Undo the escaping scheme `values`; what is not of it stays as it is.
+
+    https://prometheus.io/docs/instrumenting/escaping_schemes/
+    """
+    if not name.startswith("U__"):
+        return name
+    parts = name[3:].replace("__", "\0").split("_")
+    # Every second part stands between two underscores, and is a character's number.
+    if len(parts) % 2 == 0 or not all(map(_HEXADECIMAL.fullmatch, parts[1::2])):
+        return name
+    try:
+        parts[1::2] = [chr(int(code, 16)) for code in parts[1::2]]
+        "".join(parts).encode()
+    except (ValueError, OverflowError):
+        return name
+    return "".join(parts).replace("\0", "_")

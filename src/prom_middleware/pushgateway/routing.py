@@ -1,0 +1,90 @@
+"""Paths and their methods, and short answers in the original's words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from posixpath import normpath
+from typing import NamedTuple
+from urllib.parse import quote
+
+from prom_middleware import failures
+from prom_middleware.exposition.access import ScrapeRequest
+from prom_middleware.exposition.refusals import SelectorError
+from prom_middleware.exposition.responses import PLAIN, Answer, response
+from prom_middleware.pushgateway.bodies.errors import BodyError
+from prom_middleware.pushgateway.consistency import InconsistentError
+from prom_middleware.pushgateway.durable import StorageError
+from prom_middleware.pushgateway.grouping import GroupingError
+
+INCONSISTENT = "pushed metrics are invalid or inconsistent with existing metrics: "
+NOSNIFF = ("X-Content-Type-Options", "nosniff")
+
+
+class Visit(NamedTuple):
+    """A request and what its path says; the body is complete, or None where it is too long."""
+
+    request: ScrapeRequest
+    body: bytes | None
+    found: re.Match[str]
+
+
+Handler = Callable[[Visit], Answer]
+
+
+class Route(NamedTuple):
+    """A path below the prefix, and what its methods do; `name` is for the gateway's own metrics."""
+
+    path: re.Pattern[str]
+    name: str | None
+    methods: Mapping[str, Handler]
+
+    @property
+    def allow(self) -> str:
+        """Return the methods, for a header."""
+        return ", ".join(sorted({*self.methods, "OPTIONS"}))
+
+
+def route(path: str, name: str | None, **methods: Handler) -> Route:
+    """Return a route for paths that match wholly."""
+    return Route(re.compile(path), name, methods)
+
+
+def text(status: int, words: str, *headers: tuple[str, str]) -> Answer:
+    """Return an answer as Go's http.Error makes it."""
+    body = f"{words}\n".encode(errors="backslashreplace")
+    return response(status, PLAIN, NOSNIFF, *headers, parts=[body])
+
+
+def words(status: int, said: str) -> Answer:
+    """Return an answer in words, without the end of a line."""
+    return response(status, PLAIN, parts=[said.encode()])
+
+
+def clean_path(path: str) -> str:
+    """Return a path without doubled slashes and dots, as Go's ServeMux has it."""
+    if "//" not in path and "/." not in path and path.startswith("/"):
+        return path
+    clean = normpath("/" + path.lstrip("/"))
+    return f"{clean}/" if path.endswith("/") and clean != "/" else clean
+
+
+def moved(status: int, path: str, query: str) -> Answer:
+    """Send somebody to another path of ours."""
+    target = quote(path.encode("utf-8", "surrogateescape"), safe="/:@!$&'()*+,;=~")
+    return response(status, ("Location", f"{target}?{query}" if query else target), parts=[])
+
+
+def handled(handler: Handler, visit: Visit) -> Answer:
+    """Return a handler's answer, or that for what it raises about the request or the disk."""
+    try:
+        return handler(visit)
+    except (GroupingError, SelectorError) as error:
+        return text(400, str(error))
+    except BodyError as error:
+        return text(error.status, str(error))
+    except InconsistentError as error:
+        return text(400, f"{INCONSISTENT}{error}")
+    except StorageError as error:
+        failures.report("pushgateway_storage", error)
+        return text(503, f"the metrics cannot be stored: {error}")

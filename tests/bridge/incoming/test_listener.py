@@ -1,0 +1,247 @@
+"""Sockets under bad senders: what is lost is counted, and memory stays where it is."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import threading
+import tracemalloc
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+
+from bridge.incoming.sending import sample, shown
+from prom_middleware.bridge import StatsdCollector
+from prom_middleware.bridge.incoming.lines import Lines
+from prom_middleware.bridge.incoming.listener import Listener
+from prom_middleware.bridge.incoming.values import KEPT, Summary, Windows
+from waiting import becomes, eventually
+
+LOCAL = ("127.0.0.1", 0)
+
+
+class Receiving:
+    def __init__(self, **limits: int) -> None:
+        self.lines: list[bytes] = []
+        self.lost: Counter[str] = Counter()
+        self.listener = Listener(self.lines.extend, self.lose, udp=LOCAL, tcp=LOCAL, **limits)
+
+    def lose(self, reason: str, number: int) -> None:
+        self.lost[reason] += number
+
+    def connect(self) -> socket.socket:
+        assert self.listener.tcp
+        return socket.create_connection(self.listener.tcp, 20)
+
+
+@pytest.fixture
+def receiving() -> Iterator[Receiving]:
+    receiving = Receiving(longest_line=100, connections=3)
+    yield receiving
+    receiving.listener.stop()
+
+
+@given(st.binary(max_size=200).map(lambda text: text.replace(b"x", b"\n")), st.data())
+def test_a_stream_is_cut_into_lines_however_it_arrives(content: bytes, data: st.DataObject) -> None:
+    lost: list[int] = []
+    lines = Lines(5, lambda: lost.append(1))
+    found, rest = [], content
+    while rest:
+        size = data.draw(st.integers(1, 40))
+        found += lines.feed(rest[:size])
+        rest = rest[size:]
+    found += lines.end()
+    whole = content.split(b"\n")
+    if not whole[-1]:
+        whole.pop()
+    assert found == [line for line in whole if len(line) <= 5]
+    assert len(lost) == sum(len(line) > 5 for line in whole)
+
+
+def test_a_line_without_an_end_takes_no_memory(receiving: Receiving) -> None:
+    chunk = b"x" * (1 << 20)
+    with receiving.connect() as connection:
+        connection.sendall(chunk)
+        assert becomes(lambda: receiving.lost["line_too_long"], 1) == 1
+        tracemalloc.start()
+        for _ in range(100):
+            connection.sendall(chunk)
+        connection.sendall(b"\nafter\n")
+        assert becomes(lambda: receiving.lines, [b"after"]) == [b"after"]
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 5 << 20
+    assert receiving.lost == {"line_too_long": 1}
+
+
+def test_the_connection_that_is_silent_longest_makes_room(receiving: Receiving) -> None:
+    connections = [receiving.connect() for _ in range(3)]
+    for place, connection in enumerate(connections[1:], 1):
+        connection.sendall(b"%d\n" % place)
+        assert becomes(lambda: len(receiving.lines), place)
+    connections.append(receiving.connect())
+    connections[3].sendall(b"last\n")
+    assert becomes(lambda: b"last" in receiving.lines, True)
+    assert receiving.lost == {"too_many_connections": 1}
+    assert connections[0].recv(1) == b""
+    connections[1].sendall(b"still\n")
+    assert becomes(lambda: b"still" in receiving.lines, True)
+    for connection in connections:
+        connection.close()
+
+
+def test_what_was_sent_before_the_end_is_read(receiving: Receiving) -> None:
+    assert receiving.listener.udp
+    with receiving.connect() as connection, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+        connection.sendall(b"first\nunfinished")
+        assert becomes(lambda: receiving.lines, [b"first"])
+        connection.shutdown(socket.SHUT_RDWR)
+        for number in range(500):
+            datagrams.sendto(b"%d" % number, receiving.listener.udp)
+        receiving.listener.stop()
+    assert {b"unfinished", b"99"} <= set(receiving.lines)
+
+
+def test_datagrams_that_the_kernel_dropped_are_counted() -> None:
+    began, go_on = threading.Event(), threading.Event()
+    lost: Counter[str] = Counter()
+    received: list[bytes] = []
+
+    def receive(lines: list[bytes]) -> None:
+        received.extend(lines)
+        began.set()
+        go_on.wait(20)
+
+    listener = Listener(receive, lambda reason, number: lost.update({reason: number}), udp=LOCAL)
+    assert listener.udp
+    with socket.socket(type=socket.SOCK_DGRAM) as sending:
+        sending.sendto(b"first", listener.udp)
+        assert began.wait(20)
+        for _ in range(3000):
+            sending.sendto(b"x" * 1400, listener.udp)
+        go_on.set()
+        assert eventually(lambda: _arrived(sending, listener, received), bool)
+        listener.stop()
+    if not lost:
+        pytest.skip("this system does not tell of what it drops")
+    assert received.count(b"x" * 1400) + lost["datagram_dropped"] >= 3000
+
+
+def _arrived(sending: socket.socket, listener: Listener, received: list[bytes]) -> bool:
+    assert listener.udp
+    sending.sendto(b"last", listener.udp)
+    return b"last" in received
+
+
+def test_an_address_that_is_taken_is_an_error_and_leaves_nothing_open() -> None:
+    taken = Receiving()
+    with pytest.raises(OSError, match="in use"):
+        Listener(lambda lines: None, taken.lose, udp=LOCAL, tcp=taken.listener.tcp)
+    taken.listener.stop()
+
+
+def test_one_bad_batch_does_not_end_it() -> None:
+    lines: list[bytes] = []
+    raised = threading.Event()
+
+    def receive(batch: list[bytes]) -> None:
+        if batch == [b"bad"]:
+            raised.set()
+            raise RuntimeError("ours")
+        lines.extend(batch)
+
+    with Listener(receive, lambda reason, number: None, udp=LOCAL) as listener:
+        assert listener.udp
+        with socket.socket(type=socket.SOCK_DGRAM) as sending:
+            sending.sendto(b"bad", listener.udp)
+            assert raised.wait(20)
+            sending.sendto(b"good", listener.udp)
+            assert becomes(lambda: lines, [b"good"]) == [b"good"]
+
+
+def test_a_flood_of_names_is_bounded_and_counted() -> None:
+    """More than 100,000 names, and the application's own thread goes on."""
+    registry = CollectorRegistry()
+    receiver = StatsdCollector(registry=registry, max_series=1000)
+    listener = receiver.listen(tcp=LOCAL, udp=LOCAL)
+    assert listener.tcp
+    before = _resident()
+    with socket.create_connection(listener.tcp, 20) as connection:
+        for begin in range(0, 105_000, 1000):
+            names = range(begin, begin + 1000)
+            connection.sendall(b"".join(b"name.%d:1|c|#tag:%d\n" % (one, one) for one in names))
+        connection.sendall(b"name.1:1|c|#tag:1\n")
+    assert becomes(lambda: receiver._samples, 1001, 60.0) == 1001
+    receiver.stop()
+    samples, lost = shown(registry, receiver)
+    assert len(samples) == 1000
+    assert samples[sample("name_1_total", tag="1")] == 2
+    assert lost == {"series_limit": 104_000}
+    assert _resident() - before < 100 << 20
+
+
+def _resident() -> int:
+    """Return the bytes that this process has in memory, 0 where that is not told."""
+    with suppress(OSError), open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+    return 0
+
+
+def test_series_that_expire_make_room() -> None:
+    from prom_middleware.bridge.incoming.series import RefusedError, Store, Target
+    from prom_middleware.bridge.incoming.values import Gauge
+
+    now = [100.0]
+    store = Store(2, lambda: now[0])
+    target = Target("number", "gauge", "", 10.0, Gauge)
+    for label in ("a", "b"):
+        store.find(target, {"label": label})
+    with pytest.raises(RefusedError, match="series_limit"):
+        store.find(target, {"label": "c"})
+    now[0] = 109.0
+    store.find(target, {"label": "b"})
+    now[0] = 111.0
+    store.find(target, {"label": "c"})
+    assert {
+        tuple(one.labels.values()) for family in store.families() for one in family.samples
+    } == {
+        ("b",),
+        ("c",),
+    }
+    now[0] = 200.0
+    assert not list(store.families())
+    store.find(Target("number", "set", "", 0.0, Gauge), {})  # the name is free again
+
+
+def test_quantiles_of_many_observations_are_near_and_take_no_memory() -> None:
+    now = [0.0]
+    summary = Summary((0.5, 0.9), Windows(60, 3), lambda: now[0])
+    for number in range(20_000):
+        summary.observe(number / 20_000, 1)
+    summary.observe(0.5, 10**9)
+    shown = {labels.get("quantile", suffix): value for suffix, labels, value in summary.samples()}
+    assert shown["_count"] == 20_000 + 10**9
+    assert abs(shown["0.5"] - 0.5) < 0.15
+    assert len(summary._parts[-1]._chosen) == KEPT
+    now[0] = 100.0
+    later = {labels.get("quantile", suffix): value for suffix, labels, value in summary.samples()}
+    assert later["0.5"] != later["0.5"], "nothing was observed of late"
+    assert later["_count"] == shown["_count"]
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=KEPT), st.floats(0, 1))
+def test_quantiles_of_few_observations_are_exact(values: list[float], quantile: float) -> None:
+    summary = Summary((quantile,), Windows(), lambda: 0.0)
+    for one in values:
+        summary.observe(one, 1)
+    shown = next(iter(summary.samples()))[2]
+    at_or_below = sum(one <= shown for one in values)
+    below = sum(one < shown for one in values)
+    assert shown in values
+    assert at_or_below >= quantile * len(values) - 1e-6
+    assert below <= quantile * len(values) + 1e-6

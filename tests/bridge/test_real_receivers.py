@@ -1,0 +1,100 @@
+"""Real systems take what a bridge sends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
+
+from bridge.systems import Victoria, carbon, victoria, whisper_value
+from prom_middleware.bridge import Bridge, GraphiteBridge
+from servers.newer import newer_program
+from waiting import becomes, eventually
+
+pytestmark = pytest.mark.real
+Real = Callable[[str, str], str]
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    registry = CollectorRegistry()
+    Gauge("temperature", "help", ["room"], registry=registry).labels("hall 1").set(21.5)
+    Counter("calls", "help", registry=registry).inc(3)
+    Histogram("wait_seconds", "help", buckets=[0.5, 2], registry=registry).observe(1)
+    Summary("size_bytes", "help", registry=registry).observe(10)
+    return registry
+
+
+def test_carbon_writes_what_the_bridge_sends(
+    tmp_path: Path, real_program: Real, registry: CollectorRegistry
+) -> None:
+    program = real_program("carbon-cache", "graphite-carbon")
+    fetch = real_program("whisper-fetch", "python3-whisper")
+    with carbon(program, tmp_path) as (port, files):
+        with Bridge(f"graphite://127.0.0.1:{port}", registry, interval=1, prefix="app"):
+            expected = {
+                "app/temperature/room/hall_1.wsp": 21.5,
+                "app/calls_total.wsp": 3.0,
+                "app/wait_seconds_bucket/le/0_5.wsp": 0.0,
+                "app/wait_seconds_bucket/le/_Inf.wsp": 1.0,
+                "app/size_bytes_sum.wsp": 10.0,
+            }
+            found = becomes(
+                lambda: {path: whisper_value(fetch, files / path) for path in expected},
+                expected,
+                60.0,
+            )
+        assert found == expected
+
+
+def test_carbon_takes_one_push_of_the_bridge_that_prometheus_client_has(
+    tmp_path: Path, real_program: Real, registry: CollectorRegistry
+) -> None:
+    program = real_program("carbon-cache", "graphite-carbon")
+    fetch = real_program("whisper-fetch", "python3-whisper")
+    with carbon(program, tmp_path) as (port, files):
+        GraphiteBridge(("127.0.0.1", port), registry).push("once")
+        path = files / "once/calls_total.wsp"
+        assert becomes(lambda: whisper_value(fetch, path), 3.0, 60.0) == 3.0
+
+
+@pytest.fixture(scope="module")
+def metrics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victoria]:
+    with victoria(newer_program("victoria-metrics"), tmp_path_factory.mktemp("victoria")) as found:
+        yield found
+
+
+def test_victoria_metrics_takes_lines_with_tags(
+    metrics: Victoria, registry: CollectorRegistry
+) -> None:
+    with Bridge(
+        f"graphite://127.0.0.1:{metrics.graphite_port}", registry, tags=True, prefix="tagged"
+    ):
+        found = eventually(lambda: metrics.flushed().query('{__name__=~"tagged.+"}'), bool)
+    names = {
+        (labels["__name__"], labels.get("le", ""), labels.get("room", "")) for labels, _ in found
+    }
+    assert ("tagged.wait_seconds_bucket", "0.5", "") in names
+    assert ("tagged.wait_seconds_bucket", "+Inf", "") in names
+    values = {labels["__name__"]: value for labels, value in found}
+    assert values["tagged.temperature"] == 21.5
+    assert values["tagged.calls_total"] == 3
+
+
+def test_victoria_metrics_takes_otlp(metrics: Victoria, registry: CollectorRegistry) -> None:
+    to = f"otlp+{metrics.server.url}/opentelemetry/v1/metrics"
+    with Bridge(to, registry) as bridge:
+        assert eventually(lambda: bridge.health.sent, bool), bridge.health.failures
+        found = eventually(
+            lambda: metrics.flushed().values('{__name__!~".*[.].*"}', "__name__", "le", "room"),
+            lambda found: ("calls_total", "", "") in found,
+        )
+    assert found["calls_total", "", ""] == 3
+    assert found["temperature", "", "hall 1"] == 21.5
+    assert found["wait_seconds_count", "", ""] == 1
+    assert found["wait_seconds_sum", "", ""] == 1
+    assert found["wait_seconds_bucket", "0.5", ""] == 0
+    assert found["wait_seconds_bucket", "2", ""] == 1
+    assert found["size_bytes_sum", "", ""] == 10

@@ -1,0 +1,138 @@
+"""`prom-middleware bridge`, from every source to every system."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+
+from bridge.systems import Sink
+from commands.programs import run, start
+from prom_middleware.exposition import start_http_server
+from servers.support import free_port
+from waiting import becomes, eventually
+
+MODULE = """
+from prometheus_client import CollectorRegistry, Counter
+registry = CollectorRegistry()
+Counter("jobs", "help", ["kind"], registry=registry).labels("a b").inc(2)
+"""
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    sink = Sink()
+    yield sink
+    sink.close()
+
+
+@contextmanager
+def running(*arguments: str, cwd: Path | None = None) -> Iterator[subprocess.Popen[str]]:
+    process = start(["bridge", *arguments], cwd)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        said, complained = process.communicate(timeout=60)
+        assert process.returncode == 0, (said, complained)
+
+
+def test_from_a_page_to_graphite(sink: Sink) -> None:
+    registry = CollectorRegistry()
+    Counter("calls", "help", ["path"], registry=registry).labels("/a b").inc(3)
+    server, _ = start_http_server(0, "127.0.0.1", registry)
+    source = f"http://127.0.0.1:{server.server_port}/metrics"
+    with running("--from", source, "--to", sink.url, "--interval", "0.1", "--tags"):
+        assert becomes(lambda: "calls_total;path=/a_b 3.0" in sink.lines, True)
+        assert becomes(lambda: sink.lines.count("calls_total;path=/a_b 3.0") > 3, True)
+    server.shutdown()
+    server.server_close()
+
+
+def test_from_a_module_to_graphite_with_a_prefix(sink: Sink, tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(MODULE)
+    arguments = ["--from", "shop:registry", "--to", sink.url, "--prefix", "app"]
+    with running(*arguments, cwd=tmp_path):
+        assert becomes(lambda: "app.jobs_total.kind.a_b 2.0" in sink.lines, True)
+    assert becomes(lambda: sink.lines.count("app.jobs_total.kind.a_b 2.0"), 2) == 2, "at the end"
+
+
+def test_from_an_application_of_a_module(sink: Sink, tmp_path: Path) -> None:
+    (tmp_path / "pages.py").write_text(
+        "from prom_middleware import instrument\n"
+        "from prometheus_client import Counter\n"
+        "Counter('calls', 'help').inc(3)\n"
+        "app = instrument(lambda environ, start_response: [])\n"
+    )
+    with running("--from", "pages:app", "--to", sink.url, cwd=tmp_path):
+        assert becomes(lambda: "calls_total 3.0" in sink.lines, True)
+
+
+def test_from_statsd_to_a_page_and_graphite(sink: Sink, tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yml"
+    rules.write_text('mappings: [{match: "calls.*", name: calls_total, labels: {of: $1}}]')
+    statsd, graphite, page = free_port(), free_port(), free_port()
+    arguments = [
+        *("--from", f"statsd://127.0.0.1:{statsd}", "--from", f"graphite://127.0.0.1:{graphite}"),
+        *("--mapping", str(rules), "--web.listen-address", f"127.0.0.1:{page}"),
+        *("--to", sink.url, "--interval", "0.1"),
+    ]
+    with running(*arguments) as process:
+        assert eventually(lambda: _said(process), lambda said: "Sending to" in said)
+        with socket.create_connection(("127.0.0.1", statsd), 20) as connection:
+            connection.sendall(b"calls.shop:3|c\n")
+        with socket.create_connection(("127.0.0.1", graphite), 20) as connection:
+            connection.sendall(b"a.b 5 -1\n")
+        assert becomes(lambda: "calls_total.of.shop 3.0" in sink.lines, True)
+        text = eventually(
+            lambda: httpx.get(f"http://127.0.0.1:{page}/metrics", trust_env=False).text,
+            lambda text: "a_b 5.0" in text,
+        )
+    assert 'calls_total{of="shop"} 3.0' in text
+    assert "a_b 5.0" in text
+    assert "prom_middleware_bridge_sent_samples_total" in text
+
+
+def _said(process: subprocess.Popen[str]) -> str:
+    assert process.stdout
+    return process.stdout.readline()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--from", "http://127.0.0.1:1/metrics"], "--to or --web.listen-address is wanted"),
+        (["--from", "ftp://x", "--to", "graphite://x"], "nothing comes from there"),
+        (["--from", "no_such_module", "--to", "graphite://x"], "no_such_module"),
+        (["--from", "statsd://127.0.0.1:1x", "--to", "graphite://x"], "1x"),
+        (["--from", "http://x", "--to", "ftp://x"], "a bridge leads to one of these"),
+        (["--from", "http://x", "--to", "graphite://x", "--interval", "0"], "interval=0.0"),
+        (["--from", "statsd://", "--to", "graphite://x", "--mapping", "none.yml"], "none.yml"),
+        (["--from", "statsd://", "--to", "graphite://x", "--max-series", "0"], "max_series=0"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_is_said_in_a_line(arguments: list[str], said: str) -> None:
+    done = run("bridge", *arguments)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_page_that_is_not_there_is_tried_again(sink: Sink) -> None:
+    port = free_port()
+    source = f"http://127.0.0.1:{port}/metrics"
+    with running("--from", source, "--to", sink.url, "--interval", "0.1"):
+        registry = CollectorRegistry()
+        Counter("calls", "help", registry=registry).inc()
+        server, _ = start_http_server(port, "127.0.0.1", registry)
+        assert becomes(lambda: "calls_total 1.0" in sink.lines, True)
+        server.shutdown()
+        server.server_close()

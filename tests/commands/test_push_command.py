@@ -1,0 +1,321 @@
+"""`python -m prom_middleware push`."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commands.programs import COMMAND, environment, run, start
+from metrics import Series, series, value
+from push.gateways import Scripted, listening, scripted, silent
+
+TEXT = "# TYPE rows counter\nrows_total 3\n"
+NOWHERE = "127.0.0.1:1"
+
+
+@pytest.fixture
+def server() -> Iterator[Scripted]:
+    with scripted(200) as served:
+        yield served
+
+
+def to(server: Scripted, *arguments: str) -> list[str]:
+    return ["push", "--gateway", server.address, "--job", "nightly", *arguments]
+
+
+def brought(server: Scripted) -> Series:
+    return series(server.asked[-1].body.decode())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "method", "path"),
+    [
+        ([], "POST", "/metrics/job/nightly"),
+        (["--method", "put"], "PUT", "/metrics/job/nightly"),
+        (["--grouping", "b=x=/", "--grouping", "a="], "POST", ""),
+    ],
+    ids=str,
+)
+def test_standard_input(server: Scripted, arguments: list[str], method: str, path: str) -> None:
+    done = run(*to(server, *arguments), text=TEXT)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    (asked,) = server.asked
+    path = path or "/metrics/job/nightly/a@base64/=/b@base64/eD0v"
+    assert (asked.method, asked.path, asked.body.decode()) == (method, path, TEXT)
+
+
+def test_a_last_line_without_an_end(server: Scripted) -> None:
+    assert run(*to(server), text="a 1").returncode == 0
+    assert server.asked[0].body == b"a 1\n"
+
+
+def test_compression(server: Scripted) -> None:
+    import gzip
+
+    assert run(*to(server, "--compression", "gzip"), text=TEXT).returncode == 0
+    assert server.asked[0].headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(server.asked[0].body).decode() == TEXT
+
+
+@pytest.mark.parametrize("text", ["", "\n \n"], ids=["empty", "blank"])
+def test_no_metrics_are_no_push(server: Scripted, text: str) -> None:
+    done = run(*to(server, "--method", "put"), text=text)
+    assert done.returncode == 1
+    assert "no metrics" in done.stderr
+    assert server.asked == [], "it would empty the group"
+
+
+def test_delete_reads_nothing(server: Scripted) -> None:
+    assert run(*to(server, "--method", "delete")).returncode == 0
+    assert (server.asked[0].method, server.asked[0].body) == ("DELETE", b"")
+
+
+def test_what_fails_is_said_once() -> None:
+    with scripted((400, {}, b"line 1 is wrong")) as server:
+        done = run(*to(server), text=TEXT)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("400 Bad Request: line 1 is wrong") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_a_deadline() -> None:
+    with listening(silent) as (address, _):
+        done = run("push", "--gateway", address, "--job", "j", "--deadline", "0.3", text=TEXT)
+    assert done.returncode == 1
+    assert "attempts: 1" in done.stderr
+
+
+def test_interrupted_while_it_pushes() -> None:
+    arrived = threading.Event()
+
+    def late(connection: Any, ended: threading.Event) -> None:
+        connection.recv(65536)
+        arrived.set()
+        ended.wait(60)
+
+    with listening(late) as (address, _):
+        process = subprocess.Popen(
+            [*COMMAND, "push", "--gateway", address, "--job", "j"],
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert process.stdin is not None
+        process.stdin.write(TEXT.encode())
+        process.stdin.close()
+        assert arrived.wait(60)
+        process.terminate()
+        assert process.stderr is not None
+        assert b"interrupted" in process.stderr.read()
+        assert process.wait(60) == 1, "nobody knows whether it was pushed"
+        process.stderr.close()
+
+
+# --- credentials
+
+
+def test_secrets_from_the_environment_and_files(
+    server: Scripted, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text("from-file\n")
+    file = str(tmp_path / "secret")
+    assert run(*to(server, "--bearer-token-file", file), text=TEXT).returncode == 0
+    assert run(*to(server, "--username=joe", "--password-file", file), text=TEXT).returncode == 0
+    monkeypatch.setenv("PROM_MIDDLEWARE_PUSH_BEARER_TOKEN", "from-environment")
+    assert run(*to(server), text=TEXT).returncode == 0
+    monkeypatch.delenv("PROM_MIDDLEWARE_PUSH_BEARER_TOKEN")
+    monkeypatch.setenv("PROM_MIDDLEWARE_PUSH_USERNAME", "joe")
+    monkeypatch.setenv("PROM_MIDDLEWARE_PUSH_PASSWORD", "x")
+    monkeypatch.setenv("PROM_MIDDLEWARE_PUSH_GATEWAY", server.address)
+    assert run("push", "--job", "j", text=TEXT).returncode == 0
+    assert [asked.headers["Authorization"] for asked in server.asked] == [
+        "Bearer from-file",
+        "Basic am9lOmZyb20tZmlsZQ==",
+        "Bearer from-environment",
+        "Basic am9lOng=",
+    ]
+
+
+def test_a_command_does_not_see_secrets(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROM_MIDDLEWARE_PUSH_USERNAME", "joe")
+    monkeypatch.setenv("PROM_MIDDLEWARE_PUSH_PASSWORD", "hush")
+    program = "import json, os; print(json.dumps(dict(os.environ)))"
+    done = run(*to(server, "--run", "--", sys.executable, "-c", program))
+    seen = json.loads(done.stdout)
+    assert "hush" not in seen.values()
+    assert seen["PROM_MIDDLEWARE_PUSH_USERNAME"] == "joe"
+    assert server.asked[0].headers["Authorization"] == "Basic am9lOmh1c2g="
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ([], "--gateway"),
+        (["--gateway", "h"], "--job"),
+        (["--gateway", "http://[", "--job", "j"], "gateway"),
+        (["--gateway", "h", "--job", "j", "--grouping", "a"], "NAME=VALUE"),
+        (["--gateway", "h", "--job", "j", "--grouping", "a-b=c"], "a-b"),
+        (["--gateway", "h", "--job", "j", "--grouping", "a=b", "--grouping", "a=c"], "twice"),
+        (["--gateway", "h", "--job", "j", "--retries", "-1"], "retries=-1"),
+        (["--gateway", "h", "--job", "j", "--timeout", "nan"], "timeout=nan"),
+        (["--gateway", "h", "--job", "j", "--username", "joe"], "password"),
+        (["--gateway", "h", "--job", "j", "--password-file", "none"], "none"),
+        (["--gateway", "h", "--job", "j", "--ca-file", "none"], "none"),
+        (["--gateway", "h", "--job", "j", "--run"], "--run takes a command"),
+        (["--gateway", "h", "--job", "j", "--method", "put", "--run", "true"], "no --method"),
+        (["--gateway", "h", "--job", "j", "true"], "unrecognized"),
+    ],
+    ids=str,
+)
+def test_wrong_arguments(arguments: list[str], named: str) -> None:
+    done = run("push", *arguments, text=TEXT)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert named in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# --- commands
+
+
+@pytest.mark.parametrize("dashes", [["--"], []], ids=["dashes", "none"])
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_command(server: Scripted, code: int, dashes: list[str]) -> None:
+    script = f'echo "$@"; read line; echo "$line" >&2; exit {code}'
+    arguments = [*dashes, "sh", "-c", script, "sh", "--job", "--", "-x"]
+    done = run(*to(server, "--run", *arguments), text="a line\n")
+    assert (done.returncode, done.stdout, done.stderr) == (code, "--job -- -x\n", "a line\n")
+    found = brought(server)
+    ending = "failure" if code else "success"
+    assert {name for name, _ in found} == {
+        "batch_job_duration_seconds",
+        "batch_job_exit_code",
+        "batch_job_last_completion_timestamp_seconds",
+        f"batch_job_last_{ending}_timestamp_seconds",
+    }
+    assert value(found, "batch_job_exit_code") == code
+    assert server.methods == ["POST"]
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [(["no-such-program-here"], 127), (["/"], 126), (["sh", "-c", "kill -9 $$"], 137)],
+    ids=str,
+)
+def test_exit_codes_of_a_shell(server: Scripted, command: list[str], code: int) -> None:
+    done = run(*to(server, "--run", "--", *command))
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert value(brought(server), "batch_job_exit_code") == code
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_push_that_fails_changes_nothing(code: int) -> None:
+    arguments = ["push", "--gateway", NOWHERE, "--job", "j", "--retries", "0", "--run"]
+    done = run(*arguments, "--", "sh", "-c", f"exit {code}")
+    assert done.returncode == code
+    assert done.stderr.count("refused") == 1
+
+
+WAITS = """\
+import signal, sys
+
+def told(number, frame):
+    print(signal.Signals(number).name, flush=True)
+    sys.exit(9)
+
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+    signal.signal(number, told)
+print("running", flush=True)
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1"])
+def test_signals_go_to_the_command(server: Scripted, name: str) -> None:
+    process = start(to(server, "--run", "--", sys.executable, "-c", WAITS))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "running\n"
+    process.send_signal(signal.Signals[name])
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (9, f"{name}\n", "")
+    assert value(brought(server), "batch_job_exit_code") == 9
+
+
+COUNTS = """\
+import signal, time
+
+told = []
+signal.signal(signal.SIGINT, lambda number, frame: told.append(number))
+print("running", flush=True)
+while not told:
+    time.sleep(0.01)
+time.sleep(0.5)
+print(len(told), "told", flush=True)
+"""
+
+
+@pytest.mark.filterwarnings("ignore:.*use of forkpty:DeprecationWarning")
+def test_a_terminal_tells_the_command_itself(server: Scripted) -> None:
+    """Ctrl-C goes to all that run in front: it must not arrive twice."""
+    command = [*COMMAND, *to(server, "--run", "--", sys.executable, "-c", COUNTS)]
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execve(command[0], command, environment())
+    read = b""
+    while b"running" not in read:
+        read += os.read(terminal, 1024)
+    os.write(terminal, b"\x03")
+    while b"told" not in read:
+        read += os.read(terminal, 1024)
+    _, status = os.waitpid(child, 0)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert b"1 told" in read
+
+
+def test_told_to_end_while_it_pushes() -> None:
+    """The command is over, and its result is what is left to tell."""
+    arrived, answer = threading.Event(), threading.Event()
+
+    def late(connection: Any, ended: threading.Event) -> None:
+        connection.recv(65536)
+        arrived.set()
+        answer.wait(60)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with listening(late) as (address, _):
+        process = start(["push", "--gateway", address, "--job", "j", "--run", "sh", "-c", "exit 4"])
+        assert arrived.wait(60)
+        process.terminate()
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.3)
+        answer.set()
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (4, "", "")
+
+
+def test_interrupted_while_it_pushes_how_a_command_went() -> None:
+    arrived = threading.Event()
+
+    def late(connection: Any, ended: threading.Event) -> None:
+        connection.recv(65536)
+        arrived.set()
+        ended.wait(60)
+
+    with listening(late) as (address, _):
+        process = start(["push", "--gateway", address, "--job", "j", "--run", "sh", "-c", "exit 4"])
+        assert arrived.wait(60)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (4, "")
+    assert "interrupted while pushing" in err

@@ -1,0 +1,258 @@
+"""What was answered 200 is there after the process was killed, the disk was full, or worse."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import random
+import re
+import signal
+import sqlite3
+import subprocess
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commands.programs import start
+from prom_middleware.pushgateway import StorageError, make_asgi_app
+from prom_middleware.pushgateway.durable import Journal
+from pushgateway.gateways import Client, Mounted, Reply, serving, shown
+
+# 50 by hand: PUSHGATEWAY_KILLS=50 pytest tests/pushgateway/test_durability.py
+KILLS = int(os.environ.get("PUSHGATEWAY_KILLS", "4"))
+PUSHERS = 4
+
+
+def app(path: Path, **options: Any) -> Mounted:
+    return Mounted(make_asgi_app(persistence_file=str(path), **options))
+
+
+def end(send: Mounted) -> None:
+    send.app.gateway.close()
+
+
+def exposition(send: Any) -> str:
+    return shown(send("GET", "/metrics").text)
+
+
+class Pusher(threading.Thread):
+    """Pushes one number after the other to its group and knows which one was answered last."""
+
+    def __init__(self, number: int, port: int, first: int) -> None:
+        super().__init__(daemon=True)
+        self.group, self.port = f"/metrics/job/load/pusher/{number}", port
+        self.sent = self.answered = first
+
+    def run(self) -> None:
+        with suppress(OSError, http.client.HTTPException), Client(self.port) as client:
+            while True:
+                self.sent += 1
+                body = f"count {self.sent}\n"
+                if client("PUT", self.group, body).status == 200:
+                    self.answered = self.sent
+
+
+def launched(path: Path) -> tuple[subprocess.Popen[str], int]:
+    listen = "--web.listen-address=127.0.0.1:0"
+    process = start(["pushgateway", listen, f"--persistence.file={path}"])
+    assert process.stdout is not None
+    return process, int(process.stdout.readline().rpartition(" ")[2])
+
+
+def found(port: int) -> dict[str, int]:
+    with Client(port) as client:
+        text = client("GET", "/metrics").text
+    return {
+        f"/metrics/job/load/pusher/{number}": int(float(value))
+        for number, value in re.findall(r'^count\{.*pusher="(\d+)"\} (\S+)$', text, re.MULTILINE)
+    }
+
+
+def test_nothing_is_lost_by_a_kill_under_load(tmp_path: Path) -> None:
+    path, chance = tmp_path / "groups.db", random.Random(5)
+    state: dict[str, tuple[int, int]] = {}
+    for _ in range(KILLS):
+        process, port = launched(path)
+        try:
+            check(found(port), state)
+            pushers = [
+                Pusher(one, port, state.get(f"/metrics/job/load/pusher/{one}", (0, 0))[1])
+                for one in range(PUSHERS)
+            ]
+            for pusher in pushers:
+                pusher.start()
+            time.sleep(chance.uniform(0.2, 0.6))  # whenever it is, nothing may be lost
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.communicate(timeout=30)
+        for pusher in pushers:
+            pusher.join(30)
+            state[pusher.group] = (pusher.answered, pusher.sent)
+    assert all(answered > 0 for answered, _ in state.values())
+    process, port = launched(path)
+    try:
+        check(found(port), state)
+    finally:
+        process.kill()
+        process.communicate(timeout=30)
+
+
+def check(stored: dict[str, int], state: dict[str, tuple[int, int]]) -> None:
+    """See to it that each group has what was answered last, or what was sent after that."""
+    for group, (answered, sent) in state.items():
+        assert answered <= stored.get(group, 0) <= sent, group
+
+
+def test_everything_comes_back_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "groups.db"
+    send = app(path, push_ttl=0.0)
+    send("PUT", "/metrics/job/j/x/1/__push_ttl__/1h", 'a{y="\\"\\\\\\n"} NaN\nb +Inf\nc -0\n')
+    send("PUT", "/metrics/job/h", '# TYPE h histogram\n# HELP h It.\nh_bucket{le="1"} 2\nh_sum 3\n')
+    send("PUT", "/metrics/job/s", '# TYPE s summary\ns{quantile="0.5"} 1\ns_count 2\n')
+    send("PUT", "/metrics/job/failed", "a 1 1\n")
+    before = exposition(send), send("GET", "/api/v1/metrics").text
+    end(send)
+    again = app(path, push_ttl=0.0)
+    assert (exposition(again), again("GET", "/api/v1/metrics").text) == before
+    groups = {dict(one.key)["job"]: one for one in again.app.gateway.store.groups()}
+    assert groups["j"].ttl_ns == 3600 * 10**9
+    assert groups["failed"].failure == "pushed metrics must not have timestamps"
+    end(again)
+
+
+def test_native_histograms_and_exemplars_come_back(tmp_path: Path) -> None:
+    from pushgateway.gateways import RECORDED, body_of
+
+    wanted = {"Accept": RECORDED["metrics_accept_pb"]["steps"][0]["headers"]["Accept"]}
+    send = app(tmp_path / "groups.db")
+    for name in ("pb_native_hist", "pb_exemplar"):
+        (step,) = RECORDED[name]["steps"]
+        reply = send("PUT", f"/metrics/job/{name}", body_of(step), step["headers"])
+        assert reply.status == 200
+    before = send("GET", "/metrics", headers=wanted).body
+    end(send)
+    again = app(tmp_path / "groups.db")
+    after = again("GET", "/metrics", headers=wanted).body
+    for message in (b"\x31\xfc\xa9\xf1\xd2\x4d\x62\x50\x3f", b"\x0a\x01t\x12\x011"):
+        assert message in before
+        assert message in after
+    end(again)
+
+
+def test_deleted_and_wiped_groups_stay_away(tmp_path: Path) -> None:
+    path = tmp_path / "groups.db"
+    send = app(path, enable_admin_api=True)
+    send("PUT", "/metrics/job/a", "a 1\nb 1\n")
+    send("PUT", "/metrics/job/b", "a 1\n")
+    send("PUT", "/metrics/job/a", "b 1\n")
+    send("DELETE", "/metrics/job/b")
+    end(send)
+    again = app(path, enable_admin_api=True)
+    assert 'job="b"' not in exposition(again)
+    assert "\na{" not in exposition(again)
+    again("PUT", "/api/v1/admin/wipe")
+    end(again)
+    last = app(path)
+    assert exposition(last) == ""
+    end(last)
+
+
+def test_a_full_disk_is_told_and_takes_nothing_away(tmp_path: Path) -> None:
+    send = app(tmp_path / "groups.db")
+    assert send("PUT", "/metrics/job/j", "a 1\n").status == 200
+    before = exposition(send)
+    connection = send.app.gateway.store._journal._connection
+    connection.execute("PRAGMA max_page_count = 1")  # it takes no page more
+    reply = send("PUT", "/metrics/job/j", "".join(f"b_{one} 1\n" for one in range(1000)))
+    assert (reply.status, "full" in reply.text) == (503, True)
+    assert exposition(send) == before
+    assert send("GET", "/-/healthy").status == 200
+    connection.execute("PRAGMA max_page_count = 100000")
+    assert send("PUT", "/metrics/job/j", "b 1\n").status == 200
+    end(send)
+
+
+@pytest.mark.parametrize("content", [b"no database at all", b"SQLite format 3\0" + bytes(5000)])
+def test_a_corrupt_file_is_moved_aside(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "groups.db"
+    path.write_bytes(content)
+    send = app(path)
+    told = send.app.gateway.moved_aside
+    (moved,) = tmp_path.glob("groups.db.corrupt-*")
+    assert str(path) in told
+    assert str(moved) in told
+    assert moved.read_bytes() == content
+    assert send("PUT", "/metrics/job/j", "a 1\n").status == 200
+    end(send)
+
+
+def test_a_damaged_page_is_noticed_at_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "groups.db"
+    send = app(path)
+    send("PUT", "/metrics/job/j", "".join(f"b_{one} 1\n" for one in range(2000)))
+    end(send)
+    content = bytearray(path.read_bytes())
+    for place in range(8192, len(content), 4096):
+        content[place : place + 200] = bytes(200)
+    path.write_bytes(content)
+    with serving(f"--persistence.file={path}") as client:
+        assert client("PUT", "/metrics/job/j", "a 1\n").status == 200
+    assert list(tmp_path.glob("groups.db.corrupt-*"))
+
+
+def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.db"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE theirs (value)")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(StorageError, match="another program"):
+        Journal(str(path))
+    assert path.read_bytes() == before
+
+
+def test_two_processes_cannot_have_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "groups.db"
+    with serving(f"--persistence.file={path}") as client:
+        second = start(
+            ["pushgateway", "--web.listen-address=127.0.0.1:0", f"--persistence.file={path}"]
+        )
+        _, complaint = second.communicate(timeout=60)
+        assert second.returncode == 1
+        assert "another process has the database open" in complaint
+        assert "Traceback" not in complaint
+        assert client("PUT", "/metrics/job/j", "a 1\n").status == 200
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    process = start(["pushgateway", f"--persistence.file={tmp_path}/none/groups.db"])
+    _, complaint = process.communicate(timeout=60)
+    assert (process.returncode, "unable to open" in complaint) == (1, True)
+    assert "Traceback" not in complaint
+
+
+def test_a_terminated_gateway_finishes_what_it_has_begun(tmp_path: Path) -> None:
+    path = tmp_path / "groups.db"
+    process, port = launched(path)
+    replies: list[Reply] = []
+    body = "".join(f'a{{i="{one}"}} 1\n' for one in range(20_000))
+
+    def push() -> None:
+        with Client(port) as client:
+            replies.append(client("PUT", "/metrics/job/j", body))
+
+    pushing = threading.Thread(target=push)
+    pushing.start()
+    time.sleep(0.1)
+    process.terminate()
+    process.communicate(timeout=60)
+    pushing.join(30)
+    assert process.returncode == 0
+    journal = Journal(str(path))
+    stored = len(journal.load())
+    journal.close()
+    assert stored == sum(reply.status == 200 for reply in replies)

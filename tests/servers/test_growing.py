@@ -1,0 +1,86 @@
+"""The page on growing: promtool takes each of its configurations, and its application runs."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from servers.support import HERE, free_port, python, running
+
+pytestmark = pytest.mark.real
+
+PAGE = HERE.parents[1] / "docs" / "growing.md"
+BLOCKS = re.findall(r"^```(\w+) (\w+)\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+CHECKED = [(kind, text) for language, kind, text in BLOCKS if language == "yaml"]
+EXAMPLE = HERE.parents[1] / "examples" / "federation"
+UP = re.compile("up, by data centre: a 2.00, b 1.00")
+
+
+@pytest.mark.parametrize("number", range(len(CHECKED)))
+def test_promtool_takes_what_is_to_be_copied(
+    real_program: Callable[[str, str], str], tmp_path: Path, number: int
+) -> None:
+    kind, text = CHECKED[number]
+    file = tmp_path / "copied.yml"
+    file.write_text(text)
+    command = [real_program("promtool", "prometheus"), "check", kind, str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_there_are_configurations() -> None:
+    assert len(CHECKED) > 5
+
+
+@pytest.mark.parametrize("name", ["dc-a.yml", "global.yml", "payments.yml", "remote-write.yml"])
+def test_files_that_the_page_names(name: str) -> None:
+    assert (EXAMPLE / name).exists()
+    assert name in PAGE.read_text()
+
+
+def test_the_application(tmp_path: Path) -> None:
+    pytest.importorskip("fastapi")
+    ((_, _, text),) = [block for block in BLOCKS if block[0] == "python"]
+    (tmp_path / "application.py").write_text(text)
+    port = free_port()
+    command = python("-m", "uvicorn", "--app-dir", str(tmp_path), "application:app")
+    with running([*command, "--port", str(port)], port) as server:
+        answer = httpx.get(
+            f"{server.url}/federate", params={"match[]": "python_info"}, trust_env=False
+        )
+    assert answer.status_code == 200
+    assert 'python_info{datacenter="a",' in answer.text
+
+
+@pytest.mark.timeout(300)
+def test_the_whole_example_at_once(real_program: Callable[[str, str], str]) -> None:
+    """It shows the sums of both data centres, and ends when it is told to, with all it started."""
+    pytest.importorskip("fastapi")
+    pytest.importorskip("flask")
+    real_program("prometheus", "prometheus")
+    process = subprocess.Popen(
+        python(str(EXAMPLE / "run.py")), stdout=subprocess.PIPE, encoding="utf-8"
+    )
+    assert process.stdout is not None
+    try:
+        shown: list[str] = []
+        while not any(UP.search(line) for line in shown):
+            line = process.stdout.readline()
+            assert line, shown
+            shown.append(line)
+    finally:
+        process.send_signal(signal.SIGINT)
+        rest = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, rest
+    ports = [int(found[1]) for line in shown if (found := re.search(r":(\d+)/$", line))]
+    assert len(ports) == 4
+    for port in ports:
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", port)) != 0
