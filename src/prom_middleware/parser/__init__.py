@@ -8,7 +8,7 @@ openmetrics.py    families of OpenMetrics; rules.py has what they must keep
 exemplars.py      the other lines of that one, read with care
 composite.py      OpenMetrics 2.0, a draft, in which a histogram is one line
 native.py         native histograms in OpenMetrics, as prometheus_client reads them
-protobuf.py       families of delimited messages; messages.py and wire.py read their fields
+protobuf.py       families of delimited messages; messages.py has what those are
 line.py           one line, and how far it is read
 numbers.py        values and times
 
