@@ -57,7 +57,7 @@ def newer(error: Report) -> bool:
     return error.error is not None and error.error.reason.startswith("negative ")
 
 
-@settings(max_examples=150, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=80, suppress_health_check=list(HealthCheck), deadline=None)
 @given(page=pages())
 def test_any_page(real_program: Find, page: str) -> None:
     body = page.encode()
@@ -66,7 +66,7 @@ def test_any_page(real_program: Find, page: str) -> None:
         assert of_any_version(said_by_us(body)) == of_any_version(said)
 
 
-@settings(max_examples=150, suppress_health_check=list(HealthCheck), deadline=None)
+@settings(max_examples=80, suppress_health_check=list(HealthCheck), deadline=None)
 @given(page=pages())
 def test_any_page_beside_the_newest(newest_promtool: str, page: str) -> None:
     body = page.encode()

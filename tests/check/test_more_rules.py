@@ -8,6 +8,7 @@ import pytest
 
 from check.promtool import promtool_says
 from prom_middleware.check import check
+from prom_middleware.check.reporting import as_text
 
 HISTOGRAM = "# HELP h_seconds h\n# TYPE h_seconds histogram\n"
 SUMMARY = "# HELP s s\n# TYPE s summary\n"
@@ -33,7 +34,7 @@ PAGES = [
     (
         "count",
         HISTOGRAM + 'h_seconds_bucket{le="+Inf"} 5\n' + ENDS,
-        'h_seconds count and bucket with le="+Inf" should be equal, not 1 and 5',
+        'h_seconds count and bucket with le="+Inf" should be equal, not 1.0 and 5.0',
         5,
     ),
     (
@@ -42,7 +43,7 @@ PAGES = [
         + 'h_seconds_bucket{le="1"} 5\nh_seconds_bucket{le="2"} 0\n'
         + 'h_seconds_bucket{le="+Inf"} 1\n'
         + ENDS,
-        "h_seconds bucket with le=2 should not count less than the one before it",
+        "h_seconds bucket with le=2.0 should not count less than the one before it",
         4,
     ),
     (
@@ -51,7 +52,7 @@ PAGES = [
         + 'h_seconds_bucket{le="1"} 1\nh_seconds_bucket{le="1.0"} 1\n'
         + 'h_seconds_bucket{le="+Inf"} 1\n'
         + ENDS,
-        "h_seconds bucket with le=1 not unique",
+        "h_seconds bucket with le=1.0 not unique",
         4,
     ),
     (
@@ -163,6 +164,14 @@ def test_the_limit_of_series_can_be_chosen() -> None:
     assert check(MANY, max_series=1001).exit_code == 0
     page = GAUGE + 'a{x="1"} 1\na{x="2"} 1\n'
     assert check(page, max_series=1).problems[0].rule == "cardinality"
+
+
+def test_a_line_is_named_where_promtool_names_none() -> None:
+    page = GAUGE.replace("# HELP a a\n", "") + 'a{x="1",y="2"} 1\na{y="2",x="1"} 2\n'
+    assert as_text(check(page), "-").splitlines() == [
+        "a metric not unique, with its labels in another order (line 3)",
+        "a no help text",
+    ]
 
 
 def test_remarks_are_sorted() -> None:

@@ -174,6 +174,29 @@ def test_openmetrics(place: int) -> None:
     assert (error.line, error.column, error.reason) == (line, column, reason)
 
 
+# OpenMetrics 2.0, also without its end.
+DRAFT = [
+    ("a\n", 1, 2, "expected a blank, found '\\n'"),
+    ("a {\n", 1, 3, "invalid value of several parts"),
+    ("a {count:x}\n", 1, 3, "invalid value of several parts"),
+    ("a {bucket:[1:2:3]}\n", 1, 3, "invalid value of several parts"),
+    ("a 1 st@x\n", 1, 8, 'expected time in seconds, got "x"'),
+    ("a 1 # x\n", 1, 4, "invalid exemplar"),
+    ("# TYPE a nothing\n", 1, 10, "unknown metric type 'nothing'"),
+    ("\n", 1, 1, "invalid metric name"),
+    ("# EOF\na 1\n", 2, 1, "there is something after # EOF"),
+]
+
+
+@pytest.mark.parametrize("place", range(len(DRAFT)))
+def test_draft(place: int) -> None:
+    page, line, column, reason = DRAFT[place]
+    with pytest.raises(ParseError) as caught:
+        list(parse(page + "# EOF\n", "application/openmetrics-text; version=2.0.0"))
+    error = caught.value
+    assert (error.line, error.column, error.reason) == (line, column, reason)
+
+
 def test_openmetrics_has_an_end() -> None:
     error = error_of(openmetrics_string_to_metric_families, "a 1\n")
     assert str(error) == "line 2, column 1: unexpected end of input stream (expected # EOF)"

@@ -37,13 +37,12 @@ def widest_label(family: Family) -> tuple[str, int]:
 
 
 def _series(family: Family) -> int:
-    # promtool takes the first label set's buckets for those of all.
-    sets = family.series()
     inner = BOUNDS.get(family.type)
     if inner is None:
         return len(family.rows)
-    first = next(iter(sets.values()))
-    return len(sets) * (2 + sum(inner in row.sample.labels for row in first))
+    # promtool takes the first label set's buckets for those of all, beside a sum and a count.
+    first = next(iter(family.series.values()))
+    return len(family.series) * (2 + sum(inner in row.sample.labels for row in first))
 
 
 def cardinalities(families: Iterable[Family]) -> list[Cardinality]:
@@ -75,7 +74,7 @@ def high_cardinality(limit: int) -> Rule:
     """Return the rule that a family has no more label sets than `limit`."""
 
     def rule(family: Family, page: Page) -> Iterator[Found]:
-        sets = len(family.series()) if len(family.rows) > limit else 0
+        sets = len(family.series) if len(family.rows) > limit else 0
         if sets > limit:
             label, values = widest_label(family)
             yield Found(f'high cardinality: {sets} label sets; label "{label}" has {values} values')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from prom_middleware.check.cardinality import Cardinality, cardinalities, high_cardinality
@@ -58,8 +59,7 @@ def _problems(families: Iterable[Family], rules: dict[str, Rule]) -> Iterator[Pr
     page = {family.name: family for family in families}
     for family in page.values():
         for name, rule in rules.items():
-            said: set[str] = set()
-            for text, line in rule(family, page):
-                if text not in said:  # once for each metric, at the first line
-                    yield Problem(family.name, text, name, line or family.rows[0].line)
-                said.add(text)
+            found = rule(family, page)
+            # A metric of many series is remarked on once.
+            for text, line in found if name in PROMTOOL else islice(found, 1):
+                yield Problem(family.name, text, name, line or family.rows[0].line)

@@ -11,13 +11,14 @@ from math import inf, isnan
 
 from prom_middleware.check.page import Family, Row
 from prom_middleware.check.problems import Found, Page, Rule
+from prom_middleware.exposition.formats.lines import number
 
 
 def _buckets(family: Family) -> Iterator[tuple[list[tuple[float, Row]], list[Row]]]:
     """Yield the buckets of each label set, with their bounds, and its other samples."""
     if family.type != "histogram":
         return
-    for rows in family.series().values():
+    for rows in family.series.values():
         buckets = [(float(row.sample.labels["le"]), row) for row in rows if _has_bound(row)]
         yield buckets, [row for row in rows if not _has_bound(row)]
 
@@ -38,7 +39,7 @@ def _count(family: Family, page: Page) -> Iterator[Found]:
         total = next((row.sample.value for bound, row in buckets if bound == inf), None)
         for row in others:
             if row.sample.name.endswith("_count") and total not in (None, row.sample.value):
-                shown = f"{row.sample.value:g} and {total:g}"
+                shown = f"{number(row.sample.value)} and {number(total)}"
                 yield Found(
                     f'count and bucket with le="+Inf" should be equal, not {shown}', row.line
                 )
@@ -50,7 +51,7 @@ def _decreasing(family: Family, page: Page) -> Iterator[Found]:
         for (_, before), (bound, row) in pairwise(ordered):
             if row.sample.value < before.sample.value:
                 yield Found(
-                    f"bucket with le={bound:g} should not count less than the one before it",
+                    f"bucket with le={number(bound)} should not count less than the one before it",
                     row.line,
                 )
 
@@ -60,7 +61,7 @@ def _repeated(family: Family, page: Page) -> Iterator[Found]:
         seen: set[float] = set()
         for bound, row in buckets:
             if bound in seen:
-                yield Found(f"bucket with le={bound:g} not unique", row.line)
+                yield Found(f"bucket with le={number(bound)} not unique", row.line)
             seen.add(bound)
 
 

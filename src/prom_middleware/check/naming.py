@@ -32,7 +32,7 @@ PREFIXES = (
 )
 # promtool has a misprint for the first, and no more of them.
 MORE_PREFIXES = ("mebi", "exbi", "exa", "zebi", "yobi")
-ABBREVIATIONS = (*("s", "ms", "us", "ns", "sec", "b", "kb", "mb", "gb", "tb", "pb", "m", "h", "d"),)
+ABBREVIATIONS = ("s", "ms", "us", "ns", "sec", "b", "kb", "mb", "gb", "tb", "pb", "m", "h", "d")
 
 
 def _help(family: Family, page: Page) -> Iterator[Found]:

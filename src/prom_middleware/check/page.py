@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import isnan
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ class Row(NamedTuple):
 
 
 Labels = tuple[tuple[str, str], ...]
+LabelSet = frozenset[tuple[str, str]]
 
 
 @dataclass
@@ -44,10 +46,11 @@ class Family:
     rows: list[Row] = field(default_factory=list)
     pieces: list[int] = field(default_factory=list)
 
-    def series(self) -> dict[frozenset[tuple[str, str]], list[Row]]:
+    @cached_property
+    def series(self) -> dict[LabelSet, list[Row]]:
         """Return the rows of each label set, without a bucket's or a quantile's own label."""
         inner = BOUNDS.get(self.type)
-        found: dict[frozenset[tuple[str, str]], list[Row]] = {}
+        found: dict[LabelSet, list[Row]] = {}
         for row in self.rows:
             items = row.sample.labels.items()
             key = frozenset(item for item in items if item[0] != inner)
@@ -59,8 +62,8 @@ def read_page(lines: Iterable[str], utf8_names: bool = False) -> list[Family]:
     """Return the families that have samples, by their names. Raises ParseError."""
     page = _Page(utf8_names)
     quick = text_sample()
-    for number_, text in enumerate(lines, 1):
-        line = Line(text, number_)
+    for number, text in enumerate(lines, 1):
+        line = Line(text, number)
         sample = quick(text)
         if sample is not None and page.has_numbers(sample):
             page.add(sample, line)

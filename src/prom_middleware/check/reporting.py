@@ -7,14 +7,20 @@ from collections.abc import Callable
 from typing import Any
 
 from prom_middleware.check.checking import Report
+from prom_middleware.check.naming import PROMTOOL
+from prom_middleware.check.problems import Problem
 from prom_middleware.errors import ParseError
 
 
 def as_text(report: Report, source: str) -> str:
-    """Return promtool's lines."""
+    """Return promtool's lines; what promtool would not say has the number of a line."""
     if report.error:
         return f"error while linting: {promtool_words(report.error)}\n"
-    return "".join(f"{one.metric} {one.text}\n" for one in report.problems)
+    return "".join(f"{one.metric} {one.text}{_line(one)}\n" for one in report.problems)
+
+
+def _line(problem: Problem) -> str:
+    return "" if problem.rule in PROMTOOL else f" (line {problem.line})"
 
 
 def promtool_words(error: ParseError) -> str:

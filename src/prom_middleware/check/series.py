@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from prom_middleware.check.page import Family, Labels
+from prom_middleware.check.page import Family, Labels, LabelSet
 from prom_middleware.check.problems import Found, Page, Rule
 from prom_middleware.parser.declared import BOUNDS
 
@@ -14,7 +14,7 @@ _ENDINGS = {"histogram": ("_bucket", "_count", "_sum"), "summary": ("_count", "_
 
 def _reordered(family: Family, page: Page) -> Iterator[Found]:
     """Find the series that are there twice and that promtool takes for two."""
-    seen: dict[tuple[str, frozenset[tuple[str, str]]], Labels] = {}
+    seen: dict[tuple[str, LabelSet], Labels] = {}
     for sample, line in family.rows:
         labels = tuple(sample.labels.items())
         key = (sample.name, frozenset(labels))

@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--path", default="/metrics", help="what is scraped of an application (default: /metrics)"
     )
     parser.add_argument(
-        "--timeout", type=float, default=10.0, help="seconds to wait for a URL (default: 10)"
+        "--timeout", type=float, default=10.0, help="seconds to wait for an answer (default: 10)"
     )
 
 
@@ -95,7 +95,7 @@ def content_of(options: argparse.Namespace) -> bytes:
     found = sources.load(source)
     if hasattr(found, "collect"):
         return b"".join(sources.rendered(source, found))
-    return _scraped(source, found, options.path)
+    return _scraped(source, found, options)
 
 
 def _read(source: str) -> bytes:
@@ -105,16 +105,18 @@ def _read(source: str) -> bytes:
         raise CommandError(f"{source}: {error.strerror}") from error
 
 
-def _scraped(source: str, app: object, path: str) -> bytes:
+def _scraped(source: str, app: object, options: argparse.Namespace) -> bytes:
     if not callable(app):
         raise CommandError(
             f"{source}: {app!r} is neither an ASGI or WSGI application nor a registry; "
             "serve it, and check its URL"
         )
     try:
-        status, body = scrape_app(app, path, sources.ACCEPT)
+        status, body = scrape_app(app, options.path, sources.ACCEPT, options.timeout)
     except Exception as error:
         raise CommandError(f"{source}: {type(error).__name__}: {error}") from error
     if status != 200:
-        raise CommandError(f"{source}: {path} is answered with {status}; is it instrumented?")
+        raise CommandError(
+            f"{source}: {options.path} is answered with {status}; is it instrumented?"
+        )
     return body

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from prometheus_client.parser import text_string_to_metric_families
+from prom_middleware.parser import ParseError, parse
 
 
 def problem(content: bytes) -> str | None:
     """Tell what is wrong with a text in the format 0.0.4, or None."""
     try:
-        families = list(text_string_to_metric_families(content.decode()))
-    except UnicodeDecodeError as error:
-        return f"this is not UTF-8: {error}"
-    except Exception as error:  # it raises whatever its parts raise
+        families = list(parse(_ended(content), "text/plain"))
+    except ParseError as error:
         return f"this is not the text format: {error}"
     return _twice(families) or _timestamp(families) or (None if families else "no metrics in it")
+
+
+def _ended(content: bytes) -> bytes:
+    """Return a text with the last line's end, which is written where it is missing."""
+    return content if content.endswith(b"\n") else content + b"\n"
 
 
 def _twice(families: Iterable[Any]) -> str | None:

@@ -13,10 +13,13 @@ from prom_middleware.applications import is_asgi
 Answer = tuple[int, bytes]
 
 
-def scrape_app(app: Callable[..., Any], path: str, accept: str) -> Answer:
-    """Return the status and the body that an ASGI or WSGI application answers to a GET."""
+def scrape_app(app: Callable[..., Any], path: str, accept: str, timeout: float) -> Answer:
+    """Return the status and the body that an ASGI or WSGI application answers to a GET.
+
+    An ASGI application has `timeout` seconds for it, and then there is a TimeoutError.
+    """
     if is_asgi(app):
-        return asyncio.run(_asgi(app, path, accept))
+        return asyncio.run(asyncio.wait_for(_asgi(app, path, accept), timeout))
     return _wsgi(app, path, accept)
 
 
@@ -43,8 +46,12 @@ async def _asgi(app: Callable[..., Any], path: str, accept: str) -> Answer:
     status: list[int] = []
     body: list[bytes] = []
 
+    requests = [{"type": "http.request", "body": b"", "more_body": False}]
+
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        if not requests:
+            await asyncio.Event().wait()  # nobody leaves before the answer
+        return requests.pop()
 
     async def send(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":

@@ -5,8 +5,10 @@ text.py           families of the text format; quick.py has the way of most line
 samples.py        the other lines of that format, read with care: what is wrong, and where
 declared.py       which names a page has used, and for what
 openmetrics.py    families of OpenMetrics; rules.py has what they must keep
+exemplars.py      the other lines of that one, read with care
+composite.py      OpenMetrics 2.0, a draft, in which a histogram is one line
 native.py         native histograms in OpenMetrics, as prometheus_client reads them
-protobuf.py       families of delimited messages; wire.py reads their fields
+protobuf.py       families of delimited messages; messages.py has what those are
 line.py           one line, and how far it is read
 numbers.py        values and times
 

@@ -10,6 +10,7 @@ from prometheus_client import Metric as MetricFamily
 from prom_middleware.errors import ParseError
 from prom_middleware.exposition.accept import Range, ranges
 from prom_middleware.exposition.negotiation import MESSAGE, PROTOBUF
+from prom_middleware.parser.composite import composite_fd_to_metric_families
 from prom_middleware.parser.openmetrics import openmetrics_fd_to_metric_families
 from prom_middleware.parser.protobuf import protobuf_to_metric_families
 from prom_middleware.parser.text import text_fd_to_metric_families
@@ -33,6 +34,8 @@ def parse(
     if isinstance(body, bytes) and found.name == PROTOBUF and _is_delimited(found):
         return protobuf_to_metric_families(body, strict=strict)
     lines = io.StringIO(body) if isinstance(body, str) else _decoded(io.BytesIO(body), strict)
+    if found.name == OPENMETRICS and found.parameters.get("version") == "2.0.0":
+        return composite_fd_to_metric_families(lines, strict=strict)
     if found.name == OPENMETRICS:
         return openmetrics_fd_to_metric_families(lines, strict=strict)
     return text_fd_to_metric_families(lines, strict=strict, utf8_names=utf8_names)

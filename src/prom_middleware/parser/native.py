@@ -24,7 +24,7 @@ EXPECTED = "{count:…,sum:…,schema:…,zero_threshold:…,zero_count:…} wit
 def read_native(line: Line, name: str, labels: dict[str, str]) -> Sample:
     """Read the value of a native histogram, from its bracket on. Raises ParseError."""
     start = line.at
-    found, line.at = _fields(line.text, start + 1)
+    found, line.at = fields(line.text, start + 1)
     try:
         value = _histogram(found)
     except (KeyError, ValueError, AttributeError):
@@ -37,12 +37,13 @@ def read_native(line: Line, name: str, labels: dict[str, str]) -> Sample:
     return Sample(name, none, nothing, None, None, value)
 
 
-def _fields(text: str, at: int) -> tuple[dict[str, str], int]:
-    fields: dict[str, str] = {}
+def fields(text: str, at: int) -> tuple[dict[str, str], int]:
+    """Return the fields that begin `at` a place, by their names, and where they end."""
+    values: dict[str, str] = {}
     while (found := _FIELD.match(text, at)) is not None:
-        fields[found[1]] = found[2]
+        values[found[1]] = found[2]
         at = found.end()
-    return fields, at
+    return values, at
 
 
 def _histogram(found: dict[str, str]) -> Any:

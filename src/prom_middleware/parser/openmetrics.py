@@ -89,7 +89,7 @@ class _Page:
         elif not text:
             raise line.error("there is a blank line", expected="a sample, a comment or # EOF")
         elif text[0] == "#":
-            yield from self._tell(line, _read_comment(line))
+            yield from self._tell(line, read_comment(line))
         else:
             sample = read_openmetrics_sample(line, self._kind == "histogram")
             yield from self.add(sample, line)
@@ -156,7 +156,8 @@ class _Page:
         self._seen |= names
 
 
-def _read_comment(line: Line) -> Comment:
+def read_comment(line: Line) -> Comment:
+    """Read a line that begins with `#` and is not the last one. Raises ParseError."""
     found = line.text.split(" ", 2)
     if len(found) < 3 or found[0] != "#" or found[1] not in KEYWORDS:
         raise line.error("this is no comment", expected="# HELP, # TYPE, # UNIT or # EOF")

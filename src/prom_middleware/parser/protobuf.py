@@ -70,15 +70,18 @@ def _family(found: Message, at: int) -> MetricFamily:
     family.name, family.unit = name, found.get("unit", "")
     try:
         for metric in found.get("metric", ()):
-            family.samples += _samples(name, kind, metric, metric.get(field, {}))
+            time = metric["time"] / 1000 if "time" in metric else None
+            family.samples += samples_of(name, kind, metric, metric.get(field, {}), time)
     except ValueError as error:
         raise ParseError(str(error), None, at + 1) from error
     return family
 
 
-def _samples(name: str, kind: str, metric: Message, value: Message) -> Iterator[Sample]:
+def samples_of(
+    name: str, kind: str, metric: Message, value: Message, time: Any
+) -> Iterator[Sample]:
+    """Yield the samples of a metric that has a value of its kind. Raises ValueError."""
     labels = _labels(metric)
-    time = metric["time"] / 1000 if "time" in metric else None
     is_native = kind.endswith("histogram") and _HAS_NATIVE and _is_native(value)
     if is_native:
         yield Sample(name, labels, None, time, None, _native(value))  # type: ignore[arg-type]
@@ -122,6 +125,10 @@ def _number(value: Message) -> Iterator[Part]:
     yield "", {}, value.get("value", 0.0), None
 
 
+def _info(value: Message) -> Iterator[Part]:
+    yield "_info", {}, value.get("value", 0.0), None
+
+
 def _counter(value: Message) -> Iterator[Part]:
     yield "_total", {}, value.get("value", 0.0), _exemplar(value.get("exemplar"))
 
@@ -152,6 +159,8 @@ PARTS: dict[str, Callable[[Message], Iterator[Part]]] = {
     "gauge": _number,
     "summary": _summary,
     "unknown": _number,
+    "info": _info,
+    "stateset": _number,
     "histogram": _histogram,
     "gaugehistogram": partial(_histogram, gauge="g"),
 }

@@ -130,7 +130,7 @@ def read_labels(line: Line, outside: str, how: Reading) -> tuple[str, dict[str, 
             _check_label(line, key, labels, how.family_of(name), start)
             labels[key] = _label_value(line, how, key, name)
         else:
-            name = _name_inread_labels(line, key, name, outside, start, how)
+            name = _name_in_braces(line, key, name, outside, start, how)
     line.at += 1
     return name, labels
 
@@ -140,7 +140,7 @@ def _check_comma(line: Line, how: Reading) -> None:
         raise line.error("there is a comma after the last label", line.at - 1, "}")
 
 
-def _name_inread_labels(
+def _name_in_braces(
     line: Line, found: str, before: str, outside: str, at: int, how: Reading
 ) -> str:
     following = go_byte(line.next())
