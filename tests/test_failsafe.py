@@ -29,7 +29,7 @@ EXEMPT = {
     "asgi.websocket.observe_websocket.observed_receive": ENTRY,
     "asgi.websocket.observe_websocket.observed_send": ENTRY,
     "exposition.asgi.MetricsApp.__call__": ENTRY,
-    "exposition.asgi._send": ENTRY,
+    "exposition.asgi.send_answer": ENTRY,
     "exposition.wsgi.make_wsgi_app.metrics_app": ENTRY,
     "wsgi.middleware.PrometheusMiddleware.__call__": ENTRY,
     "wsgi.response.Response.start_response": ENTRY,
