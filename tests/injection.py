@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from functools import cache, lru_cache
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
-from typing import Any, TypeGuard
+from typing import Any, ClassVar, TypeGuard
 
 import prom_middleware
 
@@ -25,6 +25,12 @@ PACKAGE = Path(prom_middleware.__file__).parent
 
 class InjectedError(Exception):
     """What the functions under test raise; nothing else does."""
+
+    raised: ClassVar[list[object]] = []
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)
+        self.raised.append(self)
 
 
 Stack = tuple[CodeType, ...]
@@ -59,9 +65,9 @@ def _stack(frame: FrameType | None) -> Iterator[CodeType]:
 
 
 @contextmanager
-def raising_once(code: CodeType) -> Iterator[list[CodeType]]:
+def raising_once(code: CodeType) -> Iterator[list[object]]:
     """Have the first call of `code` raise; the list that is given says whether there was one."""
-    fired: list[CodeType] = []
+    fired: list[object] = []
 
     def inject(frame: FrameType, event: str, _: object) -> None:
         if event == "call" and frame.f_code is code and not fired:
@@ -73,14 +79,15 @@ def raising_once(code: CodeType) -> Iterator[list[CodeType]]:
 
 
 @contextmanager
-def raising_always(code: CodeType) -> Iterator[list[CodeType]]:
-    """Have every call of `code` raise; the list is empty where no function object was found."""
+def raising_always(code: CodeType) -> Iterator[list[object]]:
+    """Have every call of `code` raise; the list that is given says whether there was one."""
     functions = _function_objects(len(sys.modules)).get(code, [])
     raiser = _raiser(code)
     try:
         for function in functions:
             function.__code__ = raiser
-        yield [code] * len(functions)
+        InjectedError.raised.clear()
+        yield InjectedError.raised
     finally:
         for function in functions:
             function.__code__ = code

@@ -109,7 +109,7 @@ KEEPS_IN_PROGRESS = (
     "stores.",
 )
 FLOOR = "failures."  # what counts the failures; it stands on a dictionary and a lock
-Failing = Callable[[], AbstractContextManager[list[CodeType]]]
+Failing = Callable[[], AbstractContextManager[list[object]]]
 Survives = Callable[[str, str, str, Failing], None]
 MODES = {"once": raising_once, "always": raising_always}
 
@@ -179,7 +179,7 @@ def _request_survives(door: str, name: str, scenario: str, failing: Failing) -> 
     failed = sum(failures.counts().values())
     with failing() as reached:
         outcome = ours.ask()
-    if not reached:  # a closure: `once` reaches it
+    if not reached:  # a closure, which only `once` reaches, or another thread did it this time
         return
     assert outcome == undisturbed, "another response"
     assert sum(failures.counts().values()) > failed, "not counted"
