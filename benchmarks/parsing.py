@@ -30,7 +30,8 @@ PROTOBUF = (
 )
 SIZE, SMALL = 2_000_000, 20_000  # bytes
 ROUNDS, FEW = 15, 2
-TIMES = 3  # how many times faster we should be
+# How many times faster we should be; small families are half of them comments, which cost both.
+TIMES = {"text": 3, "families": 2, "openmetrics": 3}
 
 Figures = dict[str, Any]
 
@@ -124,10 +125,10 @@ TITLES = {
 def targets(parts: dict[str, Figures]) -> Iterator[Target]:
     """Yield every target with what was measured."""
     for part, figures in parts.items():
-        if "theirs" in figures:
+        if part in TIMES:
             ours, theirs = Figure(**figures["ours"]), Figure(**figures["theirs"])
             what = f"parsing {TITLES[part]}: ours / prometheus_client"
-            yield Target.ratio(what, ours, theirs, round(1 / TIMES, 4))
+            yield Target.ratio(what, ours, theirs, round(1 / TIMES[part], 4))
 
 
 def section(parts: dict[str, Figures]) -> Iterator[str]:

@@ -53,5 +53,5 @@ def _decoded(lines: io.BytesIO, strict: bool) -> Iterator[str]:
         except UnicodeDecodeError as error:
             if strict:
                 column = len(line[: error.start].decode()) + 1
-                raise ParseError("invalid UTF-8", number, column, "text in UTF-8") from error
+                raise ParseError("this is not UTF-8", number, column) from error
             yield line.decode(errors="replace")
