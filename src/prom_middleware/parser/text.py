@@ -149,7 +149,9 @@ def _family(name: str, documentation: str, kind: str, samples: list[Sample]) -> 
             name = name.removesuffix("_total")
         else:
             samples = [one._replace(name=f"{one.name}_total") for one in samples]
-    family = MetricFamily("a", documentation, kind if kind in METRIC_TYPES else "untyped")
-    family.name = name  # prometheus_client 0.20 refuses those in UTF-8
+    # Not constructed: the names were checked, and prometheus_client 0.20 refuses those in UTF-8.
+    family = MetricFamily.__new__(MetricFamily)
+    family.name, family.documentation, family.unit = name, documentation, ""
+    family.type = kind if kind in METRIC_TYPES and kind != "untyped" else "unknown"
     family.samples = samples
     return family
