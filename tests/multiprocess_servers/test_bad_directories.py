@@ -72,6 +72,11 @@ def lost(samples: Series) -> set[str]:
     }
 
 
+def loss_told(visitor: Visitor) -> set[str]:
+    """Return what a worker tells that has lost something: not every one need have."""
+    return eventually(lambda: lost(visitor.server.metrics()), bool)
+
+
 Wrapper = Callable[[list[str], str], list[str]]
 
 
@@ -120,7 +125,7 @@ def test_a_directory_that_can_be_made_only_later(kind: Kind, tmp_path: Path) -> 
     with visiting(kind, tmp_path, tmp_path / "file" / "metrics") as visitor:
         visitor.visit()
         assert 0 < visitor.uncounted() < visitor.crowd.answers
-        assert lost(visitor.server.metrics()) == {"store"}
+        assert "store" in loss_told(visitor) <= {"store"}
         (tmp_path / "file").unlink()
         nothing_is_lost(visitor)
 
@@ -177,7 +182,7 @@ def test_files_that_are_gone_are_made_again_with_all_that_was_in_them(
         misfortune(directory)
         visitor.visit()
         nothing_is_lost(visitor)
-        assert {"store"} <= lost(visitor.server.metrics()) <= {"store", "store.foreign"}
+        assert "store" in loss_told(visitor) <= {"store", "store.foreign"}
 
 
 def test_what_stands_in_the_place_of_the_directory_may_go_again(kind: Kind, tmp_path: Path) -> None:
@@ -189,7 +194,7 @@ def test_what_stands_in_the_place_of_the_directory_may_go_again(kind: Kind, tmp_
         assert 0 < visitor.uncounted() < visitor.crowd.answers
         directory.unlink()
         nothing_is_lost(visitor)
-        assert lost(visitor.server.metrics()) == {"store"}
+        assert "store" in loss_told(visitor) <= {"store"}
 
 
 def test_after_noise_in_the_files_counting_goes_on(kind: Kind, tmp_path: Path) -> None:
@@ -199,7 +204,7 @@ def test_after_noise_in_the_files_counting_goes_on(kind: Kind, tmp_path: Path) -
         overwrite_files(directory)
         visitor.visit()
         counting_goes_on(visitor)
-        assert {"store"} <= lost(visitor.server.metrics()) <= {"store", "store.foreign"}
+        assert "store" in loss_told(visitor) <= {"store", "store.foreign"}
 
 
 def small(command: list[str], directory: str) -> list[str]:
@@ -215,7 +220,7 @@ def test_a_disk_that_is_full_for_a_while_ends_no_worker(kind: Kind, tmp_path: Pa
         inside = Path(f"/proc/{visitor.server.process.pid}/root{directory}")
         fill(inside / "ballast")
         visitor.visit(600)  # more than a worker's file has room for
-        assert lost(visitor.server.metrics()) == {"store"}
+        assert "store" in loss_told(visitor) <= {"store"}
         (inside / "ballast").unlink()
         nothing_is_lost(visitor)
 
