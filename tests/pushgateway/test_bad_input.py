@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -252,6 +252,7 @@ def test_any_body_is_taken_whole_or_refused(body: bytes, headers: Any, method: s
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@example(path=b"?\x00/", method="GET")
 @given(
     path=spoiled([path.encode() for path in PATHS]),
     method=st.sampled_from(["GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD"]),

@@ -72,7 +72,9 @@ def clean_path(path: str) -> str:
 def moved(status: int, path: str, query: str) -> Answer:
     """Send somebody to another path of ours."""
     target = quote(path.encode("utf-8", "surrogateescape"), safe="/:@!$&'()*+,;=~")
-    return response(status, ("Location", f"{target}?{query}" if query else target), parts=[])
+    # As it came, but for what may not stand in a header.
+    asked = quote(query.encode("utf-8", "surrogateescape"), safe="%/?:@!$&'()*+,;=[]~")
+    return response(status, ("Location", f"{target}?{asked}" if query else target), parts=[])
 
 
 def handled(handler: Handler, visit: Visit) -> Answer:
