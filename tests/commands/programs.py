@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+Wrapper = Callable[[list[str]], list[str]]
 COMMAND = [sys.executable, "-W", "error", "-m", "prom_middleware"]
 
 
@@ -29,10 +30,12 @@ def run(*arguments: str, cwd: Path | None = None, text: str = "") -> Any:
     )
 
 
-def start(arguments: Sequence[str], cwd: Path | None = None) -> subprocess.Popen[str]:
+def start(
+    arguments: Sequence[str], cwd: Path | None = None, wrap: Wrapper = list
+) -> subprocess.Popen[str]:
     """Start the command line; what it prints and complains about is read from the process."""
     return subprocess.Popen(
-        [*COMMAND, *arguments],
+        wrap([*COMMAND, *arguments]),
         cwd=cwd,
         env=environment(),
         stdout=subprocess.PIPE,

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from commands.programs import start
+from commands.programs import Wrapper, start
 
 RECORDED: dict[str, Any] = json.loads(
     (Path(__file__).parent / "pushgateway-1.11.2.json").read_text()
@@ -106,10 +106,10 @@ class Mounted:
 
 
 @contextmanager
-def serving(*arguments: str, cwd: Path | None = None) -> Iterator[Client]:
+def serving(*arguments: str, cwd: Path | None = None, wrap: Wrapper = list) -> Iterator[Client]:
     """Start `prom-middleware pushgateway` on a free port."""
     listen = "--web.listen-address=127.0.0.1:0"
-    process = start(["pushgateway", listen, *arguments], cwd=cwd)
+    process = start(["pushgateway", listen, *arguments], cwd=cwd, wrap=wrap)
     try:
         assert process.stdout is not None
         told = process.stdout.readline()

@@ -12,12 +12,14 @@ import subprocess
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from commands.programs import start
+from multiprocess_servers.namespaces import with_tmpfs
 from prom_middleware.pushgateway import StorageError, make_asgi_app
 from prom_middleware.pushgateway.durable import Journal
 from pushgateway.gateways import Client, Mounted, Reply, serving, shown
@@ -174,6 +176,23 @@ def test_a_full_disk_is_told_and_takes_nothing_away(tmp_path: Path) -> None:
     connection.execute("PRAGMA max_page_count = 100000")
     assert send("PUT", "/metrics/job/j", "b 1\n").status == 200
     end(send)
+
+
+def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
+    disk = partial(with_tmpfs, str(tmp_path), "size=512k")
+    with serving(f"--persistence.file={tmp_path / 'groups.db'}", wrap=disk) as send:
+        assert send("PUT", "/metrics/job/first", "a 1\n").status == 200
+        lines = "".join(f'b{{n="{number}"}} {number}\n' for number in range(1000))
+        for number in range(200):
+            before, reply = exposition(send), send("PUT", f"/metrics/job/more{number}", lines)
+            if reply.status != 200:
+                break
+        assert reply.status == 503
+        assert "full" in reply.text
+        assert exposition(send) == before
+        assert 'a{instance="",job="first"} 1\n' in before
+        assert send("DELETE", "/metrics/job/more0").status in (202, 503)
+        assert send("GET", "/-/healthy").status == 200
 
 
 @pytest.mark.parametrize("content", [b"no database at all", b"SQLite format 3\0" + bytes(5000)])

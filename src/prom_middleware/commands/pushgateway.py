@@ -6,6 +6,7 @@ import argparse
 import gc
 import sys
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -45,7 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes; names as the original has them."""
     parser.epilog = EPILOG
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    add = parser.add_argument
+    _add_web(parser.add_argument)
+    _add_pushes(parser.add_argument)
+    for name, default in IGNORED.items():
+        parser.add_argument(f"--{name}", dest=name, default=default, help=argparse.SUPPRESS)
+
+
+def _add_web(add: Callable[..., object]) -> None:
     add(
         "--web.listen-address",
         dest="addresses",
@@ -82,6 +89,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="PUT /api/v1/admin/wipe, PUT /api/v1/admin/delete?match[]=SELECTOR",
     )
+
+
+def _add_pushes(add: Callable[..., object]) -> None:
     add("--persistence.file", dest="file", default="", metavar="FILE", help="an SQLite database")
     add(
         "--push.disable-consistency-check",
@@ -112,8 +122,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="PUT and POST /api/v1/groups",
     )
-    for name, default in IGNORED.items():
-        add(f"--{name}", dest=name, default=default, help=argparse.SUPPRESS)
 
 
 def _duration(text: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
@@ -94,9 +95,10 @@ class Receiver(Collector):
                     failures.report("bridge.receive", error)
                     self._lost["failure"] += 1
 
+    @abstractmethod
     def take(self, line: str) -> None:
         """Take one line; raise RefusedError."""
-        raise NotImplementedError
+        ...
 
     def lose(self, reason: str, number: int = 1) -> None:
         """Count what is lost."""
@@ -139,13 +141,15 @@ class Receiver(Collector):
             raise RefusedError("empty_metric_name")
         return Resolved(match.rule, self.target(shown, kind, match.rule), match.labels)
 
+    @abstractmethod
     def shown_name(self, name: str) -> str:
         """Return a name that Prometheus takes."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def target(self, name: str, kind: str, rule: Rule) -> Target:
         """Return the family that samples of a kind are in."""
-        raise NotImplementedError
+        ...
 
     def collect(self) -> Iterator[Metric]:
         """Yield what was received, and what this tells of itself."""
