@@ -105,3 +105,16 @@ def test_an_unused_cell_costs_no_more_than_its_place(store: MemoryStore) -> None
         store.allocate(wide, (str(number),))
     assert sys.getsizeof(store.cells) < 10 * 1000 * 8 * 1.25
     assert len(set(map(id, store.cells))) == 1
+
+
+def test_a_tally_is_what_its_block_holds(store: MemoryStore) -> None:
+    tally = store.tally(OPEN, ())
+    tally.append(None)
+    tally.append(None)
+    tally.pop()
+    assert store.tally(OPEN, ()) is tally
+    assert list(store.snapshot().read(OPEN)) == [((), [1.0])]
+    tally.pop()
+    assert list(store.snapshot().read(OPEN)) == [((), [0.0])]
+    with pytest.raises(IndexError):
+        tally.pop()

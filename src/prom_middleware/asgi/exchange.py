@@ -56,10 +56,11 @@ class Exchange(Observation):
             if kind == "http.response.body":
                 if "body" in message:
                     self.sent += len(message["body"])
-                if ("more_body" not in message or not message["more_body"]) and (
-                    self.rare is None or not self.rare.trailers
-                ):
-                    self.finish(DISCONNECT if self.disconnected else COMPLETE)
+                if "more_body" not in message or not message["more_body"]:
+                    if self.rare is None:
+                        self.finish()
+                    else:
+                        self._last_unless_trailers()
             elif kind == "http.response.start":
                 if self.status is not None:  # of two starts, a lenient server sends the first
                     return
@@ -84,7 +85,8 @@ class Exchange(Observation):
         # With the status that it is about to have; the server may still refuse it.
         try:
             if message["type"] == "http.response.start":
-                self.status = status_label(message["status"])
+                status = message["status"]
+                self.status = STATUSES.get(status) or status_label(status)
                 self.promise()
                 self.status = None
         except Exception as error:

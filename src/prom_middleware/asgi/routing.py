@@ -271,6 +271,7 @@ class Router:
     def __init__(self, app: object) -> None:
         self._app = app
         self._routes: Sequence[Any] | None = None
+        self._bare = False  # whether the application is known to have no routes
         # By the identity of the list of routes; a process has few root routers, mostly one.
         self._tables: dict[int, Routes] = {}
         self._last = Routes(())  # the table that was used last, at hand
@@ -279,7 +280,7 @@ class Router:
         """Return the template of `scope`, or None where nothing matches."""
         if "router" not in scope:
             # Answered before it was routed; or there is no router at all.
-            return None if self._routes == () and "app" not in scope else self._unrouted(scope)
+            return None if self._bare and "app" not in scope else self._unrouted(scope)
         routes, last = scope["router"].routes, self._last
         try:
             if routes is last.routes and len(routes) == last.size:
@@ -299,6 +300,7 @@ class Router:
         # may be one that ours is mounted in.
         if self._routes is None:
             self._routes = routes_of(self._app)
+            self._bare = not self._routes and not isinstance(self._routes, list)
         routes = self._routes
         if not routes and "app" in scope:
             routes = routes_of(scope["app"])

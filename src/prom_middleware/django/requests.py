@@ -65,8 +65,10 @@ def template(route: str) -> str:
 
 def server_request(request: HttpRequest) -> MutableMapping[str, Any]:
     """Return the WSGI environ or the ASGI scope below `request`."""
-    environ: MutableMapping[str, Any] = getattr(request, "environ", None) or request.scope  # type: ignore[attr-defined]
-    return environ
+    try:
+        return request.environ  # type: ignore[attr-defined, no-any-return]
+    except AttributeError:
+        return request.scope  # type: ignore[attr-defined, no-any-return]
 
 
 def method(request: HttpRequest) -> str:

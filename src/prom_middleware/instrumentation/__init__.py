@@ -90,7 +90,7 @@ class Instrumentation:
         self.config = config = Configuration.from_options(options)
         self.recorder = recorder = recorder_for(config.registry, config.schema, config.max_series)
         # At hand for the hot path.
-        self.turn, self.store, self.live = recorder.turn, recorder.store, recorder.live
+        self.turn, self.store, self.running = recorder.turn, recorder.store, recorder.running
         self.offsets = recorder.series.requests.offsets
         self.edges = recorder.series.requests.edges
         self.native = recorder.series.requests.native

@@ -62,10 +62,10 @@ def is_event_stream(content_type: str) -> bool:
 class Rare:
     """What few requests have to tell; made for the first of it, so the others are spared it."""
 
-    __slots__ = ("counted", "error", "event_stream", "trace", "trailers")
+    __slots__ = ("counted", "disconnected", "error", "event_stream", "trace", "trailers")
 
     def __init__(self) -> None:
-        self.event_stream = self.trailers = False
+        self.event_stream = self.trailers = self.disconnected = False
         self.error: BaseException | None = None  # the last one, while the request lasts
         self.counted = 0  # the `id` of the one that was counted last
         self.trace: Trace | None = None
@@ -84,7 +84,6 @@ class Observation:
         "_labels",
         "_started",
         "core",
-        "disconnected",
         "done",
         "method",
         "promised",
@@ -111,22 +110,12 @@ class Observation:
         self.promised = core.unpromised
         self.rare: Rare | None = None
         self.sent = self.received = 0
-        self.done = self.disconnected = False
-        take = core.turn.take
+        self.done = False
         try:
-            give = take()
-        except IndexError:
+            core.running[method].append(None)
+        except KeyError:
             self.method = method if method in METHODS else OTHER
-            core.turn.update(core.recorder.begin, self.method)
-        else:
-            # What others leave meanwhile is carried out by the next who finishes, or who reads.
-            try:
-                core.store.cells[core.live[method]] += 1
-            except KeyError:
-                self.method = method if method in METHODS else OTHER
-                core.recorder.begin(self.method)
-            finally:
-                give(give)
+            core.recorder.begin(self.method)
         self._started = perf_counter()
 
     def promise(self) -> None:
@@ -137,8 +126,8 @@ class Observation:
         try:
             if self.promised is not None or self.done:
                 return
-            core, labels = self.core, self._labels or self.labels()
-            self.promised = labels
+            core = self.core
+            labels = self.promised = self._labels or self.labels()
             take = core.turn.take
             try:
                 give = take()
@@ -198,12 +187,12 @@ class Observation:
                     turn.update(self.finish, outcome, (labels, seconds))
                     return
             try:
-                cells, method = core.store.cells, self.method
+                method = self.method
                 try:
-                    cells[core.live[method]] -= 1
-                except KeyError:  # the beginning of the first one still waits for its turn
+                    core.running[method].pop()
+                except LookupError:  # the beginning of the first ones still waits for its turn
                     core.recorder.end(method)
-                    cells = core.store.cells
+                cells = core.store.cells
                 if core.promises and self.promised is not labels:
                     core.recorder.promise_instead(self.promised, labels)
                 try:
@@ -236,7 +225,7 @@ class Observation:
             if turn.pending:
                 turn.drain()
             # The request holds us: without the cycle, nothing waits for the garbage collector.
-            self.request, self.resolve = None, core.resolve
+            self.request = None
             if outcome is not COMPLETE or rare is not None:
                 self._tell(labels, outcome)
         except Exception as error:
@@ -263,7 +252,8 @@ class Observation:
         """Record that the application is done; nothing is left to do after the last byte."""
         try:
             if not self.done:
-                self.finish(DISCONNECT if self.disconnected else INCOMPLETE)
+                rare = self.rare
+                self.finish(DISCONNECT if rare is not None and rare.disconnected else INCOMPLETE)
         except Exception as error:
             failures.report("finish", error)
 
@@ -272,7 +262,8 @@ class Observation:
         try:
             self.raised(error)
             if not self.done:
-                self.finish(DISCONNECT if self.disconnected else ERROR)
+                rare = self.rare
+                self.finish(DISCONNECT if rare is not None and rare.disconnected else ERROR)
         except Exception as failure:
             failures.report("finish", failure)
 
@@ -301,6 +292,16 @@ class Observation:
             self.rarely().event_stream = True
 
     @property
+    def disconnected(self) -> bool:
+        """Tell whether the client has left."""
+        return self.rare is not None and self.rare.disconnected
+
+    @disconnected.setter
+    def disconnected(self, gone: bool) -> None:
+        if gone:
+            self.rarely().disconnected = True
+
+    @property
     def trace(self) -> Trace | None:
         """Return the header that names the request's trace, or the trace as a number."""
         return None if self.rare is None else self.rare.trace
@@ -321,7 +322,7 @@ class Observation:
         try:
             if not self.done:
                 self.done = True
-                self.request, self.resolve = None, self.core.resolve
+                self.request = None
                 self.core.recorder.forget(self.method)
         except Exception as error:
             failures.report("discard", error)

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from typing import TYPE_CHECKING
-from weakref import finalize
 
 from prom_middleware.instrumentation.series import PROMISED
 
 if TYPE_CHECKING:
     from prom_middleware.instrumentation.series import Histogram, Series, SeriesSet
-    from prom_middleware.stores import Labels, Store
+    from prom_middleware.stores import Labels, Store, Tally
 
 
 class Recorder:
@@ -25,16 +24,17 @@ class Recorder:
         self.turn = store.turn
         self.store = store
         self.series = series
-        self.live: dict[str, int] = {}
-        store.renewals.append(self.live.clear)
-        # It holds no more than `live`, so that it can go when this does.
-        finalize(self, store.renewals.remove, self.live.clear).atexit = False
+        self.running: dict[str, Tally] = {}  # requests in progress, by method
         self.exemplars = Exemplars(store, series)
         self._requests = series.requests
 
+    def begin(self, method: str) -> None:
+        """Count one more request in progress, the first of its method."""
+        self.turn.update(self._begin, method)
+
     def forget(self, method: str) -> None:
         """Count one less request in progress."""
-        self.turn.update(self._add_live, method, -1)
+        self.turn.update(self._end, method)
 
     def promise(self, labels: Labels) -> None:
         """Note that a response with these labels begins."""
@@ -60,17 +60,13 @@ class Recorder:
 
     # What follows is called by whoever has the store's turn.
 
-    def begin(self, method: str) -> None:
-        """Count one more request in progress."""
-        self._add_live(method, 1)
-
     def begin_response(self, labels: Labels) -> None:
         """Count one more response that was promised."""
         self._promise(labels, 1)
 
     def end(self, method: str) -> None:
-        """Count one less request in progress."""
-        self._add_live(method, -1)
+        """Count one less request in progress, after those whose beginning still waits."""
+        self.turn.pending.append((self._end, (method,)))
 
     def allocate(self, labels: Labels) -> int:
         """Return the first cell of the block of requests with `labels`, new or not."""
@@ -92,11 +88,15 @@ class Recorder:
         offset = self._requests.offset(labels, counted=False)
         self.store.cells[offset + PROMISED] += number
 
-    def _add_live(self, method: str, amount: float) -> None:
-        offset = self.live.get(method)
-        if offset is None:
-            offset = self.live[method] = self.series.in_progress.offset((method,))
-        self.store.cells[offset] += amount
+    def _begin(self, method: str) -> None:
+        tally = self.running.get(method)
+        if tally is None:
+            family = self.series.in_progress.family
+            tally = self.running[method] = self.store.tally(family, (method,))
+        tally.append(None)
+
+    def _end(self, method: str) -> None:
+        self.running[method].pop()
 
     def _add(self, series: Series, labels: Labels, amount: float) -> None:
         offset = series.offset(labels)

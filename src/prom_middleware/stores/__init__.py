@@ -8,7 +8,7 @@ from prom_middleware.stores.memory import MemoryStore
 from prom_middleware.stores.turn import Turn
 
 if TYPE_CHECKING:
-    from prom_middleware.stores.contract import Cells, Snapshot, Store
+    from prom_middleware.stores.contract import Cells, Snapshot, Store, Tally
 
 __all__ = [
     "Cells",
@@ -18,9 +18,12 @@ __all__ = [
     "Settlement",
     "Snapshot",
     "Store",
+    "Tally",
     "Turn",
     "Worker",
 ]
 
 _CONTRACT = "prom_middleware.stores.contract"
-__getattr__, __dir__ = lazily(__name__, dict.fromkeys(("Cells", "Snapshot", "Store"), _CONTRACT))
+__getattr__, __dir__ = lazily(
+    __name__, dict.fromkeys(("Cells", "Snapshot", "Store", "Tally"), _CONTRACT)
+)

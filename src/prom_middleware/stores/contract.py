@@ -21,6 +21,18 @@ class Cells(Protocol):
     def __setitem__(self, index: int, value: float, /) -> None: ...
 
 
+class Tally(Protocol):
+    """What goes up and down by one, such as requests in progress; a list is one."""
+
+    def append(self, one: None, /) -> None:
+        """Count one more: at any moment, without the store's turn."""
+        ...
+
+    def pop(self) -> object:
+        """Count one less; the store's turn must be ours. Raises IndexError if that is known."""
+        ...
+
+
 class Snapshot(Protocol):
     """What a store held at one moment. `sums` tells whether `read` adds up, and takes its time."""
 
@@ -70,6 +82,10 @@ class Store(Protocol):
 
     def allocate(self, family: Family, labels: Labels) -> int:
         """Return the first cell of the block for `labels`, made with zeros if it is new."""
+        ...
+
+    def tally(self, family: Family, labels: Labels) -> Tally:
+        """Return what counts in the block for `labels`, of one cell, and is never void."""
         ...
 
     def snapshot(self) -> Snapshot:

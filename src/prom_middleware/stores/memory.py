@@ -8,6 +8,7 @@ holds a fraction or has passed 256. Whole numbers are exact beyond 2**53, too.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from time import time
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ class MemoryStore:
         self._cells: list[float] = []
         self.cells: Cells = self._cells
         self._offsets: dict[Family, dict[Labels, int]] = {}
+        self._tallies: dict[int, deque[None]] = {}
         self._since = time()
 
     def offsets(self, family: Family) -> dict[Labels, int]:
@@ -46,8 +48,17 @@ class MemoryStore:
         offsets[labels] = offset  # last: a reader must never see a block without its cells
         return offset
 
+    def tally(self, family: Family, labels: Labels) -> deque[None]:
+        """Return what is as long as the number that a block of one cell holds.
+
+        A list that shrinks to nothing would free its memory each time.
+        """
+        return self._tallies.setdefault(self.allocate(family, labels), deque())
+
     def snapshot(self) -> MemorySnapshot:
         """Return what the store holds now."""
+        for offset, tally in self._tallies.items():
+            self._cells[offset] = len(tally)
         # Two flat lists: a pair for each block would give the garbage collector as many objects.
         blocks = {family: (list(one), list(one.values())) for family, one in self._offsets.items()}
         return MemorySnapshot(self._cells[:], blocks, self._since)

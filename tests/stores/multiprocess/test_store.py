@@ -48,6 +48,23 @@ def test_the_same_labels_have_the_same_block(store: MultiprocessStore) -> None:
     assert read(store, REQUESTS) == {("/",): [0.0, 2.5, 0.0]}
 
 
+def test_others_read_a_tally_in_its_block(store: MultiprocessStore, tmp_path: Path) -> None:
+    tally = store.tally(LIVE, ())
+    for _ in range(3):
+        tally.append(None)
+    tally.pop()
+    assert read(store, LIVE) == read(MultiprocessStore(tmp_path), LIVE) == {(): [2.0]}
+
+
+def test_a_tally_counts_while_somebody_writes(store: MultiprocessStore) -> None:
+    tally = store.tally(LIVE, ())
+    give = store.turn.take()
+    tally.append(None)
+    give(give)
+    store.turn.drain()
+    assert read(store, LIVE) == {(): [1.0]}
+
+
 def test_families_are_apart_and_every_field_tells_them_apart(store: MultiprocessStore) -> None:
     others = [
         REQUESTS._replace(scope="other"),

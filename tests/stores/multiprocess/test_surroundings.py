@@ -52,6 +52,18 @@ def test_who_keeps_a_map_of_offsets_sees_the_new_ones(
     assert store.cells[live[()]] == 1
 
 
+def test_a_tally_outlives_its_offset(store: MultiprocessStore, directory: Path) -> None:
+    tally = store.tally(LIVE, ())
+    add(store, REQUESTS, ("/unused",), 0)
+    tally.append(None)
+    shutil.rmtree(directory)
+    store.allocate(LIVE, ("new",))
+    tally.append(None)
+    assert read(store, LIVE)[()] == [3.0]
+    tally.pop()
+    assert read(MultiprocessStore(directory), LIVE)[()] == [2.0]
+
+
 def test_a_scrape_notices_that_the_directory_was_deleted(
     store: MultiprocessStore, directory: Path
 ) -> None:

@@ -29,6 +29,7 @@ from prom_middleware.stores.multiprocess.snapshot import (
     read_slots,
 )
 from prom_middleware.stores.multiprocess.takeover import take_over
+from prom_middleware.stores.multiprocess.tally import CellTally
 from prom_middleware.stores.multiprocess.vector import Vector, take_slot
 from prom_middleware.stores.turn import Turn
 
@@ -75,6 +76,11 @@ class MultiprocessStore:
         if labels not in offsets:
             offsets[labels] = self._private.allocate(family, labels)
         return offsets[labels]
+
+    def tally(self, family: Family, labels: Labels) -> CellTally:
+        """Return what counts in a block of one cell."""
+        self.allocate(family, labels)
+        return CellTally(self, family, labels)
 
     def snapshot(self) -> MultiprocessSnapshot:
         """Return what all processes have recorded; where there are no files, what this one has.
