@@ -28,6 +28,11 @@ class Format(NamedTuple):
     scheme: str = UNDERSCORES
     key: str = ""
 
+    @property
+    def has_native_histograms(self) -> bool:
+        """Tell whether native histograms have a place in it, as in protobuf alone they have."""
+        return self.content_type.startswith(PROTOBUF)
+
     def render(self, families: Iterable[MetricFamily]) -> Iterator[bytes]:
         """Yield `families`; raise for the first one that cannot be written."""
         for family in families:
