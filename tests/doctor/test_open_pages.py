@@ -67,8 +67,6 @@ def test_that_of_prometheus_client_knows_of_no_access() -> None:
 
 
 def test_mounts_in_mounts(options: Options) -> None:
-    from prom_middleware.exposition import make_asgi_app
-
     inner = mounted(make_asgi_app(options["registry"]))
     app = instrument(mounted(inner, "/admin"), **options)
     assert only(app, "open-metrics").problem == "/admin/metrics is open to everybody"

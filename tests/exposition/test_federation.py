@@ -27,6 +27,8 @@ from prom_middleware.exposition import (
     start_http_server,
 )
 
+READABLE = PROTOBUF.replace("delimited", "text")
+
 
 @pytest.fixture
 def registry() -> CollectorRegistry:
@@ -143,6 +145,7 @@ def test_external_labels_that_are_none(labels: Any) -> None:
         ("application/openmetrics-text", "text/plain; version=0.0.4"),
         ("text/plain;version=1.0.0;escaping=allow-utf-8", "text/plain; version=1.0.0"),
         (PROTOBUF, "application/vnd.google.protobuf"),
+        (READABLE, READABLE.replace(";", "; ")),
     ],
 )
 def test_the_formats_are_those_of_prometheus(

@@ -103,7 +103,8 @@ KINDS = (
 
 
 # What a series can stand in by itself, whatever it is a part of.
-SERIES_KINDS = tuple(kind for kind in KINDS if kind.family in (text.family, protobuf.family))
+_ALONE = (text.family, protobuf.family, readable.family)
+SERIES_KINDS = tuple(kind for kind in KINDS if kind.family in _ALONE)
 
 
 def negotiate(accept: str, kinds: Sequence[_Kind] = KINDS) -> Format:

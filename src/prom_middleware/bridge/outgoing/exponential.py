@@ -23,9 +23,10 @@ from prom_middleware.exposition.formats.points import (
     row_point,
 )
 from prom_middleware.instrumentation.families import BlockFamily
+from prom_middleware.instrumentation.native import LOWEST_SCHEMA, halved
 
 # The schemas of Prometheus that are exponential; receivers need not take wider buckets.
-LOWEST, HIGHEST = -4, 8
+SCHEMAS = range(LOWEST_SCHEMA, 9)
 # So many buckets in a row have a count each, most of them 0. All of schema 3 that is about time has
 # 336; where something took for ever, which has the last bucket of all, there are some thousands.
 WIDEST = 10_000
@@ -87,12 +88,12 @@ def exponential(native: NativePoint) -> Exponential:
     Raises ValueError for buckets that are no exponential ones, or of numbers that do not exist.
     """
     scale, sides = native.schema, (_buckets(native.positive), _buckets(native.negative))
-    if not LOWEST <= scale <= HIGHEST:
+    if scale not in SCHEMAS:
         raise ValueError(f"the buckets of schema {scale} are not exponential")
     while max(map(_width, sides)) > WIDEST:
-        if scale == LOWEST:
+        if scale == SCHEMAS[0]:
             raise ValueError("the buckets go further than numbers do")
-        scale, sides = scale - 1, (_halved(sides[0]), _halved(sides[1]))
+        scale, sides = scale - 1, (halved(sides[0]), halved(sides[1]))
     positive, negative = map(_side, sides)
     zeros = _whole(native.zero_count)
     count = zeros + sum(positive.counts) + sum(negative.counts) + _whole(native.extra)
@@ -121,15 +122,6 @@ def _whole(count: float) -> int:
 
 def _width(buckets: Mapping[int, int]) -> int:
     return max(buckets) - min(buckets) + 1 if buckets else 0
-
-
-def _halved(buckets: Mapping[int, int]) -> dict[int, int]:
-    """Return buckets of twice the width; the bound at the end of each second one stays."""
-    wider: dict[int, int] = {}
-    for index, count in buckets.items():
-        twice = (index + 1) // 2
-        wider[twice] = wider.get(twice, 0) + count
-    return wider
 
 
 def _side(buckets: Mapping[int, int]) -> Side:
