@@ -91,3 +91,10 @@ def test_a_file_of_openmetrics(tmp_path: Path) -> None:
     first, second = done.stderr.splitlines()
     assert first.startswith("error while linting: ")
     assert second.startswith("hint: this is OpenMetrics; the rules are those of the text format")
+
+
+def test_a_hint_is_a_remark_on_remarks(tmp_path: Path) -> None:
+    (tmp_path / "shop.prom").write_bytes(b"# TYPE jobs counter\njobs_total 3\n# EOF\n")
+    assert "\nhint: this is OpenMetrics" in run("check", "shop.prom", cwd=tmp_path).stderr
+    done = run("check", "--lint=none", "shop.prom", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
         utf8_names=options.utf8_names,
     )
     if options.lint == "none":
-        report = report._replace(problems=[])
+        report = report._replace(problems=[], hint=report.hint if report.error else "")
     _show(report, options)
     return report.exit_code
 
