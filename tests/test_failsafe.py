@@ -30,7 +30,7 @@ EXEMPT = {
     "asgi.websocket.observe_websocket.observed_send": ENTRY,
     "exposition.asgi.MetricsApp.__call__": ENTRY,
     "exposition.asgi.send_answer": ENTRY,
-    "exposition.wsgi.make_wsgi_app.metrics_app": ENTRY,
+    "exposition.wsgi.MetricsApp.__call__": ENTRY,
     "wsgi.middleware.PrometheusMiddleware.__call__": ENTRY,
     "wsgi.response.Response.start_response": ENTRY,
     "wsgi.response.Response.write": ENTRY,

@@ -109,6 +109,17 @@ def _provides_resource(app: object) -> bool:
     )
 
 
+def is_klein(app: object) -> bool:
+    """Tell whether something is a Klein application, which is asked for its resource."""
+    return hasattr(app, "url_map") and callable(getattr(app, "resource", None))
+
+
+def is_twisted(app: object) -> bool:
+    """Tell whether something is a site, a resource or a Klein application."""
+    is_site = "twisted.web.server.Site" in _bases(app)
+    return is_site or _provides_resource(app) or is_klein(app)
+
+
 def is_asgi(app: Callable[..., Any]) -> bool:
     """Tell whether a callable is an ASGI application, and no WSGI one."""
     inner = app

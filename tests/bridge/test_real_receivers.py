@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter as Counts
+from collections.abc import Callable, Iterator, Sequence
+from math import ceil, log2
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, Summary
 
-from bridge.systems import Victoria, carbon, victoria, whisper_value
+from bridge.systems import Victoria, carbon, registry_of, victoria, whisper_value
 from prom_middleware.bridge import Bridge, GraphiteBridge
+from prom_middleware.instrumentation.families import BlockFamily, Native, Row
 from servers.newer import newer_program
 from waiting import becomes, eventually
 
@@ -98,3 +101,39 @@ def test_victoria_metrics_takes_otlp(metrics: Victoria, registry: CollectorRegis
     assert found["wait_seconds_bucket", "0.5", ""] == 0
     assert found["wait_seconds_bucket", "2", ""] == 1
     assert found["size_bytes_sum", "", ""] == 10
+
+
+SECONDS = (0.0, 0.002, 0.002, 0.03, 0.031, 0.08, 0.08, 0.08, 0.5, 7.0)
+GROWTH = 2 ** (1 / 2**3)  # from one bucket of schema 3 to the next
+
+
+def natively(seconds: Sequence[float]) -> BlockFamily:
+    """Return the family of a native and a classic histogram that have counted `seconds`."""
+    indexes = Counts(ceil(log2(one) * 8) for one in seconds if one)
+    native = Native(3, 2.0**-128, seconds.count(0.0), indexes)
+    everything = float(len(seconds))
+    row = Row((), (0.0, everything, everything, sum(seconds)), 0.0, None, native)
+    family = Metric("native_seconds", "Took.", "histogram", "seconds")
+    return BlockFamily(family, (), (0.1,), lambda: [row])
+
+
+def test_victoria_metrics_takes_native_histograms(metrics: Victoria) -> None:
+    """Each second is in a bucket that begins below it and ends above it, and so are quantiles."""
+    to = f"otlp+{metrics.server.url}/opentelemetry/v1/metrics"
+    with Bridge(to, registry_of(natively(SECONDS))) as bridge:
+        assert eventually(lambda: bridge.health.sent, bool), bridge.health.failures
+        found = eventually(
+            lambda: metrics.flushed().values('{__name__=~"native_.+"}', "__name__", "vmrange"), bool
+        )
+    assert found.pop(("native_seconds_count", "")) == len(SECONDS)
+    assert found.pop(("native_seconds_sum", "")) == pytest.approx(sum(SECONDS))
+    counted = {tuple(map(float, bounds.split("..."))): n for (_, bounds), n in found.items()}
+    for second in SECONDS:
+        ((low, high),) = [(low, high) for low, high in counted if low <= second <= high]
+        counted[low, high] -= 1
+        assert high <= low * GROWTH * 1.001 or second == 0  # of four digits
+    assert set(counted.values()) == {0}
+    for quantile, second in ((0.25, 0.002), (0.45, 0.031), (0.75, 0.08), (1, 7.0)):
+        query = f"histogram_quantile({quantile}, sum by (vmrange) (native_seconds_bucket))"
+        ((_, shown),) = metrics.query(query)
+        assert second / GROWTH <= shown <= second * GROWTH

@@ -105,7 +105,7 @@ def test_an_application_in_this_process(folder: Path, name: str) -> None:
     [
         ("shop:bare", "shop:bare: /metrics is answered with 404; is it instrumented?"),
         ("shop:broken", "shop:broken: RuntimeError: not today"),
-        ("shop:number", "3 is neither an ASGI or WSGI application nor a registry"),
+        ("shop:number", "3 is neither an application of ASGI, WSGI or Twisted nor a registry"),
         ("shop:nothing", "shop:nothing: AttributeError"),
         ("nothing:app", "nothing:app: ModuleNotFoundError"),
         ("nothing.prom", "nothing.prom: there is no such file"),

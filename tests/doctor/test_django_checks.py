@@ -37,6 +37,11 @@ urlpatterns = [path("items/<int:item_id>/", view), path("shop/", include([path("
 """
 SESSION = "django.contrib.sessions.middleware.SessionMiddleware"
 DOOR = "prom_middleware.django.PrometheusMiddleware"
+BEHIND_A_LOGIN = """
+from django.contrib.auth.decorators import login_required
+from prom_middleware.django.urls import metrics
+urlpatterns.append(path("inside", login_required(metrics)))
+"""
 # What is added to the settings and to the URLs, and what is found of it.
 FAULTS = {
     "healthy": ("", "", ""),
@@ -48,6 +53,21 @@ FAULTS = {
         "order: SessionMiddleware stands outside of the door",
     ),
     "open-metrics": ("PROM_MIDDLEWARE = {}", "", "open-metrics: /metrics is open to everybody"),
+    "open-metrics-in-a-route": (
+        "PROM_MIDDLEWARE = {'metrics_path': None}",
+        "urlpatterns.append(path('inside/', include('prom_middleware.django.urls')))",
+        "open-metrics: /inside/metrics is open to everybody",
+    ),
+    "metrics-in-a-route-with-a-rule": (
+        "PROM_MIDDLEWARE['metrics_path'] = None",
+        "urlpatterns.append(path('inside/', include('prom_middleware.django.urls')))",
+        "",
+    ),
+    "metrics-in-a-route-behind-a-login": (
+        "PROM_MIDDLEWARE = {'metrics_path': None}",
+        BEHIND_A_LOGIN,
+        "",
+    ),
     "routes-path": (
         "",
         "urlpatterns.append(path('<path:path>', view))",

@@ -16,25 +16,18 @@ from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram
 from prometheus_client import Metric as MetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 
+from exposition.federated import ALL, OPENMETRICS, PROTOBUF, asked, registry_of, types
 from metrics import series
 from prom_middleware import instrument
 from prom_middleware.errors import OptionError
 from prom_middleware.exposition import (
-    ScrapeRequest,
-    ScrapeResponse,
     basic_auth,
     make_asgi_app,
     make_wsgi_app,
-    scrape,
     start_http_server,
 )
-from prom_middleware.exposition.options import Limits
 
-ALL = 'match[]={__name__=~".%2b"}'
-OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
-PROTOBUF = (
-    "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
-)
+READABLE = PROTOBUF.replace("delimited", "text")
 
 
 @pytest.fixture
@@ -48,20 +41,6 @@ def registry() -> CollectorRegistry:
     Info("build", "Build.", registry=registry).info({"version": "1"})
     Enum("mode", "Mode.", states=["on", "off"], registry=registry)
     return registry
-
-
-def asked(
-    registry: Any, query: str, accept: str = "", path: str = "/federate", **options: Any
-) -> ScrapeResponse:
-    request = ScrapeRequest("GET", path, query, {"accept": accept}, "127.0.0.1")
-    return scrape(registry, request, None, Limits.from_options(options))
-
-
-def types(text: str) -> dict[str, str]:
-    lines = [line.split(" ") for line in text.splitlines() if line.startswith("# TYPE ")]
-    found = {name: kind for _, _, name, kind in lines}
-    assert len(found) == len(lines), "a family is there twice"
-    return found
 
 
 def samples(text: str) -> list[tuple[str, str]]:
@@ -120,14 +99,9 @@ def test_all_have_the_time_of_the_collection_in_milliseconds(registry: Collector
 
 
 def test_a_series_keeps_the_time_that_it_has() -> None:
-    class Collected:
-        def collect(self) -> Iterator[MetricFamily]:
-            family = MetricFamily("a", "A.", "gauge")
-            family.add_sample("a", {}, 1, timestamp=1700000000.5)
-            yield family
-
-    registry = CollectorRegistry()
-    registry.register(Collected())  # type: ignore[arg-type]
+    family = MetricFamily("a", "A.", "gauge")
+    family.add_sample("a", {}, 1, timestamp=1700000000.5)
+    registry = registry_of(family)
     assert asked(registry, "match[]=a").body.endswith(b"\na 1.0 1700000000500\n")
 
 
@@ -171,6 +145,7 @@ def test_external_labels_that_are_none(labels: Any) -> None:
         ("application/openmetrics-text", "text/plain; version=0.0.4"),
         ("text/plain;version=1.0.0;escaping=allow-utf-8", "text/plain; version=1.0.0"),
         (PROTOBUF, "application/vnd.google.protobuf"),
+        (READABLE, READABLE.replace(";", "; ")),
     ],
 )
 def test_the_formats_are_those_of_prometheus(
@@ -255,12 +230,7 @@ def test_the_same_series_as_a_scrape_shows(made: dict[str, list[Any]]) -> None:
             family.add_sample(name, {**given_labels, "number": str(number)}, value)
         families.append(family)
 
-    class Collected:
-        def collect(self) -> list[MetricFamily]:
-            return families
-
-    registry = CollectorRegistry()
-    registry.register(Collected())  # type: ignore[arg-type]
+    registry = registry_of(*families)
     plain = asked(registry, ALL, path="/metrics").body.decode()
     federated = asked(registry, ALL).body.decode()
     assert series(federated) == series(plain)

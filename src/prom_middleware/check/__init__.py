@@ -6,6 +6,7 @@ naming.py        promtool's rules: names, help, units, reserved endings and labe
 histograms.py    buckets that lack, decrease or contradict the count
 series.py        series that are there twice, families in pieces, names that collide
 cardinality.py   how many series a family has, and which label makes them
+formats.py       pages that are not in the text format
 reporting.py     remarks as text, as JSON and as annotations of GitHub
 """
 

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from prom_middleware.check.cardinality import Cardinality, cardinalities, high_cardinality
+from prom_middleware.check.formats import recognised
 from prom_middleware.check.histograms import HISTOGRAMS
 from prom_middleware.check.naming import MORE, PROMTOOL
 from prom_middleware.check.page import Family, read_page
@@ -19,11 +20,15 @@ MAX_SERIES = 1000  # label sets of one metric of one target
 
 
 class Report(NamedTuple):
-    """What was found: remarks by metric and text, or why the page could not be read at all."""
+    """What was found: remarks by metric and text, or why the page could not be read at all.
+
+    `hint` says so where the page seems to be in another format than the text.
+    """
 
     problems: list[Problem]
     cardinality: list[Cardinality]
     error: ParseError | None = None
+    hint: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -47,12 +52,18 @@ def check(
     try:
         families = read_page(io.StringIO(text), utf8_names)
     except ParseError as error:
-        return Report([], [], error)
+        return Report([], [], error, _hint(text))
     rules: dict[str, Rule] = dict(PROMTOOL)
     if more:
         cardinality = {"cardinality": high_cardinality(max_series)}
         rules |= {**MORE, **HISTOGRAMS, **SERIES, **cardinality}
-    return Report(sorted(set(_problems(families, rules))), cardinalities(families))
+    problems = sorted(set(_problems(families, rules)))
+    return Report(problems, cardinalities(families), None, _hint(text) if problems else "")
+
+
+def _hint(text: str) -> str:
+    form = recognised(text.encode(errors="surrogateescape"))
+    return "" if form is None else str(form)
 
 
 def _problems(families: Iterable[Family], rules: dict[str, Rule]) -> Iterator[Problem]:

@@ -14,9 +14,10 @@ from prom_middleware.errors import ParseError
 
 def as_text(report: Report, source: str) -> str:
     """Return promtool's lines; what promtool would not say has the number of a line."""
+    hint = f"hint: {report.hint}\n" if report.hint else ""
     if report.error:
-        return f"error while linting: {promtool_words(report.error)}\n"
-    return "".join(f"{one.metric} {one.text}{_line(one)}\n" for one in report.problems)
+        return f"error while linting: {promtool_words(report.error)}\n{hint}"
+    return "".join(f"{one.metric} {one.text}{_line(one)}\n" for one in report.problems) + hint
 
 
 def _line(problem: Problem) -> str:
@@ -38,6 +39,7 @@ def as_json(report: Report, source: str) -> str:
             "column": error.column,
             "expected": error.expected or None,
         }
+    found["hint"] = report.hint or None
     found["problems"] = [one._asdict() for one in report.problems]
     found["cardinality"] = [one._asdict() for one in report.cardinality]
     return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
@@ -51,12 +53,19 @@ def as_github(report: Report, source: str) -> str:
     file = _property(source)
     if (error := report.error) is not None:
         place = f"file={file},line={error.line},col={error.column}"
-        return f"::error {place},title=check::{_data(promtool_words(error))}\n"
-    return "".join(
+        return (
+            f"::error {place},title=check::{_data(promtool_words(error))}\n{_notice(report, file)}"
+        )
+    remarks = (
         f"::warning file={file},line={one.line},title={one.rule}::"
         f"{_data(f'{one.metric} {one.text}')}\n"
         for one in report.problems
     )
+    return "".join(remarks) + _notice(report, file)
+
+
+def _notice(report: Report, file: str) -> str:
+    return f"::notice file={file},title=check::{_data(report.hint)}\n" if report.hint else ""
 
 
 def _data(text: str) -> str:

@@ -5,7 +5,7 @@ textfile.py    metrics into a file for node_exporter
 pushgateway.py what batch jobs push, for Prometheus to scrape
 bridge.py      metrics to and from other systems
 serve.py       the metrics of a module on a port
-scraping.py    scrapes of an application in this process
+scraping/      scrapes of an application in this process
 push.py        metrics, or how a command went, to a Pushgateway
 children.py    a command that runs in our place
 sources.py     where a command's metrics come from: a module, a URL, the standard input

@@ -9,9 +9,10 @@ from pathlib import Path
 from prom_middleware.check import Report, check
 from prom_middleware.check.cardinality import table
 from prom_middleware.check.checking import MAX_SERIES
+from prom_middleware.check.formats import announced
 from prom_middleware.check.reporting import FORMATS
 from prom_middleware.commands import CommandError, sources
-from prom_middleware.commands.scraping import scrape_app
+from prom_middleware.commands.scraping import Page, Request, ScrapeError, scrape_app
 
 EPILOG = """\
 examples:
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         default="-",
         help="- for the standard input (the default), a URL, a file, or module:app, where the part "
-        "after the colon is an ASGI or WSGI application, or a registry",
+        "after the colon is an application of ASGI, WSGI or Twisted, or a registry",
     )
     parser.add_argument("--format", choices=FORMATS, default="text", help="of the remarks")
     parser.add_argument(
@@ -68,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
         utf8_names=options.utf8_names,
     )
     if options.lint == "none":
-        report = report._replace(problems=[])
+        report = report._replace(problems=[], hint=report.hint if report.error else "")
     _show(report, options)
     return report.exit_code
 
@@ -87,7 +88,7 @@ def content_of(options: argparse.Namespace) -> bytes:
     if source == "-":
         return sys.stdin.buffer.read()
     if sources.is_url(source):
-        return sources.fetched(source, options.timeout)[0]
+        return _text(source, *sources.fetched(source, options.timeout))
     if Path(source).is_file():
         return _read(source)
     if ":" not in source:
@@ -105,18 +106,40 @@ def _read(source: str) -> bytes:
         raise CommandError(f"{source}: {error.strerror}") from error
 
 
-def _scraped(source: str, app: object, options: argparse.Namespace) -> bytes:
-    if not callable(app):
+def _text(source: str, body: bytes, content_type: str) -> bytes:
+    """Return a page that announces itself as text, or as nothing that we know better."""
+    form = announced(content_type)
+    if form is not None:
         raise CommandError(
-            f"{source}: {app!r} is neither an ASGI or WSGI application nor a registry; "
-            "serve it, and check its URL"
-        )
-    try:
-        status, body = scrape_app(app, options.path, sources.ACCEPT, options.timeout)
-    except Exception as error:
-        raise CommandError(f"{source}: {type(error).__name__}: {error}") from error
-    if status != 200:
-        raise CommandError(
-            f"{source}: {options.path} is answered with {status}; is it instrumented?"
+            f"{source}: the answer is {form.name} ({content_type}), though {sources.ACCEPT} was "
+            "asked for, which is what the rules are for"
         )
     return body
+
+
+# What a status may mean, of an application that nobody else has asked.
+STATUSES = {
+    401: "who may scrape has to say who they are: serve it, and check its page with `curl -u`",
+    403: "access= does not let 127.0.0.1 scrape",
+    404: "is it instrumented?",
+}
+
+
+def _scraped(source: str, app: object, options: argparse.Namespace) -> bytes:
+    page = _page(source, app, options)
+    if page.trouble:
+        print(f"{source}: {page.trouble}", file=sys.stderr)
+    if page.status != 200:
+        why = STATUSES.get(page.status, "")
+        problem = f"{source}: {options.path} is answered with {page.status}"
+        raise CommandError(f"{problem}; {why}" if why else problem)
+    return _text(source, page.body, page.content_type)
+
+
+def _page(source: str, app: object, options: argparse.Namespace) -> Page:
+    try:
+        return scrape_app(app, Request(options.path, sources.ACCEPT, options.timeout))
+    except ScrapeError as error:
+        raise CommandError(f"{source}: {error}") from error
+    except Exception as error:
+        raise CommandError(f"{source}: {type(error).__name__}: {error}") from error

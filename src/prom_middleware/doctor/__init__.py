@@ -3,6 +3,8 @@
 findings.py     what is found
 subjects.py     an application as the checks see it: its layers, its doors, its routes
 frameworks.py   where each framework keeps its layers and its routes
+guards.py       what keeps strangers out
+pages.py        pages of metrics among the routes, and who may read them
 telemetry.py    other instrumentation that counts the same requests
 processes.py    several workers, and metrics that are those of one alone
 checks.py       the table of checks on what an application is made of

@@ -9,17 +9,12 @@ from typing import Any
 
 from prom_middleware.doctor.findings import Finding
 from prom_middleware.doctor.frameworks import foreign_framework
+from prom_middleware.doctor.guards import GUARDS, is_open
+from prom_middleware.doctor.pages import pages_of
 from prom_middleware.doctor.subjects import Subject
 from prom_middleware.doctor.telemetry import frameworks_own, opentelemetry, other_packages
-from prom_middleware.exposition.access import ScrapeRequest
-from prom_middleware.exposition.asgi import MetricsApp
-from prom_middleware.exposition.guards import refusal
 from prom_middleware.instrumentation.labels import Facts
 
-# What answers by itself, for a visitor that it does not know.
-GUARDS = re.compile(r"auth|login|session|csrf|jwt|token|permission", re.IGNORECASE)
-# Anybody: an address that nobody has (RFC 5737), without credentials.
-STRANGER = ScrapeRequest("GET", "/metrics", "", {}, "203.0.113.7")
 PROTECT = (
     'access=basic_auth("prometheus", "a long secret") or access=allow_networks("10.0.0.0/8"); or '
     "metrics_path=None, and start_http_server on a port that only Prometheus can reach"
@@ -68,17 +63,13 @@ def order(subject: Subject) -> Iterator[Finding]:
 def open_metrics(subject: Subject) -> Iterator[Finding]:
     """Yield /metrics that anybody may read."""
     for door in subject.doors:
-        if door.config.metrics_path is not None and _is_open(door.config.access):
+        if door.config.metrics_path is not None and is_open(door.config.access):
             path = door.config.metrics_path
             yield Finding("open-metrics", f"{path} is open to everybody", PROTECT)
             break
-    for route in subject.routes:
-        if isinstance(route.endpoint, MetricsApp) and _is_open(route.endpoint.access):
-            yield Finding("open-metrics", f"{route.template} is open to everybody", PROTECT)
-
-
-def _is_open(access: Callable[[Any], object] | None) -> bool:
-    return refusal(STRANGER, access) is None
+    for page in pages_of(subject):
+        if is_open(page.access):
+            yield Finding("open-metrics", f"{page.place} is open to everybody", page.remedy)
 
 
 def catch_all(subject: Subject) -> Iterator[Finding]:

@@ -11,15 +11,20 @@ from prom_middleware.asgi.routing import Entry, Routes
 
 # A path that no route is made for: what takes it takes everything.
 ANYTHING = "/prom_middleware/asks/for/what/no/route/is/made/for"
+DEEPEST = 16
 CATCH_ALL = re.compile(r"/?(\^?/?(\.\*|\(\.\*\)|\(\?P<\w+>\.[*+]\))\$?|<path:\w+>)/?")
 
 
 class Route(NamedTuple):
-    """A place that requests are named by; `catches_all` is set where it takes any path."""
+    """A place that requests are named by; `catches_all` is set where it takes any path.
+
+    `hooks` are called before its endpoint alone, and may answer in its place.
+    """
 
     template: str
     catches_all: bool = False
     endpoint: object = None
+    hooks: tuple[object, ...] = ()
 
 
 class Framework(NamedTuple):
@@ -67,8 +72,17 @@ def _takes_anything(entry: Entry) -> bool:
 
 def _flask_routes(app: Any) -> list[Route]:
     rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint != "static"]
-    views = app.view_functions
-    return [Route(r.rule, _catches_all(r.rule), views.get(r.endpoint)) for r in rules]
+    views, hooks = app.view_functions, app.before_request_funcs
+    return [
+        Route(
+            r.rule,
+            _catches_all(r.rule),
+            views.get(r.endpoint),
+            # An endpoint in a blueprint is called `blueprint.endpoint`.
+            tuple(hooks.get(r.endpoint.rpartition(".")[0], ())),
+        )
+        for r in rules
+    ]
 
 
 def _django_routes(handler: Any) -> list[Route]:
@@ -89,10 +103,24 @@ def _django_middleware(handler: Any) -> Iterable[str]:
     return list(django_settings().MIDDLEWARE)
 
 
-def _klein_routes(site: Any) -> list[Route]:
-    klein: Any = getattr(getattr(site, "resource", site), "_app", None)
-    rules = klein.url_map.iter_rules() if hasattr(klein, "url_map") else ()
-    return [Route(str(rule.rule), _catches_all(str(rule.rule))) for rule in rules]
+def _twisted_routes(site: Any) -> list[Route]:
+    return list(_resources(getattr(site, "resource", site), "", 0))
+
+
+def _resources(resource: Any, prefix: str, depth: int) -> Iterable[Route]:
+    """Yield Klein's rules, and the static segments; what a resource makes itself, nobody knows."""
+    resource = getattr(resource, "original", resource)  # as an encoding wrapper has it
+    klein: Any = getattr(resource, "_app", None)
+    for rule in klein.url_map.iter_rules() if hasattr(klein, "url_map") else ():
+        yield Route(prefix + str(rule.rule), _catches_all(str(rule.rule)))
+    if depth > DEEPEST:  # a resource may stand below itself
+        return
+    for host in getattr(resource, "hosts", {}).values():
+        yield from _resources(host, prefix, depth + 1)
+    for segment, child in getattr(resource, "children", {}).items():
+        path = f"{prefix}/{segment.decode('utf-8', 'replace')}"
+        yield Route(path, endpoint=getattr(child, "original", child))
+        yield from _resources(child, path, depth + 1)
 
 
 def _catches_all(route: str) -> bool:
@@ -105,7 +133,7 @@ DJANGO = Framework(
     middleware=_django_middleware,
     outermost="leave the door out of MIDDLEWARE: it puts itself first",
 )
-_TWISTED = Framework("site = instrument(root)", routes=_klein_routes)
+_TWISTED = Framework("site = instrument(root)", routes=_twisted_routes)
 # By the base class of an application; FastAPI's is Starlette.
 FRAMEWORKS = {
     "starlette.applications.Starlette": Framework(

@@ -17,7 +17,10 @@ from prom_middleware.doctor.frameworks import (
 from prom_middleware.instrumentation import Configuration, Instrumentation
 
 # Where middleware keeps what it wraps, as attribute or as variable of a function.
-INNER = ("app", "application", "wsgi_app", "asgi_app", "wsgi", "wrapped_app", "get_response")
+INNER = (
+    *("app", "application", "wsgi_app", "asgi_app", "wsgi", "wrapped_app", "get_response"),
+    "_application",  # as Twisted's WSGIResource has it
+)
 MOST_LAYERS = 100
 # Where Twisted's requests have the cores that record them.
 CORES = "_prom_middleware_cores"
@@ -50,12 +53,12 @@ class Subject(NamedTuple):
 
 def subject_of(app: Any) -> Subject:
     """Return how the checks see `app`; building its middleware is all that is done to it."""
-    things = list(_things(app))
+    passed = list(things(app))
     framework, core = next(
-        ((found, thing) for thing in things if (found := framework_of(thing)) is not None),
-        (FRAMEWORKS[""], things[-1]),
+        ((found, thing) for thing in passed if (found := framework_of(thing)) is not None),
+        (FRAMEWORKS[""], passed[-1]),
     )
-    return _subject(framework, core, [_layer(thing) for thing in things])
+    return _subject(framework, core, [layer_of(thing) for thing in passed])
 
 
 def subject_of_project() -> Subject:
@@ -69,7 +72,8 @@ def _subject(framework: Framework, core: Any, layers: list[Layer]) -> Subject:
     return Subject(framework, layers, doors, framework.routes(core))
 
 
-def _things(app: Any) -> Iterator[Any]:
+def things(app: Any) -> Iterator[Any]:
+    """Yield an application, and what it wraps, from the outermost on."""
     seen: set[int] = set()
     while app is not None and id(app) not in seen and len(seen) < MOST_LAYERS:
         seen.add(id(app))
@@ -94,7 +98,8 @@ def _variables(thing: Any) -> list[Any]:
     return [cells[name].cell_contents for name in INNER if name in cells]
 
 
-def _layer(thing: Any) -> Layer:
+def layer_of(thing: Any) -> Layer:
+    """Return the layer that a thing is."""
     # Starlette's decorator for functions: the function says more than the class around it.
     dispatch = _own(thing).get("dispatch_func")
     named: Any = dispatch if hasattr(dispatch, "__qualname__") else thing
@@ -106,7 +111,7 @@ def _layer(thing: Any) -> Layer:
 
 def _doors(place: int, layer: Layer) -> list[Door]:
     if DJANGO_DOOR.fullmatch(layer.module):
-        return [Door(place, _configured())]
+        return [Door(place, configured())]
     cores = getattr(getattr(layer.thing, "requestFactory", None), CORES, ())
     own = _own(layer.thing)
     found = [*cores, own.get("core"), own.get("_core")]
@@ -118,5 +123,6 @@ def _own(thing: object) -> dict[str, Any]:
     return getattr(thing, "__dict__", {})
 
 
-def _configured() -> Configuration:
+def configured() -> Configuration:
+    """Return the options of the Django project in this process."""
     return Configuration.from_options(getattr(django_settings(), "PROM_MIDDLEWARE", {}))

@@ -1,14 +1,15 @@
 """`/federate`: the series that a Prometheus selects, each by itself, as a Prometheus gives them.
 
 They stand in the order of their names, with the time at which they were collected, and with the
-types that they have outside of their families: a part of a histogram or of a summary has none.
+types that they have outside of their families: a part of a histogram or of a summary has none. A
+native histogram is one series, called as its family, in the formats that have a place for it.
 https://prometheus.io/docs/prometheus/latest/federation/
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 from prometheus_client import Metric as MetricFamily
 from prometheus_client.samples import Sample
@@ -16,11 +17,13 @@ from prometheus_client.samples import Sample
 from prom_middleware.exposition.access import ScrapeRequest
 from prom_middleware.exposition.collecting.collection import Collection, Steps
 from prom_middleware.exposition.formats.lines import SAMPLES
+from prom_middleware.exposition.formats.points import is_native, without_exemplars
 from prom_middleware.exposition.negotiation import SERIES_KINDS, negotiate
 from prom_middleware.exposition.options import Limits
 from prom_middleware.exposition.refusals import SelectorError
 from prom_middleware.exposition.rendering import Rendering, Text, Wanted, blank
-from prom_middleware.exposition.selection.columns import columns, series_family
+from prom_middleware.exposition.selection.columns import columns, native_column, series_family
+from prom_middleware.exposition.selection.parameters import with_samples
 from prom_middleware.instrumentation.families import BlockFamily
 
 # The end of the path that is a federation's, wherever scrapes are answered.
@@ -79,23 +82,30 @@ class FederatedRendering(Rendering):
 
     def _of_rows(self, family: BlockFamily) -> Generator[None, None, dict[str, MetricFamily]]:
         found: dict[str, MetricFamily] = {}
-        selection = self.wanted.selection
-        for name, column in columns(family, dict(self.wanted.external_labels or ())):
-            if selection.wants_name(name):
+        for name, column in self._columns(family):
+            if self.wanted.selection.wants_name(name):
                 column.milliseconds = self._milliseconds
-                selected = yield from selection.select(column)
+                selected = yield from self.wanted.selection.select(column)
                 if selected is not None:
                     found[name] = selected
+        if family.type == "histogram" and family.name in found:
+            found[family.name].type = family.type  # until now it was to be taken for a number
         return found
+
+    def _columns(self, family: BlockFamily) -> Iterator[tuple[str, BlockFamily]]:
+        labels = dict(self.wanted.external_labels or ())
+        yield from columns(family, labels)
+        if family.type == "histogram" and self.wanted.form.has_native_histograms:
+            yield family.name, native_column(family, labels)
 
     def _of_samples(self, family: MetricFamily) -> Generator[None, None, dict[str, MetricFamily]]:
         found: dict[str, MetricFamily] = {}
         selected = yield from self.wanted.selection.select(family)
         for number, sample in enumerate(() if selected is None else selected.samples):
-            if getattr(sample, "native_histogram", None):
-                continue  # it has no place in the text, and no series of its own in our families
+            if is_native(sample) and not self.wanted.form.has_native_histograms:
+                continue
             if sample.name not in found:
-                found[sample.name] = series_family(family, sample.name)
+                found[sample.name] = _family_of(sample, family)
             found[sample.name].samples.append(self._federated(sample))
             if number % SAMPLES == SAMPLES - 1:
                 yield
@@ -104,4 +114,10 @@ class FederatedRendering(Rendering):
     def _federated(self, sample: Sample) -> Sample:
         time = self._milliseconds / 1000 if sample.timestamp is None else sample.timestamp
         labels = {**dict(self.wanted.external_labels or ()), **sample.labels}
-        return Sample(sample.name, labels, sample.value, time)
+        bare = without_exemplars(sample) if is_native(sample) else sample
+        return bare._replace(labels=labels, timestamp=time, exemplar=None)
+
+
+def _family_of(sample: Sample, family: MetricFamily) -> MetricFamily:
+    """Return a family for the series that are called as `sample`, without them."""
+    return with_samples(family, []) if is_native(sample) else series_family(family, sample.name)

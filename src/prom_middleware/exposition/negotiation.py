@@ -28,6 +28,11 @@ class Format(NamedTuple):
     scheme: str = UNDERSCORES
     key: str = ""
 
+    @property
+    def has_native_histograms(self) -> bool:
+        """Tell whether native histograms have a place in it, as in protobuf alone they have."""
+        return self.content_type.startswith(PROTOBUF)
+
     def render(self, families: Iterable[MetricFamily]) -> Iterator[bytes]:
         """Yield `families`; raise for the first one that cannot be written."""
         for family in families:
@@ -98,7 +103,8 @@ KINDS = (
 
 
 # What a series can stand in by itself, whatever it is a part of.
-SERIES_KINDS = tuple(kind for kind in KINDS if kind.family in (text.family, protobuf.family))
+_ALONE = (text.family, protobuf.family, readable.family)
+SERIES_KINDS = tuple(kind for kind in KINDS if kind.family in _ALONE)
 
 
 def negotiate(accept: str, kinds: Sequence[_Kind] = KINDS) -> Format:

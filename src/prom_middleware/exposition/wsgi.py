@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from prom_middleware.exposition.access import AccessRule, ScrapeRequest
-    from prom_middleware.exposition.options import ScrapeOptions
+    from prom_middleware.exposition.options import Limits, ScrapeOptions
 
 
 def make_wsgi_app(
@@ -37,16 +37,28 @@ def make_wsgi_app(
 
         limits = Limits.from_options(options, disable_compression)
     nesting.expect_inner_doors()
+    return MetricsApp(registry, access, limits)
 
-    def metrics_app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+
+class MetricsApp:
+    """What `make_wsgi_app` returns."""
+
+    def __init__(
+        self, registry: Collector, access: AccessRule | None, limits: Limits | None = None
+    ) -> None:
+        self._registry = registry
+        self.access = access
+        self._limits = limits
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a scrape."""
         from prom_middleware.exposition.scraping import answer  # the first scrape waits, not a door
 
-        response = answer(registry, partial(scrape_request, environ), access, limits)
+        translate = partial(scrape_request, environ)
+        response = answer(self._registry, translate, self.access, self._limits)
         phrase = HTTPStatus(response.status).phrase
         start_response(f"{response.status} {phrase}", response.headers)
         return response.parts or [b""]
-
-    return metrics_app
 
 
 def scrape_request(environ: Mapping[str, Any]) -> ScrapeRequest:

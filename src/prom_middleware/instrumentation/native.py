@@ -12,11 +12,14 @@ but which buckets there are, and those do not go away; so the resolution never c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf, ldexp
 from sys import float_info
+from typing import TypeVar
 
 from prom_middleware.instrumentation.families import Native
+
+Count = TypeVar("Count", int, float)
 
 # Each bucket's bound is 2 ** (1/8) times the one before: 9 per cent. `FRACTIONS` are the bounds of
 # the buckets from 0.5 to 1, as `frexp` gives them; the same 8 numbers as in the reference.
@@ -84,13 +87,14 @@ def limited(native: Native, most: int = MAX_BUCKETS, widest: float = MAX_ZERO_TH
             break
         threshold, zeros = max(threshold, bound), zeros + kept.pop(index)
     while len(kept) > most and schema > LOWEST_SCHEMA:
-        schema, kept = schema - 1, _halved(kept)
+        schema, kept = schema - 1, halved(kept)
     return Native(schema, threshold, zeros, kept)
 
 
-def _halved(buckets: dict[int, float]) -> dict[int, float]:
-    wider: dict[int, float] = {}
+def halved(buckets: Mapping[int, Count]) -> dict[int, Count]:
+    """Return buckets of twice the width: those of the next lower schema, by their index there."""
+    wider: dict[int, Count] = {}
     for index, count in buckets.items():
         twice = (index + 1) // 2
-        wider[twice] = wider.get(twice, 0.0) + count
+        wider[twice] = wider.get(twice, 0) + count
     return wider

@@ -43,7 +43,7 @@ class MetricsResource(Resource):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self._registry = registry
-        self._access = access
+        self.access = access
         self._limits: Limits | None = None
         if options:
             from prom_middleware.exposition.options import Limits
@@ -64,7 +64,7 @@ class MetricsResource(Resource):  # type: ignore[misc]
 
         reactor = _running_reactor(request)
         visit = Visit(self._registry, self._limits, gentle=reactor is not None)
-        answer = partial(visit.answer, partial(_scrape_request, request), self._access)
+        answer = partial(visit.answer, partial(_scrape_request, request), self.access)
         try:
             if reactor is None or not visit.admitted or not _start(reactor, request, answer):
                 return _begin(request, answer()).body

@@ -8,4 +8,5 @@ destination.py  what a system has to be able to do, and which one a URL means
 paths.py        names in Graphite: sanitised, and no two series under one
 graphite.py     the plaintext protocol over a connection that is kept
 otlp.py         OTLP over HTTP, with OpenTelemetry's own exporter
+exponential.py  native histograms as OpenTelemetry has them
 """

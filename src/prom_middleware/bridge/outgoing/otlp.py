@@ -2,13 +2,14 @@
 
 Families become what https://opentelemetry.io/docs/specs/otel/compatibility/prometheus_and_openmetrics/
 says, under the names that Prometheus shows. The SDK has no summaries: they are sent as the sums
-and gauges that they consist of.
+and gauges that they consist of. Where a histogram is also native, that is what is sent: points of
+two kinds under one name would be two metrics.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -19,12 +20,17 @@ from prometheus_client.samples import Sample
 from prom_middleware._version import __version__
 from prom_middleware.bridge.outgoing.buffer import Batch
 from prom_middleware.bridge.outgoing.collecting import parts
+from prom_middleware.bridge.outgoing.exponential import Side, exponential, native_points
 from prom_middleware.errors import MissingFrameworkError
+from prom_middleware.exposition.formats.points import NativePoint, Point, is_native
 
 try:
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
     from opentelemetry.sdk.metrics.export import (
         AggregationTemporality,
+        Buckets,
+        ExponentialHistogram,
+        ExponentialHistogramDataPoint,
         Gauge,
         Histogram,
         HistogramDataPoint,
@@ -100,23 +106,64 @@ class Times:
     def __init__(self, now: int) -> None:
         self._now = now
 
-    def of(self, sample: Sample) -> int:
+    def of(self, sample: Sample | Point) -> int:
         """Return the sample's own time, or now."""
-        return self._now if sample.timestamp is None else int(float(sample.timestamp) * 1e9)
+        return self._now if sample.timestamp is None else _nanoseconds(sample.timestamp)
 
 
 def metrics_of(family: MetricFamily, times: Times) -> Iterator[Metric]:
-    """Yield what a family is in OpenTelemetry: one metric, or one for each name in it."""
+    """Yield what a family is in OpenTelemetry: one metric, or one for each name in it.
+
+    The SDK has no place for the width of a native histogram's zero bucket.
+    """
+    natives = {
+        point.labels: _exponential(point, native, times) for point, native in native_points(family)
+    }
+    if natives:
+        data = ExponentialHistogram(list(natives.values()), CUMULATIVE)
+        yield Metric(family.name, family.documentation, family.unit, data)
     points = _histograms if family.type == "histogram" else _numbers
+    for name, data in points(family, *_classic(family, natives), times):
+        yield Metric(name, family.documentation, family.unit, data)
+
+
+def _classic(family: MetricFamily, natives: Collection[Labels]) -> tuple[list[Sample], Created]:
+    """Return the samples that are not sent as native histograms, and when theirs were made."""
     created: Created = {}
     samples: list[Sample] = []
     for sample in family.samples:
         if sample.name == f"{family.name}_created":
-            created[_labels(sample)] = int(sample.value * 1e9)
-        elif not getattr(sample, "native_histogram", None):
+            created[_labels(sample)] = _nanoseconds(sample.value)
+        elif not is_native(sample) and not (natives and _labels(sample, "le") in natives):
             samples.append(sample)
-    for name, data in points(family, samples, created, times):
-        yield Metric(name, family.documentation, family.unit, data)
+    return samples, created
+
+
+def _exponential(point: Point, native: NativePoint, times: Times) -> ExponentialHistogramDataPoint:
+    found = exponential(native)
+    nothing: Any = None  # the least and the greatest are not known
+    return ExponentialHistogramDataPoint(
+        attributes=dict(point.labels),
+        start_time_unix_nano=_nanoseconds(point.created),
+        time_unix_nano=times.of(point),
+        count=found.observations,
+        sum=math.nan if point.sum is None else point.sum,
+        scale=found.scale,
+        zero_count=found.zero_count,
+        positive=_buckets(found.positive),
+        negative=_buckets(found.negative),
+        flags=0,
+        min=nothing,
+        max=nothing,
+    )
+
+
+def _buckets(side: Side) -> Buckets:
+    return Buckets(side.offset, side.counts)
+
+
+def _nanoseconds(seconds: Any) -> int:
+    return int(float(seconds) * 1e9)
 
 
 def _numbers(

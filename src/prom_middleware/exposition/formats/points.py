@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from prometheus_client import Metric as MetricFamily
-from prometheus_client.samples import Exemplar
+from prometheus_client.samples import Exemplar, Sample
 
 from prom_middleware.exposition.formats.escaping import OWN_SUFFIX
 from prom_middleware.exposition.formats.lines import SAMPLES, check
@@ -235,6 +235,19 @@ def spans_of(buckets: Mapping[int, float]) -> Spans:
         counts.append(buckets[index])
         end = index + 1
     return Spans(spans, counts)
+
+
+def is_native(sample: Sample) -> bool:
+    """Tell whether a sample is a native histogram; prometheus_client 0.20 has none."""
+    return getattr(sample, "native_histogram", None) is not None
+
+
+def without_exemplars(sample: Sample) -> Sample:
+    """Return a native histogram without its own, which prometheus_client has since 0.23."""
+    native: Any = sample.native_histogram
+    if not getattr(native, "nh_exemplars", None):
+        return sample
+    return sample._replace(native_histogram=native._replace(nh_exemplars=None))
 
 
 def native_point(native: Any) -> NativePoint:

@@ -44,8 +44,7 @@ def columns(family: BlockFamily, labels: Mapping[str, str]) -> Iterator[tuple[st
 
     Rows have `labels` as well, those of them that they do not have.
     """
-    added = {name: text for name, text in labels.items() if name not in family.label_names}
-    names, texts = (*family.label_names, *added), tuple(added.values())
+    names, texts = _with(family, labels)
     if family.type == "histogram":
         edges = [(*texts, edge) for edge in (*map(floatToGoString, family.bounds), "+Inf")]
         yield _column(family, "_bucket", (*names, "le"), lambda: _buckets(family, edges))
@@ -53,6 +52,23 @@ def columns(family: BlockFamily, labels: Mapping[str, str]) -> Iterator[tuple[st
         yield _column(family, ending, names, partial(_numbers, family, texts, place))
     if family.shows_created:
         yield _column(family, "_created", names, lambda: _created(family, texts))
+
+
+def native_column(family: BlockFamily, labels: Mapping[str, str]) -> BlockFamily:
+    """Return a family of the native histograms alone, as what a selector takes for single series.
+
+    Its rows are whole: with the type of `family`, it is written as histograms without bounds.
+    """
+    names, texts = _with(family, labels)
+    column = BlockFamily(family, names, (), partial(_natives, family, texts))
+    column.type = UNTYPED
+    return column
+
+
+def _with(family: BlockFamily, labels: Mapping[str, str]) -> tuple[Labels, Labels]:
+    """Return the names that rows have with `labels`, and the values of those that they lack."""
+    added = {name: text for name, text in labels.items() if name not in family.label_names}
+    return (*family.label_names, *added), tuple(added.values())
 
 
 def _column(
@@ -71,6 +87,12 @@ def _buckets(family: BlockFamily, edges: Sequence[Labels]) -> Iterable[Row]:
 def _numbers(family: BlockFamily, texts: Labels, place: int) -> Iterable[Row]:
     for row in family.rows():
         yield Row(row.labels + texts, (row.values[place],))
+
+
+def _natives(family: BlockFamily, texts: Labels) -> Iterable[Row]:
+    for row in family.rows():
+        if row.native:
+            yield Row(row.labels + texts, row.values[-3:], native=row.native)
 
 
 def _created(family: BlockFamily, texts: Labels) -> Iterable[Row]:

@@ -1,0 +1,100 @@
+"""`python -m prom_middleware check` of a server that has other formats."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+
+from commands.programs import run
+from prom_middleware.exposition.negotiation import negotiate
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+PROTOBUF = (
+    "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+)
+ASKED = "text/plain;version=0.0.4"
+
+
+def page(accept: str) -> bytes:
+    registry = CollectorRegistry()
+    Counter("jobs", "Jobs.", registry=registry).inc(3)
+    return b"".join(negotiate(accept).render(list(registry.collect())))
+
+
+@contextmanager
+def serving(content_type: str, body: bytes) -> Iterator[tuple[str, list[Any]]]:
+    """Serve one page, whatever is asked for; yield its URL, and what will have been asked for."""
+    asked: list[Any] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers["Accept"])
+            self.send_response(200)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=[0.05])
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/metrics", asked
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("content_type", "name"), [(OPENMETRICS, "OpenMetrics"), (PROTOBUF, "protobuf")]
+)
+def test_a_server_that_has_no_text(content_type: str, name: str) -> None:
+    """It is asked for the text, and what comes instead is named."""
+    with serving(content_type, page(content_type)) as (url, asked):
+        done = run("check", url)
+    assert asked == [ASKED]
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"prom-middleware check: {url}: the answer is {name} ({content_type}), "
+        f"though {ASKED} was asked for, which is what the rules are for\n"
+    )
+
+
+def test_a_server_that_names_its_text_otherwise() -> None:
+    with serving("text/html", page(ASKED)) as (url, _):
+        done = run("check", url)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_page_for_people() -> None:
+    with serving("text/html", b"<!DOCTYPE html>\n<p>Hello") as (url, _):
+        done = run("check", url)
+    assert done.returncode == 1
+    assert "\nhint: this is HTML; metrics are elsewhere, mostly at /metrics\n" in done.stderr
+
+
+def test_a_file_of_openmetrics(tmp_path: Path) -> None:
+    (tmp_path / "shop.prom").write_bytes(b"# TYPE jobs unknown\njobs 3 # {} 1\n# EOF\n")
+    done = run("check", "shop.prom", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    first, second = done.stderr.splitlines()
+    assert first.startswith("error while linting: ")
+    assert second.startswith("hint: this is OpenMetrics; the rules are those of the text format")
+
+
+def test_a_hint_is_a_remark_on_remarks(tmp_path: Path) -> None:
+    (tmp_path / "shop.prom").write_bytes(b"# TYPE jobs counter\njobs_total 3\n# EOF\n")
+    assert "\nhint: this is OpenMetrics" in run("check", "shop.prom", cwd=tmp_path).stderr
+    done = run("check", "--lint=none", "shop.prom", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
