@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from typing import Any
 from benchmarks import exposition, imports, multiprocess, parsing, pushgateway
 from benchmarks.door import DOORS
 from benchmarks.report import Results, markdown
-from benchmarks.rounds import Plan
+from benchmarks.rounds import PROCESSES, Plan, together
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 LABEL_SETS, IMPORT_ROUNDS = (2_000, 10_000), 25
@@ -34,7 +35,7 @@ def main() -> None:
     # Only where no figure matters may the doors run beside each other.
     with ThreadPoolExecutor(4 if options.quick else 1) as pool:
         names = options.door or list(DOORS)
-        runs = pool.map(lambda name: _run("benchmarks.door", name, *extra), names)
+        runs = pool.map(lambda name: _door(name, options.quick, options.seconds), names)
         doors = dict(zip(names, runs, strict=True))
     several, scrapes, pushes, parsed = (
         {part: _run(module.__name__, part, *extra) for part in module.PARTS if not options.door}
@@ -57,6 +58,16 @@ def main() -> None:
         print(f"Written to {RESULTS}", file=sys.stderr)
 
 
+def _door(name: str, quick: bool, seconds: float) -> Any:
+    if quick:
+        return _run("benchmarks.door", name, "--quick")
+    share = str(seconds / PROCESSES)
+    return together(
+        _run("benchmarks.door", name, "--seconds", share, PYTHONHASHSEED=str(seed))
+        for seed in range(1, PROCESSES + 1)
+    )
+
+
 def _memory(quick: bool) -> dict[int, dict[str, float]]:
     numbers = QUICK_LABEL_SETS if quick else LABEL_SETS
     return {number: _run("benchmarks.memory", str(number)) for number in numbers}
@@ -71,12 +82,17 @@ def _today() -> str:
     return datetime.now(timezone.utc).strftime("%Y-%m-%d")
 
 
-def _run(module: str, *arguments: str) -> Any:
+def _run(module: str, *arguments: str, **environment: str) -> Any:
     """Return what a module prints as JSON, run in a process of its own."""
     print(f"{module.removeprefix('benchmarks.')} {arguments[0]} ...", file=sys.stderr)
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(
-        command, stdout=subprocess.PIPE, text=True, timeout=600, cwd=RESULTS.parent.parent
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=600,
+        cwd=RESULTS.parent.parent,
+        env={**os.environ, **environment},
     )
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed")

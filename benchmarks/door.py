@@ -1,6 +1,6 @@
-"""Measure one door in this process: `python -m benchmarks.door NAME`, figures as JSON.
+"""Measure one door in this process: `python -m benchmarks.door NAME`, what was measured as JSON.
 
-Each has a process of its own: an application has one framework, and one door's settings must not
+Each has processes of its own: an application has one framework, and one door's settings must not
 change what another one costs.
 """
 
@@ -10,11 +10,9 @@ import argparse
 import json
 import sys
 import warnings
-from dataclasses import asdict
 from importlib import import_module
 from typing import Any
 
-from benchmarks.figures import Figure
 from benchmarks.rounds import QUICK, Case, Contender, Plan, measure, verify
 
 DOORS = {
@@ -34,7 +32,7 @@ ROUTES, QUICK_ROUTES = (1, 500), (1, 20)
 
 
 def main() -> None:
-    """Measure, check the counts, and print the figures."""
+    """Measure, check the counts, and print what each round gave."""
     parser = argparse.ArgumentParser(prog="benchmarks.door")
     parser.add_argument("door", choices=DOORS)
     parser.add_argument("--quick", action="store_true")
@@ -54,7 +52,7 @@ def _case(case: Case) -> dict[str, Any]:
         "routes": case.routes,
         "rounds": case.rounds,
         "batch": case.batch,
-        "bare": asdict(Figure.of(case.baseline)),
+        "bare": case.baseline,
         "contenders": [_contender(contender) for contender in case.contenders],
     }
 
@@ -65,7 +63,7 @@ def _contender(contender: Contender) -> dict[str, Any]:
         "role": contender.role,
         "note": contender.note,
         "latency": contender.latency,
-        "added": asdict(Figure.of(contender.added)),
+        "added": contender.added,
     }
 
 

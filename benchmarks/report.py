@@ -12,18 +12,20 @@ from benchmarks.rounds import OURS, PEER, TIMER
 from benchmarks.tables import table
 
 METHOD = """\
-Every application is called in its own process, as a server would call it: a GET with eight headers,
-57 bytes in the answer, the last of the routes. A figure is what a request takes *more* than with
-the bare application and the same routes, in microseconds of processor time, which other programs on
-the machine disturb less than they do a wall clock. All contenders of a door take turns in one
-process; each short batch of one stands between two batches of the bare application, whose mean is
-subtracted, and the order rotates. Shown is the median of these differences, with the quartiles in
-brackets. The garbage collector is on. Each contender has a registry of its own where it allows
-that, and all have counted exactly the requests that they were given, under the right route and
-status, or there would be no figures. Peers record a latency histogram and requests by method, route
-and status, and the requests in progress and body sizes where they have them; OpenTelemetry has the
-SDK's real MeterProvider with an in-memory reader, and tracing is off. The bare timer is the
-practical limit: two readings of the clock and one unlabelled histogram, without a lock.
+Every application is called in a process, as a server would call it: a GET with eight headers, 57
+bytes in the answer, the last of the routes. A figure is what a request takes *more* than with the
+bare application and the same routes, in microseconds of processor time, which other programs on the
+machine disturb less than they do a wall clock. All contenders of a door take turns in one process;
+each short batch of one stands between two batches of the bare application, whose mean is
+subtracted, and the order rotates. Where a process has its objects in memory makes a difference of a
+twentieth, so each door has several processes, with a seed for hashes of its own, and their rounds
+are put together. Shown is the median of these differences, with the quartiles in brackets. The
+garbage collector is on. Each contender has a registry of its own where it allows that, and all have
+counted exactly the requests that they were given, under the right route and status, or there would
+be no figures. Peers record a latency histogram and requests by method, route and status, and the
+requests in progress and body sizes where they have them; OpenTelemetry has the SDK's real
+MeterProvider with an in-memory reader, and tracing is off. The bare timer is the practical limit:
+two readings of the clock and one unlabelled histogram, without a lock.
 """
 
 ASGI_DOORS = ("ASGI", "Starlette", "FastAPI")
@@ -87,7 +89,7 @@ def markdown(results: Results) -> str:
 def _door(name: str, cases: list[dict[str, Any]]) -> str:
     columns = [{c["name"]: c for c in case["contenders"]} for case in cases]
     head = ["", *(_routes(case["routes"]) for case in cases)]
-    rows = [["bare application", *(Figure(**case["bare"]).show() for case in cases)]]
+    rows = [["bare application", *(Figure.of(case["bare"]).show() for case in cases)]]
     for contender in cases[0]["contenders"]:
         note = f" ({contender['note']})" if contender["note"] else ""
         title = ROLES.get(contender["role"], contender["name"]) + note
@@ -105,7 +107,7 @@ def _routes(number: int) -> str:
 
 
 def _added(contender: dict[str, Any]) -> Figure:
-    return Figure(**contender["added"])
+    return Figure.of(contender["added"])
 
 
 def _role(case: dict[str, Any], role: str) -> list[dict[str, Any]]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter, process_time
+from typing import Any
 
 from benchmarks.counting import Count
 
+PROCESSES = 4  # for each door
 OURS, TIMER, PASS, PEER = "ours", "bare timer", "pass-through", "peer"
 
 
@@ -84,8 +86,8 @@ class Plan:
     """How much is measured, for one door."""
 
     seconds: float = 15.0
-    rounds: int = 600  # at most, for each number of routes
-    least_rounds: int = 40
+    rounds: int = 600  # at most, for each number of routes and process
+    least_rounds: int = 20
     # Peers add many times what we add, so fewer rounds tell as much.
     peers_every: int = 8
     # Short batches: what the machine does beside makes a batch an outlier, and medians drop it.
@@ -116,6 +118,18 @@ def measure(cases: Sequence[Case], plan: Plan) -> None:
         over = end > deadline and case.rounds >= plan.least_rounds
         if over or case.rounds >= plan.rounds:
             open_cases.remove(case)
+
+
+def together(runs: Iterable[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Return the cases of a door with the rounds of all processes that have measured it."""
+    first, *others = runs
+    for run in others:
+        for case, more in zip(first, run, strict=True):
+            case["rounds"] += more["rounds"]
+            case["bare"] += more["bare"]
+            for contender, again in zip(case["contenders"], more["contenders"], strict=True):
+                contender["added"] += again["added"]
+    return first
 
 
 def interleaved(rounds: int, **called: Callable[[], object]) -> dict[str, list[float]]:

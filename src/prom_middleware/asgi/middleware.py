@@ -60,7 +60,11 @@ class PrometheusMiddleware:
                     self._dialect.refine(scope[key], scope)
                 elif core.excluded is None or not core.excluded(path_below_root(scope)):
                     noted, trace = self._noted, None
-                    for name, value in scope.get("headers", ()):
+                    try:
+                        headers = scope["headers"]
+                    except KeyError:  # a test client's scope, at most
+                        headers = ()
+                    for name, value in headers:
                         if name in noted:
                             if name == RAW_TRACEPARENT:  # two of them are as good as none
                                 trace = value if trace is None else b""
