@@ -24,10 +24,11 @@ another process, while a third one sends {rate} requests a second over connectio
 when it is due and not when the one before is answered. A task on the event loop wakes up each
 millisecond: what it wakes up later is how long the loop stood still. Phases of {phase:g} seconds,
 with and without scrapes, take turns; shown is the median over {phases} phases of the longest stall
-and of the 99th percentile of the requests' latencies. The wall clock also shows what the machine
-does beside: the idle rows, with neither requests nor scrapes, say how much that is. The time of the
-server's own process between two beats, of all its threads, does not show it. prometheus_client has
-its `make_asgi_app` at /metrics, beside the same application without any instrumentation.
+and the 99th percentile of the latencies of all requests, with its 95 % interval. The wall clock
+also shows what the machine does beside: the idle rows, with neither requests nor scrapes, say how
+much that is. Without waiting is what is left after the time for which a thread of the server was
+ready to run and had no processor, as the kernel counts it. prometheus_client has its
+`make_asgi_app` at /metrics, beside the same application without any instrumentation.
 """
 
 PEAKS = """\
@@ -64,7 +65,7 @@ def targets(parts: Parts) -> Iterator[Target]:
         what = f"longest stall of the event loop, {how}"
         yield Target(what, stall.median * 1e3, stall.error * 1e3, STALL, " ms")
         # What the machine does is not in this one, so that the worst of all phases can count.
-        what = f"{what}, in the process's own time, ever"
+        what = f"{what}, without waiting for a processor, ever"
         yield Target(what, loop[kind]["worst_own"] * 1e3, 0.0, STALL, " ms")
         with_scrapes, without = Figure(**loop[kind]["p99"]), Figure(**loop["busy"]["p99"])
         yield Target.ratio(f"p99 of requests, {how} / none", with_scrapes, without, LATENCY)
@@ -121,7 +122,7 @@ def _served(part: dict[str, Any]) -> str:
         "milliseconds",
         "longest stall",
         "worst of all",
-        "in own time",
+        "without waiting",
         "worst of all",
         "p99 of requests",
         "a scrape",

@@ -22,7 +22,15 @@ class Figure:
     def of(cls, values: Sequence[float]) -> Figure:
         """Summarise `values`."""
         low, _, high = quantiles(values, n=4) if len(values) > 1 else values * 3
-        return cls(median(values), low, high, _error(values), len(values))
+        least, most = _interval(values, 0.5)
+        return cls(median(values), low, high, (most - least) / 2, len(values))
+
+    @classmethod
+    def at(cls, values: Sequence[float], quantile: float) -> Figure:
+        """Return a quantile as the `median`, with its 95 % interval from `low` to `high`."""
+        low, high = _interval(values, quantile)
+        value = sorted(values)[int(len(values) * quantile)]
+        return cls(value, low, high, (high - low) / 2, len(values))
 
     def show(self, scale: float = 1e6, digits: int = 2) -> str:
         """Return `median [low, high]`, in millionths unless told otherwise."""
@@ -30,13 +38,13 @@ class Figure:
         return f"{self.median * scale:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def _error(values: Sequence[float]) -> float:
-    # The order statistics around the median that it lies between, 19 times of 20.
+def _interval(values: Sequence[float], quantile: float) -> tuple[float, float]:
+    # The order statistics that the quantile lies between, 19 times of 20.
     ordered, number = sorted(values), len(values)
-    reach = 0.98 * math.sqrt(number)
-    low = max(math.floor(number / 2 - reach), 0)
-    high = min(math.ceil(number / 2 + reach), number - 1)
-    return (ordered[high] - ordered[low]) / 2
+    reach = 1.96 * math.sqrt(number * quantile * (1 - quantile))
+    low = max(math.floor(number * quantile - reach), 0)
+    high = min(math.ceil(number * quantile + reach), number - 1)
+    return ordered[low], ordered[high]
 
 
 @dataclass(frozen=True)

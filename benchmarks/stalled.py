@@ -2,9 +2,11 @@
 
 The application answers the same small body to everything but /metrics, and to /beat and /rest,
 which start and end the watch over the event loop. The watch is a task that wakes up each
-millisecond: what it wakes up later is how long the loop stood still. The wall clock also has what
-other programs took of the processor meanwhile; the time of this process, which is shown beside it,
-does not, but it has what our own threads did, whether the loop had to wait for them or not.
+millisecond: what it wakes up later is how long the loop stood still. That also has what other
+programs took of the processor meanwhile. What is shown beside it has less of that: the time for
+which one thread of this process, the one that waited most, was ready to run and had no processor
+is taken off. Where two of them waited one after the other, the loop for the one that had the
+interpreter, only the longer wait is.
 """
 
 from __future__ import annotations
@@ -12,9 +14,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import socket
 import sys
-from time import perf_counter, process_time
+from contextlib import suppress
+from time import perf_counter
 from typing import Any
 
 import prometheus_client
@@ -37,6 +41,25 @@ async def page(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": traffic.BODY})
 
 
+class Waits:
+    """How long the threads of this process were ready to run, and had no processor.
+
+    The second number of https://docs.kernel.org/scheduler/sched-stats.html#proc-pid-schedstat.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[str, int] = {}
+
+    def longest(self) -> float:
+        """Return the seconds of the thread that waited most since the last call; 0 if unknown."""
+        before, self._seen = self._seen, {}
+        for thread in os.listdir("/proc/self/task"):
+            with suppress(OSError), open(f"/proc/self/task/{thread}/schedstat") as file:
+                self._seen[thread] = int(file.read().split()[1])
+        waited = (since - before.get(thread, 0) for thread, since in self._seen.items())
+        return max(waited, default=0) / 1e9
+
+
 class Watch:
     """An application that answers for the watch, and leaves the rest to another one."""
 
@@ -44,6 +67,7 @@ class Watch:
         self.app = app
         self._task: asyncio.Task[None] | None = None
         self._gaps: list[tuple[float, float]] = []
+        self._waits = Waits()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request."""
@@ -60,18 +84,19 @@ class Watch:
             await self.app(scope, receive, send)
 
     async def _beat(self) -> None:
-        wall, used = perf_counter(), process_time()
+        self._waits.longest()
+        wall = perf_counter()
         while True:
             await asyncio.sleep(BEAT)
-            now, now_used = perf_counter(), process_time()
-            self._gaps.append((now - wall - BEAT, now_used - used))
-            wall, used = now, now_used
+            late = perf_counter() - wall - BEAT
+            self._gaps.append((late, late - min(self._waits.longest(), late)))
+            wall = perf_counter()
 
     async def _rest(self, send: Any) -> None:
         assert self._task is not None
         self._task.cancel()
-        walls, used = zip(*self._gaps, strict=True)
-        said = {"wall": max(walls), "own": max(used), "beats": len(walls)}
+        walls, own = zip(*self._gaps, strict=True)
+        said = {"wall": max(walls), "own": max(own), "beats": len(walls)}
         body = json.dumps(said).encode()
         headers = [(b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
-from statistics import median, quantiles
 from time import sleep
 from typing import Any
 
@@ -62,17 +61,16 @@ def _server(side: str, series: int) -> Iterator[int]:
 def _phase(port: int, kind: str, seconds: float) -> Phase:
     with load.scrapes(port, kind) if kind in load.HEADERS else nullcontext([]) as scrapes:
         load.get(port, "/beat")
-        latencies = [0.0]
+        latencies: list[float] = []
         if kind == IDLE:
             sleep(seconds)
         else:
             latencies = load.requests(port, seconds)
         beats = json.loads(load.get(port, "/rest"))
-    *_, p99 = quantiles(latencies, n=100) if len(latencies) > 1 else [0.0]
     return {
         "stall": beats["wall"],
         "own": beats["own"],
-        **({} if kind == IDLE else {"p50": median(latencies), "p99": p99}),
+        "latencies": latencies,
         "scrapes": [scrape["seconds"] for scrape in scrapes],
         "bytes": [scrape["bytes"] for scrape in scrapes],
     }
@@ -80,10 +78,11 @@ def _phase(port: int, kind: str, seconds: float) -> Phase:
 
 def _figures(phases: list[Phase]) -> dict[str, Any]:
     figures: dict[str, Any] = {
-        name: asdict(Figure.of([phase[name] for phase in phases]))
-        for name in ("stall", "own", "p50", "p99")
-        if name in phases[0]
+        name: asdict(Figure.of([phase[name] for phase in phases])) for name in ("stall", "own")
     }
+    latencies = [seconds for phase in phases for seconds in phase["latencies"]]
+    if latencies:
+        figures["p99"] = asdict(Figure.at(latencies, 0.99))
     figures["worst"] = max(phase["stall"] for phase in phases)
     figures["worst_own"] = max(phase["own"] for phase in phases)
     scrapes = [seconds for phase in phases for seconds in phase["scrapes"]]
