@@ -141,7 +141,7 @@ def _function_objects(_: int) -> dict[CodeType, list[FunctionType]]:
 def _functions_in(owner: ModuleType | type) -> Iterator[FunctionType]:
     for value in list(vars(owner).values()):
         plain: Any = inspect.unwrap(value) if callable(value) else value
-        plain = getattr(plain, "fget", None) or getattr(plain, "__func__", None) or plain
+        plain = plain.fget if isinstance(plain, property) else getattr(plain, "__func__", plain)
         if isinstance(plain, FunctionType):
             yield plain
         elif value is not owner and _is_our_class(value):
