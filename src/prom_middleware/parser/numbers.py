@@ -43,11 +43,15 @@ def is_number(text: str) -> bool:
 
 
 class Numbers(dict[str, float]):
-    """The numbers of a page by their texts: many of them are 0 or 1."""
+    """The numbers of a page by their texts, of letters, digits, signs and dots: many are 0 or 1.
+
+    Raises ValueError for what is no number.
+    """
 
     def __missing__(self, text: str) -> float:
-        is_short = len(text) < _DIGITS and text.isdecimal() and text.isascii()
-        value = int(text) if is_short else number(text)
+        value = float(text) if "." in text else number(text)
+        if not math.isfinite(value):
+            value = number(text)  # unless it is out of range
         if len(self) < KEPT:
             self[text] = value
         return value
@@ -64,11 +68,16 @@ def _small(text: str) -> int:
     return int(text) if len(text) < _DIGITS else 2**63
 
 
+def timestamp(whole: str, part: str) -> Timestamp:
+    """Return a time of whole seconds, and the digits after the dot."""
+    return Timestamp(int(whole), int(part[:9].ljust(9, "0")))
+
+
 def seconds(text: str) -> Timestamp | float:
     """Return a time of OpenMetrics. Raises ValueError."""
     found = _SECONDS.fullmatch(text)
     if found is not None and len(found[1]) < _DIGITS:
-        return Timestamp(int(found[1]), int((found[2] or "")[:9].ljust(9, "0")))
+        return timestamp(found[1], found[2] or "")
     value = float(number(text))
     if not math.isfinite(value):
         raise ValueError(f"{text!r} is no time")
