@@ -18,7 +18,7 @@ from contextlib import suppress
 
 from prom_middleware import failures
 from prom_middleware.bridge.incoming.lines import Lines
-from prom_middleware.bridge.incoming.pace import Pace
+from prom_middleware.bridge.pace import Pace
 
 Address = tuple[str, int]
 LONGEST_LINE = 8192  # bytes

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from prom_middleware.bridge.incoming import pace
-from prom_middleware.bridge.incoming.pace import LONGEST_REST, SLICE, Pace
+from prom_middleware.bridge import pace
+from prom_middleware.bridge.pace import LONGEST_REST, SLICE, Pace
 
 
 class Clock(SimpleNamespace):
