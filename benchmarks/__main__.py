@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from benchmarks import exposition, imports, multiprocess, parsing, pushgateway
+from benchmarks import exposition, floods, imports, multiprocess, parsing, pushgateway
 from benchmarks.door import DOORS
 from benchmarks.report import Results, markdown
 from benchmarks.rounds import Plan
@@ -36,9 +36,9 @@ def main() -> None:
         names = options.door or list(DOORS)
         runs = pool.map(lambda name: _run("benchmarks.door", name, *extra), names)
         doors = dict(zip(names, runs, strict=True))
-    several, scrapes, pushes, parsed = (
+    several, scrapes, pushes, parsed, flooded = (
         {part: _run(module.__name__, part, *extra) for part in module.PARTS if not options.door}
-        for module in (multiprocess, exposition, pushgateway, parsing)
+        for module in (multiprocess, exposition, pushgateway, parsing, floods)
     )
     results = Results(
         doors,
@@ -46,6 +46,7 @@ def main() -> None:
         scrapes,
         pushes,
         parsed,
+        flooded,
         _memory(options.quick),
         _imports(options.quick),
         _today(),
