@@ -68,16 +68,22 @@ def _small(text: str) -> int:
     return int(text) if len(text) < _DIGITS else 2**63
 
 
+_new_timestamp = Timestamp.__new__
+
+
 def timestamp(whole: str, part: str) -> Timestamp:
-    """Return a time of whole seconds, and the digits after the dot."""
-    return Timestamp(int(whole), int(part[:9].ljust(9, "0")))
+    """Return a time of whole seconds, not negative, and the digits after the dot, 9 at most."""
+    made = _new_timestamp(Timestamp)  # its constructor takes three times as long
+    made.sec = int(whole)
+    made.nsec = int(part.ljust(9, "0")) if part else 0
+    return made
 
 
 def seconds(text: str) -> Timestamp | float:
     """Return a time of OpenMetrics. Raises ValueError."""
     found = _SECONDS.fullmatch(text)
     if found is not None and len(found[1]) < _DIGITS:
-        return timestamp(found[1], found[2] or "")
+        return Timestamp(int(found[1]), int((found[2] or "")[:9].ljust(9, "0")))
     value = float(number(text))
     if not math.isfinite(value):
         raise ValueError(f"{text!r} is no time")

@@ -18,8 +18,8 @@ from prom_middleware.parser.exemplars import read_openmetrics_sample
 from prom_middleware.parser.families import family, sample
 from prom_middleware.parser.line import UNESCAPED, Line, unescape
 from prom_middleware.parser.numbers import Numbers, timestamp
-from prom_middleware.parser.quick import Pairs, openmetrics_rows, traced
-from prom_middleware.parser.rules import LIMIT, Grouping, Repeats, family_problem, places_of
+from prom_middleware.parser.quick import Pairs, openmetrics_rows, quoted_openmetrics, traced
+from prom_middleware.parser.rules import LIMIT, Grouping, Place, Repeats, family_problem, places_of
 from prom_middleware.parser.samples import read_metric_name
 
 END = "# EOF"
@@ -57,14 +57,19 @@ class _Page:
         self._numbers, self._pairs = Numbers(), Pairs("__")
         # Of those in exemplars, hardly any is there twice.
         self._traces = Pairs("__", kept=0)
-        self._begin(None, 0)
+        self._name: str | None = None
+        self._grouping = Grouping() if strict else Repeats()
+        self._places: dict[str, Place] = {}
+        self._kind = "unknown"
 
-    def _begin(self, name: str | None, number: int, kind: str = "unknown") -> None:
+    def _begin(
+        self, name: str, number: int, kind: str = "unknown", told: dict[str, str] | None = None
+    ) -> None:
         self._name, self._started, self._kind = name, number, kind
-        self._told: dict[str, str] = {}
+        self._told = told or {}
         self._samples: list[Sample] = []
-        self._grouping = Grouping() if self._strict else Repeats()
-        self._places = {} if name is None else places_of(name, kind)
+        self._grouping.begin()
+        self._places = places_of(name, kind)
 
     def families(self, blocks: Iterable[Block]) -> Iterator[MetricFamily]:
         """Yield all families. Raises ParseError."""
@@ -96,6 +101,8 @@ class _Page:
                 lines = 3 if unit else 2
             elif name or "# {" in other:
                 found = self._traced(block.line(number))
+            elif other[:2] == '{"':
+                found = self._quoted(other)
             try:
                 if found is not None and not self._is_over:
                     self._add(found, block, number)
@@ -122,11 +129,11 @@ class _Page:
         """Begin a family; return False, and do nothing, where that may be wrong."""
         if name == self._name or kind not in METRIC_TYPES:
             return False
-        self._end()
-        self._begin(name, number, kind)
-        self._told = {"HELP": text if self._strict else text.rstrip(), "TYPE": kind}
+        told = {"HELP": text if self._strict else text.rstrip(), "TYPE": kind}
         if unit:
-            self._told["UNIT"] = unit
+            told["UNIT"] = unit
+        self._end()
+        self._begin(name, number, kind, told)
         return True
 
     def _read_lines(self, block: Block, first: int, lines: int) -> None:
@@ -137,6 +144,19 @@ class _Page:
             except ParseError:
                 if self._strict:
                     raise
+
+    def _quoted(self, line: str) -> Sample | None:
+        """Return the sample of a line whose name is between quotes; None for any other."""
+        found = quoted_openmetrics(line)
+        if found is None:
+            return None
+        name, inner, value, whole, part = found.groups("")
+        try:
+            labels = self._pairs.labels(inner) if inner else {}
+            time = timestamp(whole, part) if whole else None
+            return sample(Sample, (name, labels, self._numbers[value], time, None, None))
+        except ValueError:
+            return None
 
     def _traced(self, line: str) -> Sample | None:
         """Return the sample of a line with an exemplar; None for one to be read with care."""
@@ -226,7 +246,9 @@ class _Page:
         self._name, self._places = None, {}
 
     def _check(self, name: str, unit: str) -> None:
-        problem = family_problem(name, self._kind, unit, self._samples)
+        problem = None
+        if unit or "histogram" in self._kind:
+            problem = family_problem(name, self._kind, unit, self._samples)
         names = {name, *self._places}
         if not self._seen.isdisjoint(names):
             problem = f"the name is another family's: {min(self._seen & names)}"

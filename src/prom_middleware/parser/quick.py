@@ -50,8 +50,15 @@ openmetrics_rows = re.compile(f"{_SERIES} {_MEASURED}\n|{_OPENMETRICS_TOLD}|{_OT
 # A line with an exemplar: to the expression above, all of it is labels, up to the last quote.
 traced = re.compile(rf'{_SERIES} {_MEASURED} \# \{{(?:(.+)")?\}} {_MEASURED}\n').fullmatch
 
-_COMMENT = re.compile(rf"#[ \t]+(HELP|TYPE)[ \t]+({_NAME})[ \t]+({_TEXT})\n")
-_PAIR = re.compile(rf'({_LABEL})="([^"\\\n]*(?:\\[\\n"][^"\\\n]*)*)')
+# Names between quotes, which are read a line at a time.
+_QUOTED = r'"([^"\\\n]+)"'
+quoted_text = re.compile(
+    rf'\{{{_QUOTED}(?:,(.+)")?\}} ({_NUMBER})(?: (-?[0-9]{{1,18}}))?\n'
+).fullmatch
+quoted_openmetrics = re.compile(rf'\{{{_QUOTED}(?:,(.+)")?\}} {_MEASURED}\n').fullmatch
+
+_COMMENT = re.compile(rf"#[ \t]+(HELP|TYPE)[ \t]+(?:({_NAME})|{_QUOTED})[ \t]+({_TEXT})\n")
+_PAIR = re.compile(rf'(?:({_LABEL})|{_QUOTED})="([^"\\\n]*(?:\\[\\n"][^"\\\n]*)*)')
 _ESCAPED = re.compile(r'\\([\\n"])')
 
 
@@ -59,18 +66,20 @@ class Pairs(dict[str, tuple[str, str]]):
     """Labels by their texts, `name="value` without the last quote: most are there many times.
 
     What is split at `",` is labels and nothing else, if each part is one. Raises ValueError for
-    what is none, and for a name whose begin is `reserved`.
+    what is none, for a name whose begin is `reserved`, and for one between quotes unless `quoted`.
     """
 
-    def __init__(self, reserved: str, kept: int = KEPT) -> None:
+    def __init__(self, reserved: str, *, quoted: bool = True, kept: int = KEPT) -> None:
         super().__init__()
-        self._reserved, self._kept = reserved, kept
+        self._reserved, self._quoted, self._kept = reserved, quoted, kept
 
     def __missing__(self, text: str) -> tuple[str, str]:
         found = _PAIR.fullmatch(text)
-        if found is None or found[1].startswith(self._reserved):
+        if found is None or (found[1] is None and not self._quoted):
             raise ValueError(f"{text} is no label")
-        name, value = found.groups()
+        name, value = found[1] or found[2], found[3]
+        if name.startswith(self._reserved):
+            raise ValueError(f"{name} is reserved")
         if "\\" in value:
             value = _ESCAPED.sub(_unescaped, value)
         if len(self) < self._kept:
@@ -100,15 +109,17 @@ class Bounds(dict[str, bool]):
         return found
 
 
-def text_comment(line: str) -> tuple[str, str, str] | None:
+def text_comment(line: str, *, quoted: bool = True) -> tuple[str, str, str] | None:
     """Return what a HELP or TYPE line tells, as a `Comment`; None for one to be read with care."""
     found = _COMMENT.fullmatch(line)
-    return (found[1], found[2], found[3].rstrip()) if found else None
+    if found is None or (found[2] is None and not quoted):
+        return None
+    return found[1], found[2] or found[3], found[4].rstrip()
 
 
 def text_sample() -> Callable[[str], Sample | None]:
     """Return what reads a sample of the text format; None for a line to be read with care."""
-    match, labels_of = re.compile(_TEXT_SAMPLE).fullmatch, Pairs("__name__").labels
+    match, labels_of = re.compile(_TEXT_SAMPLE).fullmatch, Pairs("__name__", quoted=False).labels
     numbers = Numbers()
 
     def read(line: str) -> Sample | None:

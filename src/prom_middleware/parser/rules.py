@@ -154,11 +154,16 @@ class Grouping:
     def __init__(self) -> None:
         # By their hashes: sets of all labels would be as many as the labels themselves.
         self._seen: dict[int, dict[str, str]] = {}
-        # The group that is being read.
+        self._series: set[Any] = set()  # of the group that is being read
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin with another family."""
         self._labels: dict[str, str] | None = None
         self._time: Any = None
         self._first: Any = None
-        self._series: set[Any] = set()
+        self._seen.clear()
+        self._series.clear()
 
     def takes(self, place: Place, sample: Sample) -> bool:
         """Take down a sample; return False for one that is there at this time already.
@@ -170,7 +175,7 @@ class Grouping:
         group = {} if is_one_group else without(labels, inner)
         series = (name, frozenset(labels.items()) if is_one_group else labels.get(inner or ""))
         if group != self._labels:
-            self._begin(group, series, time)
+            self._begin_group(group, series, time)
             return True
         before, self._time = self._time, time
         if (time is None) != (before is None):
@@ -179,7 +184,7 @@ class Grouping:
             raise ValueError("the times of a label set go back")
         return self._is_new(series) or time != before
 
-    def _begin(self, group: dict[str, str], series: Any, time: Any) -> None:
+    def _begin_group(self, group: dict[str, str], series: Any, time: Any) -> None:
         key = hash(frozenset(group.items()))
         while key in self._seen:
             if self._seen[key] == group:
@@ -202,6 +207,11 @@ class Repeats:
     def __init__(self) -> None:
         self._time: Any = None
         self._series: set[Any] = set()
+
+    def begin(self) -> None:
+        """Begin with another family."""
+        self._time = None
+        self._series.clear()
 
     def takes(self, place: Place, sample: Sample) -> bool:
         """Take down a sample; return False for one that is there already."""

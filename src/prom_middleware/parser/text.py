@@ -16,7 +16,7 @@ from prom_middleware.parser.declared import BOUNDS, Declared, refused
 from prom_middleware.parser.families import family, sample
 from prom_middleware.parser.line import Line
 from prom_middleware.parser.numbers import Numbers, is_number
-from prom_middleware.parser.quick import Bounds, Pairs, text_comment, text_rows
+from prom_middleware.parser.quick import Bounds, Pairs, quoted_text, text_comment, text_rows
 from prom_middleware.parser.samples import Reading, read_comment, read_sample
 
 # The endings of samples' names that belong to a family, by its type.
@@ -56,7 +56,8 @@ class _Page:
         self._strict = how.strict
         self._how = how._replace(declared=self._declared if how.strict else None)
         self._numbers, self._bounds = Numbers(), Bounds()
-        self._pair = Pairs("__name__").__getitem__
+        self._pairs = Pairs("__name__", quoted=how.utf8_names)
+        self._pair = self._pairs.__getitem__
         self._name = self._help = self._type = ""
         self._begin("")
 
@@ -138,16 +139,30 @@ class _Page:
     def _read_line(self, block: Block, number: int, found: Sample | None = None) -> None:
         """Read a line by itself, if its sample was not `found`. Raises ParseError."""
         text = block.line(number)
+        quoted = self._how.utf8_names
         try:
-            if found is not None:
+            if found is not None or (quoted and (found := self._quoted(text)) is not None):
                 self._add(found, text, number)
-            elif (comment := text_comment(text)) is not None:
+            elif (comment := text_comment(text, quoted=quoted)) is not None:
                 self._tell(comment, text, number)
             else:
                 self._read_carefully(Line(text, number))
         except ParseError:
             if self._strict:
                 raise
+
+    def _quoted(self, line: str) -> Sample | None:
+        """Return the sample of a line whose name is between quotes; None for any other."""
+        found = quoted_text(line) if line[:2] == '{"' else None
+        if found is None:
+            return None
+        name, inner, value, time = found.groups()
+        try:
+            labels = self._pairs.labels(inner) if inner else {}
+            when = int(time) / 1000 if time else None
+            return sample(Sample, (name, labels, self._numbers[value], when, None, None))
+        except ValueError:
+            return None
 
     def _add(self, found: Sample, text: str, number: int) -> None:
         """Add a sample to this family, or as one of its own. Raises ParseError."""
