@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from benchmarks import exposition, imports, multiprocess, parsing, pushgateway
+from benchmarks import exposition, floods, imports, multiprocess, parsing, pushgateway
 from benchmarks.door import DOORS
 from benchmarks.report import Results, markdown
 from benchmarks.rounds import PROCESSES, Plan, together
@@ -37,9 +37,9 @@ def main() -> None:
         names = options.door or list(DOORS)
         runs = pool.map(lambda name: _door(name, options.quick, options.seconds), names)
         doors = dict(zip(names, runs, strict=True))
-    several, scrapes, pushes, parsed = (
+    several, scrapes, pushes, parsed, flooded = (
         {part: _run(module.__name__, part, *extra) for part in module.PARTS if not options.door}
-        for module in (multiprocess, exposition, pushgateway, parsing)
+        for module in (multiprocess, exposition, pushgateway, parsing, floods)
     )
     results = Results(
         doors,
@@ -47,6 +47,7 @@ def main() -> None:
         scrapes,
         pushes,
         parsed,
+        flooded,
         _memory(options.quick),
         _imports(options.quick),
         _today(),

@@ -1,4 +1,4 @@
-"""What parsing 2 MB costs, beside `prometheus_client`: our own page, and many small families."""
+"""What parsing 2 MB costs, beside `prometheus_client`: our own page, and others' of many kinds."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as their_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as their_text
 
+from benchmarks import pages
 from benchmarks.figures import Figure, Target
 from benchmarks.registries import recorded
 from benchmarks.rounds import Plan, interleaved
@@ -29,9 +30,8 @@ PROTOBUF = (
     "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 )
 SIZE, SMALL = 2_000_000, 20_000  # bytes
-ROUNDS, FEW = 15, 2
-# How many times faster we should be.
-TIMES = {"text": 3, "families": 3, "openmetrics": 3}
+ROUNDS, FEW = 9, 2
+TIMES = 3  # so many times faster we should be
 
 Figures = dict[str, Any]
 
@@ -67,16 +67,16 @@ def protobuf(size: int, rounds: int) -> Figures:
     return {"ours": asdict(Figure.of(seconds["ours"])), "bytes": len(body)}
 
 
-def families(size: int, rounds: int) -> Figures:
-    """Parse families of two samples each, as node_exporter has them."""
-    block = (
-        "# HELP node_{0}_bytes_total Number of bytes of kind {0}.\n"
-        "# TYPE node_{0}_bytes_total counter\n"
-        'node_{0}_bytes_total{{device="sda"}} 1.5067e+10\n'
-        'node_{0}_bytes_total{{device="sdb"}} {0}\n'
-    )
-    page = "".join(block.format(number) for number in range(size // len(block)))
-    return _compare(page, text_string_to_metric_families, their_text, rounds)
+def _of(make: Callable[[int], str], ours: Any, theirs: Any) -> Callable[[int, int], Figures]:
+    return lambda size, rounds: _compare(make(size), ours, theirs, rounds)
+
+
+def _text(make: Callable[[int], str]) -> Callable[[int, int], Figures]:
+    return _of(make, text_string_to_metric_families, their_text)
+
+
+def _openmetrics(make: Callable[[int], str]) -> Callable[[int, int], Figures]:
+    return _of(make, openmetrics_string_to_metric_families, their_openmetrics)
 
 
 def _page(accept: str, size: int) -> str:
@@ -108,27 +108,33 @@ def _settle() -> None:
     gc.freeze()
 
 
-PARTS: dict[str, Callable[[int, int], Figures]] = {
-    "text": text,
-    "families": families,
-    "openmetrics": openmetrics,
-    "protobuf": protobuf,
+# Parts, what they are called, and what measures them.
+KINDS: dict[str, tuple[str, Callable[[int, int], Figures]]] = {
+    "text": ("text of our door", text),
+    "families": ("text of many small families", _text(pages.families)),
+    "alone": ("text of families of one sample", _text(pages.alone)),
+    "summaries": ("text of summaries", _text(pages.summaries)),
+    "labels": ("text with ten labels in a line", _text(pages.labels)),
+    "times": ("text with times", _text(pages.times)),
+    "escapes": ("text with escapes", _text(pages.escapes)),
+    "openmetrics": ("OpenMetrics of our door", openmetrics),
+    "openmetrics_families": (
+        "OpenMetrics of many small families",
+        _openmetrics(pages.openmetrics_families),
+    ),
+    "exemplars": ("OpenMetrics with exemplars", _openmetrics(pages.exemplars)),
+    "protobuf": ("protobuf of our door", protobuf),
 }
-TITLES = {
-    "text": "text of our door",
-    "families": "text of many small families",
-    "openmetrics": "OpenMetrics of our door",
-    "protobuf": "protobuf of our door",
-}
+PARTS = {part: measure for part, (_, measure) in KINDS.items()}
 
 
 def targets(parts: dict[str, Figures]) -> Iterator[Target]:
     """Yield every target with what was measured."""
     for part, figures in parts.items():
-        if part in TIMES:
+        if "theirs" in figures:
             ours, theirs = Figure(**figures["ours"]), Figure(**figures["theirs"])
-            what = f"parsing {TITLES[part]}: ours / prometheus_client"
-            yield Target.ratio(what, ours, theirs, round(1 / TIMES[part], 4))
+            what = f"parsing {KINDS[part][0]}: ours / prometheus_client"
+            yield Target.ratio(what, ours, theirs, round(1 / TIMES, 4))
 
 
 def section(parts: dict[str, Figures]) -> Iterator[str]:
@@ -146,7 +152,7 @@ def section(parts: dict[str, Figures]) -> Iterator[str]:
 def _rows(parts: dict[str, Figures]) -> Iterator[tuple[str, ...]]:
     for part, figures in parts.items():
         ours = Figure(**figures["ours"])
-        row = (TITLES[part], f"{figures['bytes']:,}", ours.show(1e3, 1))
+        row = (KINDS[part][0], f"{figures['bytes']:,}", ours.show(1e3, 1))
         if "theirs" in figures:
             theirs = Figure(**figures["theirs"])
             times = f"{theirs.median / ours.median:.3g} times"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import environment, exposed, parsing, pushed, several
+from benchmarks import environment, exposed, floods, parsing, pushed, several
 from benchmarks.figures import Figure, Target
 from benchmarks.rounds import OURS, PEER, TIMER
 from benchmarks.tables import table
@@ -53,6 +53,7 @@ class Results:
     exposition: dict[str, dict[str, Any]]
     pushgateway: dict[str, dict[str, Any]]
     parsing: dict[str, dict[str, Any]]
+    floods: dict[str, dict[str, Any]]
     memory: dict[int, dict[str, float]]
     imports: dict[str, Figure]
     date: str
@@ -73,6 +74,7 @@ def markdown(results: Results) -> str:
         *exposed.section(results.exposition),
         *pushed.section(results.pushgateway),
         *parsing.section(results.parsing),
+        *floods.section(results.floods),
         "## Memory for each label set (bytes)",
         _memory(results.memory),
         "## Import beyond `import prometheus_client` (ms)",
@@ -139,6 +141,7 @@ def targets(results: Results) -> Iterator[Target]:
     yield from exposed.targets(results.exposition)
     yield from pushed.targets(results.pushgateway)
     yield from parsing.targets(results.parsing)
+    yield from floods.targets(results.floods)
     for number, figures in results.memory.items():
         for what, value in figures.items():
             if what.startswith("prom_middleware"):

@@ -53,6 +53,12 @@ TEXT = [
     ("# HELP a-b x\n", 1, 9, "invalid metric name in comment"),
     ("# HELP a \\x\n", 1, 10, "invalid escape sequence '\\x'"),
     ("# TYPE a info\n", 1, 10, 'unknown metric type "info"'),
+    (
+        '# TYPE h histogram\nh 1\nh_bucket{le="x"} 1\n',
+        3,
+        13,
+        "expected float as value for 'le' label, got \"x\"",
+    ),
     ("# HELP a x\n# HELP a y\n", 2, 1, 'second HELP line for metric name "a"'),
     (
         "# TYPE h histogram\nh_count 1\n# TYPE h_count gauge\n",

@@ -1,7 +1,9 @@
 """From bytes to metric families: the text format, OpenMetrics and protobuf.
 
 choosing.py       `parse`: which format a Content-Type means
-text.py           families of the text format; quick.py has the way of most lines
+text.py           families of the text format
+blocks.py         pages in blocks of lines; quick.py reads most of their lines at a time
+families.py       a family, made of what was checked
 samples.py        the other lines of that format, read with care: what is wrong, and where
 declared.py       which names a page has used, and for what
 openmetrics.py    families of OpenMetrics; rules.py has what they must keep

@@ -15,6 +15,7 @@ from prometheus_client.samples import Exemplar, Timestamp
 from prom_middleware.errors import ParseError
 from prom_middleware.exposition.formats.escaping import OWN_SUFFIX
 from prom_middleware.parser.exemplars import OPENMETRICS, read_exemplar, read_number, read_space
+from prom_middleware.parser.families import family as new_family
 from prom_middleware.parser.line import Line
 from prom_middleware.parser.messages import Message
 from prom_middleware.parser.native import fields
@@ -47,7 +48,7 @@ def composite_fd_to_metric_families(
             if family is None or family[0] != name:
                 if family is not None:
                     yield family[1]
-                family = (name, _new_family(name))
+                family = (name, new_family(name, "", "unknown", []))
             _read(line, name, family[1])
         except ParseError:
             if strict:
@@ -56,12 +57,6 @@ def composite_fd_to_metric_families(
         yield family[1]
     if strict and not ended:
         raise ParseError("unexpected end of input stream", number_ + 1, 1, END)
-
-
-def _new_family(name: str) -> MetricFamily:
-    family = MetricFamily("a", "", "unknown")
-    family.name = name
-    return family
 
 
 def _name_of(line: Line) -> str:

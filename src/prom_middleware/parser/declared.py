@@ -76,6 +76,15 @@ class Declared:
             self._parts[family + ending] = family
         return None
 
+    def all(self, name: str, text: str, kind: str) -> bool:
+        """Take down both lines of a family; return False where its name is known already."""
+        if name in self.types or name in self._parts:
+            return False
+        self.types[name], self.helps[name] = kind, text
+        for ending in ENDINGS.get(kind, ()):
+            self._parts[name + ending] = name
+        return True
+
     def sample(self, name: str) -> str:
         """Take down that there is a sample, and return its family's name."""
         family = self.family_of(name)

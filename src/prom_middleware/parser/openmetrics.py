@@ -5,20 +5,21 @@ https://prometheus.io/docs/specs/om/open_metrics_spec/
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from prometheus_client import Metric as MetricFamily
 from prometheus_client.metrics_core import METRIC_TYPES
-from prometheus_client.samples import Sample
+from prometheus_client.samples import Exemplar, Sample
 
 from prom_middleware.errors import ParseError
+from prom_middleware.parser.blocks import Block, blocks_of_lines, blocks_of_text
 from prom_middleware.parser.declared import Comment
 from prom_middleware.parser.exemplars import read_openmetrics_sample
+from prom_middleware.parser.families import family, sample
 from prom_middleware.parser.line import UNESCAPED, Line, unescape
-from prom_middleware.parser.quick import openmetrics_sample
-from prom_middleware.parser.rules import ENDINGS, Group, family_problem, group_of, sample_problem
+from prom_middleware.parser.numbers import Numbers, timestamp
+from prom_middleware.parser.quick import Pairs, openmetrics_rows, quoted_openmetrics, traced
+from prom_middleware.parser.rules import LIMIT, Grouping, Place, Repeats, family_problem, places_of
 from prom_middleware.parser.samples import read_metric_name
 
 END = "# EOF"
@@ -29,7 +30,7 @@ def openmetrics_string_to_metric_families(
     text: str, *, strict: bool = True
 ) -> Iterator[MetricFamily]:
     """Yield the families of a page in OpenMetrics, as `openmetrics_fd_to_metric_families` does."""
-    return openmetrics_fd_to_metric_families(io.StringIO(text), strict=strict)
+    return _Page(strict).families(blocks_of_text(text))
 
 
 def openmetrics_fd_to_metric_families(
@@ -37,87 +38,186 @@ def openmetrics_fd_to_metric_families(
 ) -> Iterator[MetricFamily]:
     """Yield the families of the lines of `fd`, which end with a line feed, as they are read.
 
-    Times are `Timestamp` where they have no exponent, else seconds. Not strict, lines that cannot
-    be read are left out, and nobody looks whether samples make sense. Raises ParseError.
+    At most as many lines are read ahead as were read before, and never more than 500. Times are
+    `Timestamp` where they have no exponent, else seconds. Not strict, lines that cannot be read are
+    left out, and nobody looks whether samples make sense. Raises ParseError.
     """
-    page = _Page(strict)
-    quick = openmetrics_sample()
-    for number, text in enumerate(fd, 1):
-        line = Line(text, number, has_blanks=False)
-        try:
-            if page.ended:
-                raise line.error("there is something after # EOF", expected="nothing")
-            sample = quick(text)
-            if sample is None:
-                yield from page.read(line)
-            else:
-                yield from page.add(sample, line)
-        except ParseError:
-            if strict:
-                raise
-    yield from page.end()
-    if strict and not page.ended:
-        raise ParseError("unexpected end of input stream", page.number + 1, 1, "# EOF")
+    return _Page(strict).families(blocks_of_lines(fd))
 
 
 class _Page:
-    """The family that is being read, and what has to be known of those before."""
+    """The family that is being read, those that have `ended`, and the names that were seen."""
 
     def __init__(self, strict: bool) -> None:
-        self.ended = False
-        self.number = 0
+        self._is_over = False
+        self._number = 0  # of the last line
         self._strict = strict
         self._seen: set[str] = set()
-        self._begin(None, 0)
-
-    def _begin(self, name: str | None, number: int) -> None:
-        self._name, self._started = name, number
-        self._told: dict[str, str] = {}
+        self._ended: list[MetricFamily] = []
+        self._numbers, self._pairs = Numbers(), Pairs("__")
+        # Of those in exemplars, hardly any is there twice.
+        self._traces = Pairs("__", kept=0)
+        self._name: str | None = None
+        self._grouping = Grouping() if strict else Repeats()
+        self._places: dict[str, Place] = {}
         self._kind = "unknown"
-        self._samples: list[Sample] = []
-        self._grouping = _Grouping()
-        self._allowed = frozenset(() if name is None else (name,))
 
-    def read(self, line: Line) -> Iterator[MetricFamily]:
-        """Read a line that was not read quickly."""
-        self.number = line.number
+    def _begin(
+        self, name: str, number: int, kind: str = "unknown", told: dict[str, str] | None = None
+    ) -> None:
+        self._name, self._started, self._kind = name, number, kind
+        self._told = told or {}
+        self._samples: list[Sample] = []
+        self._grouping.begin()
+        self._places = places_of(name, kind)
+
+    def families(self, blocks: Iterable[Block]) -> Iterator[MetricFamily]:
+        """Yield all families. Raises ParseError."""
+        for block in blocks:
+            yield from self._read(block)
+        self._end()
+        yield from self._ended
+        if self._strict and not self._is_over:
+            raise ParseError("unexpected end of input stream", self._number + 1, 1, END)
+
+    def _read(self, block: Block) -> Iterator[MetricFamily]:
+        """Yield the families that end in a block.
+
+        This is where the time goes: most lines are samples that need no look at their text.
+        """
+        numbers, labels_of = self._numbers, self._pairs.labels
+        number = block.number
+        for row in openmetrics_rows(block.text):
+            name, inner, value, whole, part, about, text, kind, unit, other = row
+            found, lines = None, 1
+            if name and "# {" not in inner:
+                try:
+                    labels = labels_of(inner) if inner else {}
+                    time = timestamp(whole, part) if whole else None
+                    found = sample(Sample, (name, labels, numbers[value], time, None, None))
+                except ValueError:
+                    pass  # it is read with care
+            elif about:
+                lines = 3 if unit else 2
+            elif name or "# {" in other:
+                found = self._traced(block.line(number))
+            elif other[:2] == '{"':
+                found = self._quoted(other)
+            try:
+                if found is not None and not self._is_over:
+                    self._add(found, block, number)
+                elif (
+                    lines == 1
+                    or self._is_over
+                    or not self._tell_all(number, about, text, kind, unit)
+                ):
+                    self._read_lines(block, number, lines)
+            except ParseError:
+                yield from self._ended
+                raise
+            number += lines
+            if self._ended:
+                yield from self._taken()
+        self._number = number - 1
+
+    def _taken(self) -> list[MetricFamily]:
+        """Return the families that have ended, and keep them no longer."""
+        taken, self._ended = self._ended, []
+        return taken
+
+    def _tell_all(self, number: int, name: str, text: str, kind: str, unit: str) -> bool:
+        """Begin a family; return False, and do nothing, where that may be wrong."""
+        if name == self._name or kind not in METRIC_TYPES:
+            return False
+        told = {"HELP": text if self._strict else text.rstrip(), "TYPE": kind}
+        if unit:
+            told["UNIT"] = unit
+        self._end()
+        self._begin(name, number, kind, told)
+        return True
+
+    def _read_lines(self, block: Block, first: int, lines: int) -> None:
+        """Read lines with care. Raises ParseError."""
+        for number in range(first, first + lines):
+            try:
+                self._read_carefully(Line(block.line(number), number, has_blanks=False))
+            except ParseError:
+                if self._strict:
+                    raise
+
+    def _quoted(self, line: str) -> Sample | None:
+        """Return the sample of a line whose name is between quotes; None for any other."""
+        found = quoted_openmetrics(line)
+        if found is None:
+            return None
+        name, inner, value, whole, part = found.groups("")
+        try:
+            labels = self._pairs.labels(inner) if inner else {}
+            time = timestamp(whole, part) if whole else None
+            return sample(Sample, (name, labels, self._numbers[value], time, None, None))
+        except ValueError:
+            return None
+
+    def _traced(self, line: str) -> Sample | None:
+        """Return the sample of a line with an exemplar; None for one to be read with care."""
+        found = traced(line)
+        if found is None:
+            return None
+        name, inner, value, whole, part, own, measured, *when = found.groups("")
+        try:
+            labels = self._pairs.labels(inner) if inner else {}
+            traces = self._traces.labels(own) if own else {}
+            time = timestamp(whole, part) if whole else None
+            exemplar = Exemplar(
+                traces, self._numbers[measured], timestamp(*when) if when[0] else None
+            )
+            if sum(map(len, (*traces, *traces.values()))) > LIMIT:
+                return None
+            return sample(Sample, (name, labels, self._numbers[value], time, exemplar, None))
+        except ValueError:
+            return None
+
+    def _read_carefully(self, line: Line) -> None:
+        """Read a line with care. Raises ParseError."""
+        if self._is_over:
+            raise line.error("there is something after # EOF", expected="nothing")
         if not self._strict:
             line.text = line.text.strip() + "\n"
         text = line.text.removesuffix("\n")
         if text == END:
-            self.ended = True
+            self._is_over = True
         elif not text:
             raise line.error("there is a blank line", expected="a sample, a comment or # EOF")
         elif text[0] == "#":
-            yield from self._tell(line, read_comment(line))
+            self._tell(line, read_comment(line))
         else:
-            sample = read_openmetrics_sample(line, self._kind == "histogram")
-            yield from self.add(sample, line)
+            found = read_openmetrics_sample(line, self._kind == "histogram")
+            if getattr(found, "native_histogram", None) is None:
+                self._add(found, Block(line.text, line.number), line.number)
+            elif found.name == self._name:
+                self._samples.append(found)
+            else:
+                raise line.error("a native histogram has the name of its family", 0)
 
-    def add(self, sample: Sample, line: Line) -> Iterator[MetricFamily]:
-        """Add a sample; yield the family, if it is of another one."""
-        self.number = line.number
-        native = getattr(sample, "native_histogram", None) is not None
-        if native and sample.name != self._name:
-            raise line.error("a native histogram has the name of its family", 0)
-        if sample.name not in self._allowed and not native:
-            yield from self.end()
-            self._begin(sample.name, line.number)
-        if native:
-            self._samples.append(sample)
-            return
-        family = self._name or ""
-        if self._strict and (problem := sample_problem(family, self._kind, sample)):
-            raise line.error(problem, 0)
-        if self._strict and (problem := self._grouping.problem(family, self._kind, sample)):
-            raise line.error(problem, 0)
-        if not self._grouping.is_repeated(sample):
-            self._samples.append(sample)
+    def _add(self, found: Sample, block: Block, number: int) -> None:
+        """Add a sample to this family, or to a new one. Raises ParseError."""
+        place = self._places.get(found.name)
+        if place is None:
+            self._end()
+            self._begin(found.name, number)
+            place = self._places[found.name]
+        try:
+            if self._strict and (found.exemplar or place.checks):
+                place.check(self._name or "", found)
+            if self._grouping.takes(place, found):
+                self._samples.append(found)
+        except ValueError as problem:
+            raise Line(block.line(number), number).error(str(problem), 0) from None
 
-    def _tell(self, line: Line, comment: Comment) -> Iterator[MetricFamily]:
+    def _tell(self, line: Line, comment: Comment) -> None:
         keyword, name, text = comment
         if name != self._name:
-            yield from self.end()
+            self._end()
             self._begin(name, line.number)
         elif self._samples and self._strict:
             raise line.error(f"there is a {keyword} line after samples", 0)
@@ -131,24 +231,25 @@ class _Page:
         if kind not in METRIC_TYPES:
             expected = f"one of {', '.join(METRIC_TYPES)}"
             raise line.error(f"unknown metric type {kind!r}", line.text.rindex(kind), expected)
-        self._kind = kind
-        self._allowed = frozenset(f"{self._name}{end}" for end in ENDINGS.get(kind, ("",)))
+        self._kind, self._places = kind, places_of(self._name or "", kind)
 
-    def end(self) -> Iterator[MetricFamily]:
-        """Yield the family, if there is one. Raises ParseError for what it lacks."""
-        if self._name is None:
+    def _end(self) -> None:
+        """End the family, if there is one. Raises ParseError for what it lacks."""
+        name = self._name
+        if name is None:
             return
         unit = self._told.get("UNIT", "")
         if self._strict:
-            self._check(self._name, unit)
-        family = MetricFamily("a", self._told.get("HELP", ""), self._kind)
-        family.name, family.unit, family.samples = self._name, unit, self._samples
-        self._begin(None, 0)
-        yield family
+            self._check(name, unit)
+        text = self._told.get("HELP", "")
+        self._ended.append(family(name, text, self._kind, self._samples, unit))
+        self._name, self._places = None, {}
 
     def _check(self, name: str, unit: str) -> None:
-        problem = family_problem(name, self._kind, unit, self._samples)
-        names = {name, *(name + ending for ending in ENDINGS.get(self._kind, ()))}
+        problem = None
+        if unit or "histogram" in self._kind:
+            problem = family_problem(name, self._kind, unit, self._samples)
+        names = {name, *self._places}
         if not self._seen.isdisjoint(names):
             problem = f"the name is another family's: {min(self._seen & names)}"
         if problem:
@@ -170,41 +271,3 @@ def read_comment(line: Line) -> Comment:
     if found[1] == "HELP":
         text = unescape(line, text, start, False, UNESCAPED)
     return Comment(found[1], name, text)
-
-
-class _Grouping:
-    """The samples of one label set stand together, and their times do not go back."""
-
-    def __init__(self) -> None:
-        self._group: Group | None = None
-        self._seen: set[Group] = set()
-        self._time: Any = None
-        self._series: set[tuple[str, Group]] = set()
-
-    def problem(self, family: str, kind: str, sample: Sample) -> str | None:
-        """Take down a sample's group; return what is wrong with its place."""
-        group = group_of(family, kind, sample)
-        if group != self._group:
-            is_new = group not in self._seen
-            self._group, self._series = group, set()
-            self._seen.add(group)
-            return None if is_new else "the samples of a label set do not stand together"
-        if (sample.timestamp is None) != (self._time is None):
-            return "some samples of a label set have a time, and some have none"
-        if kind != "info" and self._time is not None and _is_later(self._time, sample.timestamp):
-            return "the times of a label set go back"
-        return None
-
-    def is_repeated(self, sample: Sample) -> bool:
-        """Tell whether the series is there at this time: its times may have been cut off."""
-        series = (sample.name, frozenset(sample.labels.items()))
-        is_repeated = sample.timestamp == self._time and series in self._series
-        self._series.add(series)
-        self._time = sample.timestamp
-        return is_repeated
-
-
-def _is_later(before: Any, now: Any) -> bool:
-    if type(before) is type(now):
-        return bool(before > now)
-    return float(before) > float(now)

@@ -6,8 +6,11 @@ https://prometheus.io/docs/specs/om/open_metrics_spec/
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from math import inf, isnan
+from typing import Any, NamedTuple
 
+from prometheus_client.metrics_core import METRIC_TYPES
 from prometheus_client.samples import Sample
 
 from prom_middleware.parser.numbers import number
@@ -45,6 +48,7 @@ def _quantile(family: str, sample: Sample) -> str | None:
     return None if is_quantile else "a summary needs a label quantile, from 0 to 1"
 
 
+@lru_cache(1024)
 def _is_canonical(text: str) -> bool:
     try:
         value = number(text)
@@ -97,28 +101,131 @@ CHECKS: dict[tuple[str, str], tuple[Check, ...]] = {
 }
 
 
-def sample_problem(family: str, kind: str, sample: Sample) -> str | None:
-    """Return what is wrong with a sample of a family of a type."""
-    place = (kind, sample.name[len(family) :])
-    if sample.exemplar and place not in TRACED:
-        return "only counters and buckets have exemplars"
-    for check in CHECKS.get(place, ()):
-        if problem := check(family, sample):
-            return problem
-    return None
+class Place(NamedTuple):
+    """What a sample is in its family: what it has to keep, and whether it may have exemplars.
+
+    `inner` is the label that is not one of its group's; the samples of an info are all one group.
+    """
+
+    checks: tuple[Check, ...] = ()
+    is_traced: bool = False
+    inner: str | None = None
+    is_one_group: bool = False
+
+    def check(self, family: str, sample: Sample) -> None:
+        """Raise ValueError for what is wrong with a sample of a family."""
+        if sample.exemplar and not self.is_traced:
+            raise ValueError("only counters and buckets have exemplars")
+        for check in self.checks:
+            if problem := check(family, sample):
+                raise ValueError(problem)
 
 
-Group = frozenset[tuple[str, str]]
+def _place(kind: str, ending: str) -> Place:
+    at = (kind, ending)
+    return Place(CHECKS.get(at, ()), at in TRACED, INNER.get(at), kind == "info")
 
 
-def group_of(family: str, kind: str, sample: Sample) -> Group:
-    """Return the labels that a sample has in common with all of its label set."""
-    if kind == "info":  # they cannot be told apart
-        return frozenset()
-    inner = family if kind == "stateset" else INNER.get((kind, sample.name[len(family) :]))
-    if inner is None:
-        return frozenset(sample.labels.items())
-    return frozenset(item for item in sample.labels.items() if item[0] != inner)
+PLACES = {
+    kind: [(ending, _place(kind, ending)) for ending in ENDINGS.get(kind, ("",))]
+    for kind in METRIC_TYPES
+}
+
+
+def places_of(family: str, kind: str) -> dict[str, Place]:
+    """Return the names of the samples that belong to a family, and what each of them is."""
+    if kind == "stateset":
+        return {family: PLACES[kind][0][1]._replace(inner=family)}
+    return {family + ending: place for ending, place in PLACES[kind]}
+
+
+def without(labels: dict[str, str], inner: str | None) -> dict[str, str]:
+    """Return labels without one of them."""
+    if inner not in labels:
+        return labels
+    others = labels.copy()
+    del others[inner]
+    return others
+
+
+class Grouping:
+    """The samples of one label set stand together, and their times do not go back."""
+
+    def __init__(self) -> None:
+        # By their hashes: sets of all labels would be as many as the labels themselves.
+        self._seen: dict[int, dict[str, str]] = {}
+        self._series: set[Any] = set()  # of the group that is being read
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin with another family."""
+        self._labels: dict[str, str] | None = None
+        self._time: Any = None
+        self._first: Any = None
+        self._seen.clear()
+        self._series.clear()
+
+    def takes(self, place: Place, sample: Sample) -> bool:
+        """Take down a sample; return False for one that is there at this time already.
+
+        Its times may have been cut off. Raises ValueError for what is wrong with where it stands.
+        """
+        name, labels, time = sample.name, sample.labels, sample.timestamp
+        inner, is_one_group = place.inner, place.is_one_group
+        group = {} if is_one_group else without(labels, inner)
+        series = (name, frozenset(labels.items()) if is_one_group else labels.get(inner or ""))
+        if group != self._labels:
+            self._begin_group(group, series, time)
+            return True
+        before, self._time = self._time, time
+        if (time is None) != (before is None):
+            raise ValueError("some samples of a label set have a time, and some have none")
+        if before is not None and not is_one_group and _is_later(before, time):
+            raise ValueError("the times of a label set go back")
+        return self._is_new(series) or time != before
+
+    def _begin_group(self, group: dict[str, str], series: Any, time: Any) -> None:
+        key = hash(frozenset(group.items()))
+        while key in self._seen:
+            if self._seen[key] == group:
+                raise ValueError("the samples of a label set do not stand together")
+            key += 1
+        self._seen[key] = group
+        self._labels, self._time, self._first = group, time, series
+        self._series.clear()
+
+    def _is_new(self, series: Any) -> bool:
+        """Tell whether the group did not have a series; most groups have one only."""
+        is_new = series != self._first and series not in self._series
+        self._series.add(series)
+        return is_new
+
+
+class Repeats:
+    """Which series were there at the time of the sample before: of a page that is not strict."""
+
+    def __init__(self) -> None:
+        self._time: Any = None
+        self._series: set[Any] = set()
+
+    def begin(self) -> None:
+        """Begin with another family."""
+        self._time = None
+        self._series.clear()
+
+    def takes(self, place: Place, sample: Sample) -> bool:
+        """Take down a sample; return False for one that is there already."""
+        series = (sample.name, frozenset(sample.labels.items()))
+        is_new = series not in self._series or sample.timestamp != self._time
+        self._series.add(series)
+        self._time = sample.timestamp
+        return is_new
+
+
+def _is_later(before: Any, now: Any) -> bool:
+    if type(before) is type(now):
+        return bool(before > now)
+    return float(before) > float(now)
 
 
 def family_problem(name: str, kind: str, unit: str, samples: Iterable[Sample]) -> str | None:
@@ -175,7 +282,7 @@ def _histogram_problem(name: str, samples: Iterable[Sample]) -> str | None:
         ending = sample.name[len(name) :]
         if not ending:  # a native histogram
             continue
-        now = (group_of(name, "histogram", sample), sample.timestamp)
+        now = (without(sample.labels, INNER.get(("histogram", ending))), sample.timestamp)
         if buckets is None or now != before:
             if buckets is not None and (problem := buckets.problem()):
                 return problem

@@ -5,31 +5,29 @@ https://prometheus.io/docs/instrumenting/exposition_formats/
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator
 
 from prometheus_client import Metric as MetricFamily
-from prometheus_client.metrics_core import METRIC_TYPES
 from prometheus_client.samples import Sample
 
 from prom_middleware.errors import ParseError
+from prom_middleware.parser.blocks import Block, blocks_of_lines, blocks_of_text
 from prom_middleware.parser.declared import BOUNDS, Declared, refused
+from prom_middleware.parser.families import family, sample
 from prom_middleware.parser.line import Line
-from prom_middleware.parser.numbers import is_number
-from prom_middleware.parser.quick import text_comment, text_sample
+from prom_middleware.parser.numbers import Numbers, is_number
+from prom_middleware.parser.quick import Bounds, Pairs, quoted_text, text_comment, text_rows
 from prom_middleware.parser.samples import Reading, read_comment, read_sample
 
 # The endings of samples' names that belong to a family, by its type.
 ENDINGS = {"summary": ("_count", "_sum", ""), "histogram": ("_count", "_sum", "_bucket")}
-# What the format calls otherwise than `prometheus_client` does.
-TYPES = {"gauge_histogram": "gaugehistogram"}
 
 
 def text_string_to_metric_families(
     text: str, *, strict: bool = True, utf8_names: bool = True
 ) -> Iterator[MetricFamily]:
     """Yield the families of a page in the text format, as `text_fd_to_metric_families` does."""
-    return text_fd_to_metric_families(io.StringIO(text), strict=strict, utf8_names=utf8_names)
+    return _Page(Reading(strict, utf8_names)).families(blocks_of_text(text))
 
 
 def text_fd_to_metric_families(
@@ -37,28 +35,12 @@ def text_fd_to_metric_families(
 ) -> Iterator[MetricFamily]:
     """Yield the families of the lines of `fd`, which end with a line feed, as they are read.
 
-    Times are in seconds. Strict, it takes what Prometheus' own parser of this format takes, and
-    blanks at the end of lines; else lines that cannot be read are left out. `utf8_names` are those
-    between quotes. Raises ParseError.
+    At most as many lines are read ahead as were read before, and never more than 500. Times are in
+    seconds. Strict, it takes what Prometheus' own parser of this format takes, and blanks at the
+    end of lines; else lines that cannot be read are left out. `utf8_names` are those between
+    quotes. Raises ParseError.
     """
-    page = _Page(Reading(strict, utf8_names))
-    quick = text_sample()
-    for number, text in enumerate(fd, 1):
-        try:
-            if text[:1] == "#" and (comment := text_comment(text)) is not None:
-                page.tell(comment, text, number)
-            elif (sample := quick(text)) is not None:
-                page.add(sample, text, number)
-            else:
-                page.read(Line(text, number))
-        except ParseError:
-            if strict:
-                raise
-        if page.ended:
-            yield from page.ended
-            page.ended.clear()
-    page.end()
-    yield from page.ended
+    return _Page(Reading(strict, utf8_names)).families(blocks_of_lines(fd))
 
 
 class _Page:
@@ -69,36 +51,134 @@ class _Page:
     """
 
     def __init__(self, how: Reading) -> None:
-        self.ended: list[MetricFamily] = []
+        self._ended: list[MetricFamily] = []
         self._declared = Declared()
         self._strict = how.strict
         self._how = how._replace(declared=self._declared if how.strict else None)
+        self._numbers, self._bounds = Numbers(), Bounds()
+        self._pairs = Pairs("__name__", quoted=how.utf8_names)
+        self._pair = self._pairs.__getitem__
+        self._name = self._help = self._type = ""
         self._begin("")
 
-    def _begin(self, name: str) -> None:
-        self._name, self._help, self._type = name, "", "untyped"
+    def _begin(self, name: str, text: str = "") -> None:
+        """End the family, if there is one, and begin another."""
+        if self._name:
+            self._ended.append(_family(self._name, self._help, self._type, self._samples))
+        self._name, self._help, self._type = name, text, "untyped"
         self._samples: list[Sample] = []
         self._bound: str | None = None
         self._allowed: tuple[str, ...] = (name,) if name else ()
+        # Those of which a sample needs no more than to be added.
+        self._known: tuple[str, ...] = ()
 
-    def add(self, sample: Sample, text: str, number: int) -> None:
-        """Add a sample to this family, or as one of its own. Raises ParseError."""
-        if sample.name not in self._allowed:
-            self._set_apart(sample)
-            return
-        if self._strict and self._type == "untyped":
-            self._declared.sample(sample.name)
-        if self._bound in sample.labels and not is_number(sample.labels[self._bound]):
-            read_sample(Line(text, number), self._how)  # which says what is wrong
-        self._samples.append(sample)
+    def families(self, blocks: Iterable[Block]) -> Iterator[MetricFamily]:
+        """Yield all families. Raises ParseError."""
+        for block in blocks:
+            yield from self._read(block)
+        self._begin("")
+        yield from self._ended
 
-    def _set_apart(self, sample: Sample) -> None:
+    def _read(self, block: Block) -> Iterator[MetricFamily]:
+        """Yield the families that end in a block.
+
+        This is where the time goes: most lines are samples that are only added to the family that
+        is being read.
+        """
+        numbers, bounds, pair, ended = self._numbers, self._bounds, self._pair, self._ended
+        add, known, bound = self._samples.append, self._known, self._bound
+        number = block.number - 1
+        for name, inner, value, time, told, text, kind, _ in text_rows(block.text):
+            number += 1
+            found = None
+            if name:
+                try:
+                    labels: dict[str, str] = {}
+                    if inner:
+                        parts = inner.split('",')
+                        labels = dict(map(pair, parts))
+                        if len(labels) != len(parts):
+                            raise ValueError("a label is there twice")
+                    when = int(time) / 1000 if time else None
+                    found = sample(Sample, (name, labels, numbers[value], when, None, None))
+                    if name in known and (bound not in labels or bounds[labels[bound]]):
+                        add(found)
+                        continue
+                except ValueError:  # which tells no more than that there is something wrong
+                    pass
+            if not told:
+                self._read_line(block, number, found)
+            elif not self._tell_all(told, text, kind):
+                self._read_line(block, number)
+                yield from self._taken()
+                number += 1
+                self._read_line(block, number)
+            else:
+                number += 1
+            add, known, bound = self._samples.append, self._known, self._bound
+            if ended:
+                yield from self._taken()
+
+    def _taken(self) -> list[MetricFamily]:
+        """Return the families that have ended, and keep them no longer."""
+        taken = self._ended[:]
+        self._ended.clear()
+        return taken
+
+    def _tell_all(self, name: str, text: str, kind: str) -> bool:
+        """Begin a family; return False, and do nothing, where that may be wrong."""
         if self._strict:
-            self._declared.sample(sample.name)
-        self.end()
-        self.ended.append(_family(sample.name, "", "untyped", [sample]))
+            if not self._declared.all(name, text, kind):
+                return False
+        elif name == self._name:
+            return False
+        self._begin(name, text.rstrip())
+        self._set_type(kind)
+        return True
 
-    def tell(self, comment: tuple[str, str, str], text: str, number: int) -> None:
+    def _read_line(self, block: Block, number: int, found: Sample | None = None) -> None:
+        """Read a line by itself, if its sample was not `found`. Raises ParseError."""
+        text = block.line(number)
+        quoted = self._how.utf8_names
+        try:
+            if found is not None or (quoted and (found := self._quoted(text)) is not None):
+                self._add(found, text, number)
+            elif (comment := text_comment(text, quoted=quoted)) is not None:
+                self._tell(comment, text, number)
+            else:
+                self._read_carefully(Line(text, number))
+        except ParseError:
+            if self._strict:
+                raise
+
+    def _quoted(self, line: str) -> Sample | None:
+        """Return the sample of a line whose name is between quotes; None for any other."""
+        found = quoted_text(line) if line[:2] == '{"' else None
+        if found is None:
+            return None
+        name, inner, value, time = found.groups()
+        try:
+            labels = self._pairs.labels(inner) if inner else {}
+            when = int(time) / 1000 if time else None
+            return sample(Sample, (name, labels, self._numbers[value], when, None, None))
+        except ValueError:
+            return None
+
+    def _add(self, found: Sample, text: str, number: int) -> None:
+        """Add a sample to this family, or as one of its own. Raises ParseError."""
+        if self._strict:
+            self._declared.sample(found.name)
+            bound = self._declared.bound_of(found.name)
+            if bound in found.labels and not is_number(found.labels[bound]):
+                read_sample(Line(text, number), self._how)  # which says what is wrong
+        if found.name in self._allowed:
+            self._known = self._allowed
+            self._samples.append(found)
+        else:
+            self._begin("")
+            self._ended.append(_family(found.name, "", "untyped", [found]))
+
+    def _tell(self, comment: tuple[str, str, str], text: str, number: int) -> None:
         """Take what is told of this family, or of a new one. Raises ParseError."""
         keyword, name, told = comment
         is_help = keyword == "HELP"
@@ -109,7 +189,6 @@ class _Page:
             if problem:
                 raise refused(problem, Line(text, number), told)
         if name != self._name:
-            self.end()
             self._begin(name)
         if is_help:
             self._help = told
@@ -117,11 +196,12 @@ class _Page:
             self._set_type(told.lower())
 
     def _set_type(self, kind: str) -> None:
-        self._type, self._bound = TYPES.get(kind, kind), BOUNDS.get(kind)
-        name, endings = self._name, ENDINGS.get(kind)
-        self._allowed = tuple([name + ending for ending in endings]) if endings else (name,)
+        self._type, self._bound, name = kind, BOUNDS.get(kind), self._name
+        self._known = self._allowed = (name,)
+        if kind in ENDINGS:
+            self._known = self._allowed = tuple([name + ending for ending in ENDINGS[kind]])
 
-    def read(self, line: Line) -> None:
+    def _read_carefully(self, line: Line) -> None:
         """Read a line with care. Raises ParseError."""
         if not self._strict:
             line.text = line.text.rstrip() + "\n"
@@ -129,29 +209,19 @@ class _Page:
         if not start or start == "\n":
             return
         if start[0] != "#":
-            self.add(read_sample(line, self._how), line.text, line.number)
+            self._add(read_sample(line, self._how), line.text, line.number)
         # A comment that is not set off is one even where it says HELP.
         elif start[1:2] not in (" ", "\t") or (comment := read_comment(line, self._how)) is None:
             line.check_end()
         else:
-            self.tell(comment, line.text, line.number)
-
-    def end(self) -> None:
-        """End the family, if there is one."""
-        if self._name:
-            self.ended.append(_family(self._name, self._help, self._type, self._samples))
-            self._begin("")
+            self._tell(comment, line.text, line.number)
 
 
-def _family(name: str, documentation: str, kind: str, samples: list[Sample]) -> MetricFamily:
+def _family(name: str, text: str, kind: str, samples: list[Sample]) -> MetricFamily:
     if kind == "counter":
         if name.endswith("_total"):
-            name = name.removesuffix("_total")
+            name = name[:-6]
         else:
-            samples = [one._replace(name=f"{one.name}_total") for one in samples]
-    # Not constructed: the names were checked, and prometheus_client 0.20 refuses those in UTF-8.
-    family = MetricFamily.__new__(MetricFamily)
-    family.name, family.documentation, family.unit = name, documentation, ""
-    family.type = kind if kind in METRIC_TYPES and kind != "untyped" else "unknown"
-    family.samples = samples
-    return family
+            total = f"{name}_total"
+            samples = [sample(Sample, (total, *one[1:])) for one in samples]
+    return family(name, text, kind, samples)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import socket
 import threading
@@ -190,6 +191,36 @@ def _resident() -> int:
     with suppress(OSError), open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * resource.getpagesize()
     return 0
+
+
+def test_names_that_are_refused_are_not_kept() -> None:
+    """Else the garbage collector takes them for what stays, and looks at everything more often."""
+    registry = CollectorRegistry()
+    receiver = StatsdCollector(registry=registry, max_series=10)
+    receiver.receive([b"name.%d:1|c" % number for number in range(5000)])
+    assert len(receiver._resolved) == 10
+    known = StatsdCollector(registry=CollectorRegistry())
+    known.receive([b"name.%d:1|c" % number for number in range(5000)])
+    assert len(known._resolved) == 1000
+
+
+def test_series_that_never_expire_are_not_looked_at() -> None:
+    from prom_middleware.bridge.incoming.series import Store, Target
+    from prom_middleware.bridge.incoming.values import Gauge
+
+    now = [100.0]
+    store = Store(10, lambda: now[0])
+    store.find(Target("for_ever", "gauge", "", 0.0, Gauge), {})
+    assert store._expires == math.inf
+    for ttl in (30.0, 20.0):
+        store.find(Target("number", "gauge", "", ttl, Gauge), {"ttl": str(ttl)})
+    assert store._expires == 120.0
+    now[0] = 125.0
+    assert [family.name for family in store.families()] == ["for_ever", "number"]
+    assert store._expires == 130.0
+    now[0] = 135.0
+    assert [family.name for family in store.families()] == ["for_ever"]
+    assert (store._expires, store.count) == (math.inf, 1)
 
 
 def test_series_that_expire_make_room() -> None:

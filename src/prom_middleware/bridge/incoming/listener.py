@@ -1,9 +1,8 @@
 """Sockets that listen: one thread for all datagrams and connections.
 
-Memory is bounded by the number of connections and the length of a line. Time is bounded by SHARE:
-the thread rests as long as it has worked, so that a flood leaves the interpreter to the
-application. What then comes too fast waits in a sender's connection; of datagrams the kernel drops
-what it has no place for, and says how many.
+Memory is bounded by the number of connections and the length of a line, time by a `Pace`: a flood
+leaves the interpreter to the application. What then comes too fast waits in a sender's connection;
+of datagrams the kernel drops what it has no place for, and says how many.
 """
 
 from __future__ import annotations
@@ -19,13 +18,14 @@ from contextlib import suppress
 
 from prom_middleware import failures
 from prom_middleware.bridge.incoming.lines import Lines
+from prom_middleware.bridge.pace import Pace
 
 Address = tuple[str, int]
 LONGEST_LINE = 8192  # bytes
 MOST_CONNECTIONS = 200
-CHUNK = 65536  # bytes at a time, about; no datagram is longer
-SHARE = 0.5  # of the time, when there is always something to read
-LEAST_REST = 0.001  # seconds
+CHUNK = 65536  # bytes at a time; no datagram is longer
+DATAGRAMS = 50  # at a time
+LINES = 20  # at a time: some tenths of a millisecond
 LAST_READING = 1.0  # seconds, when it is to end
 AFTER_FAILURE = 0.1  # seconds until the next connection is accepted
 BACKLOG = 128
@@ -60,6 +60,7 @@ class Listener:
         # The one that was silent longest is the first.
         self._connections: OrderedDict[socket.socket, Lines] = OrderedDict()
         self._dropped = 0
+        self._pace = Pace()
         self._stopping = False
         self.udp: Address | None = None
         self.tcp: Address | None = None
@@ -121,29 +122,36 @@ class Listener:
             self._close()
 
     def _turn(self, events: Iterable[tuple[selectors.SelectorKey, int]]) -> None:
-        began = time.perf_counter()
+        self._pace.begin()
         for key, _ in events:
             try:
                 key.data(key.fileobj)
             except Exception as error:  # one sender's; the others go on
                 failures.report("bridge.receive", error)
-        # No rest after what takes no time: a line now and then is read at once.
-        rest = (time.perf_counter() - began) * (1 - SHARE) / SHARE
-        if rest > LEAST_REST and not self._stopping:
-            time.sleep(rest)
+            self._rest()
+
+    def _rest(self) -> None:
+        if not self._stopping:
+            self._pace.pause()
+
+    def _hand_over(self, lines: list[bytes]) -> None:
+        """Give lines to who receives them, a few at a time."""
+        for begin in range(0, len(lines), LINES):
+            try:
+                self._receive(lines[begin : begin + LINES])
+            except Exception as error:  # the other lines have no part in it
+                failures.report("bridge.receive", error)
+            self._rest()
 
     def _datagrams(self, listening: socket.socket) -> None:
         lines: list[bytes] = []
-        size = 0
         with suppress(OSError):  # no more of them; of a broken one there is nothing to say
-            while size < CHUNK:
-                content = self._datagram(listening)
-                size += len(content) or 1
-                lines += content.split(b"\n")
+            for _ in range(DATAGRAMS):
+                lines += self._datagram(listening).split(b"\n")
         short = [line for line in lines if len(line) <= self._longest_line]
         if len(short) < len(lines):
             self._lose("line_too_long", len(lines) - len(short))
-        self._receive(short)
+        self._hand_over(short)
 
     def _datagram(self, listening: socket.socket) -> bytes:
         if _DROPPED is None:
@@ -157,8 +165,9 @@ class Listener:
         for level, kind, content in ancillary:
             if level == socket.SOL_SOCKET and kind == _DROPPED:
                 dropped = int.from_bytes(content[:4], sys.byteorder)
-                self._lose("datagram_dropped", (dropped - self._dropped) & 0xFFFFFFFF)
-                self._dropped = dropped
+                if dropped != self._dropped:
+                    self._lose("datagram_dropped", (dropped - self._dropped) & 0xFFFFFFFF)
+                    self._dropped = dropped
 
     def _accept(self, listening: socket.socket) -> None:
         try:
@@ -191,14 +200,14 @@ class Listener:
             self._end(connection)
             return
         self._connections.move_to_end(connection)
-        self._receive(lines.feed(content))
+        self._hand_over(lines.feed(content))
 
     def _end(self, connection: socket.socket) -> None:
         """Close a connection; its last line may have no end."""
         lines = self._connections.pop(connection)
         self._selector.unregister(connection)
         connection.close()
-        self._receive(lines.end())
+        self._hand_over(lines.end())
 
     def _close(self) -> None:
         for one in (*self._open, *self._connections):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -55,7 +54,7 @@ class Receiver(Collector):
         self._rules = mapping or Rules()
         self._strict = strict_match
         self._store = Store(max_series)
-        self._resolved: Callable[[str, str], Resolved | None] = lru_cache(CACHED)(self._resolve)
+        self._resolved: dict[str, Resolved | None] = {}
         self._listeners: list[Listener] = []
         self._samples = 0
         self._dropped = 0
@@ -112,14 +111,30 @@ class Receiver(Collector):
 
         `age` is in seconds. None: a rule drops it. Raises RefusedError.
         """
-        resolved = self._resolved(name, kind)
+        key = f"{kind} {name}"
+        resolved = self._resolved[key] if key in self._resolved else self._resolve(name, kind)
         if resolved is None:
             self._dropped += 1
+            self._remember(key, None)
             return None
         rule, target, labels = resolved
         value = self._store.find(target, self._with_tags(rule, target, labels, tags), age)
+        self._remember(key, resolved)
         self._samples += 1
         return value, 1.0 if rule.scale is None else rule.scale
+
+    def _remember(self, key: str, resolved: Resolved | None) -> None:
+        """Keep what the rules make of a name, so many names in all.
+
+        Not of one that is refused. In a flood of those, each would live as long as the cache has
+        places, which is long enough for the garbage collector to take it for one that stays: it
+        then looks at everything in the process, again and again.
+        """
+        if key in self._resolved:
+            return
+        if len(self._resolved) >= CACHED:
+            del self._resolved[next(iter(self._resolved))]
+        self._resolved[key] = resolved
 
     def _with_tags(
         self, rule: Rule, target: Target, labels: Mapping[str, str], tags: Mapping[str, str]
@@ -153,9 +168,10 @@ class Receiver(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield what was received, and what this tells of itself."""
+        yield from self._store.families()
         with self._store.lock:
-            families = [*self._store.families(), *self._own(self._store.count)]
-        yield from families
+            own = list(self._own(self._store.count))
+        yield from own
 
     def describe(self) -> list[Metric]:
         """Return the families of its own: what will come in, nobody knows."""

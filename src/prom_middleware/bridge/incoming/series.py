@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -67,6 +68,11 @@ class Family:
         self.names = names_of(target.family())
         self.series: dict[Labels, Series] = {}
 
+    def purge(self, now: float) -> float:
+        """Remove the series that have expired; return when the next one of the others does."""
+        self.series = {key: one for key, one in self.series.items() if not one.has_expired(now)}
+        return min((one.expires for one in self.series.values() if one.expires), default=math.inf)
+
     def metric(self, now: float) -> Metric:
         """Return the family as a registry has it."""
         metric = self.target.family()
@@ -79,7 +85,7 @@ class Family:
 
 
 class Store:
-    """All families, `limit` series at most; hold `lock` while using it."""
+    """All families, `limit` series at most; hold `lock` while finding."""
 
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.lock = threading.RLock()
@@ -87,6 +93,7 @@ class Store:
         self.clock = clock
         self._limit = limit
         self._purged = 0.0
+        self._expires = math.inf  # nothing does before
         self._families: dict[str, Family] = {}
         self._names: set[str] = set()
 
@@ -107,14 +114,19 @@ class Store:
         if one is None or one.has_expired(now):
             one = self._add(target, key, now)
         one.expires = now + target.ttl - age if target.ttl else 0.0
+        self._expires = min(self._expires, one.expires or math.inf)
         return one.value
 
     def families(self) -> Iterator[Metric]:
-        """Yield all families that have series."""
-        now = self.clock()
-        self._purge(now)
-        for family in self._families.values():
-            yield family.metric(now)
+        """Yield all families that have series; this takes the lock for one at a time."""
+        with self.lock:
+            self._purge(self.clock())
+            families = list(self._families.values())
+        for family in families:
+            with self.lock:
+                metric = family.metric(self.clock())
+            if metric.samples:
+                yield metric
 
     def _add(self, target: Target, key: Labels, now: float) -> Series:
         if now - self._purged > PURGE:
@@ -139,10 +151,13 @@ class Store:
 
     def _purge(self, now: float) -> None:
         self._purged = now
+        if now < self._expires:
+            return
+        self._expires = math.inf
         for name, family in list(self._families.items()):
-            for key in [key for key, one in family.series.items() if one.has_expired(now)]:
-                del family.series[key]
-                self.count -= 1
+            self.count -= len(family.series)
+            self._expires = min(self._expires, family.purge(now))
+            self.count += len(family.series)
             if not family.series:
                 del self._families[name]
                 self._names.difference_update(family.names)

@@ -13,10 +13,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from prometheus_client import Metric as MetricFamily
+from prometheus_client.samples import Sample
 
 from prom_middleware.bridge.outgoing.buffer import Batch
 from prom_middleware.bridge.outgoing.collecting import parts
 from prom_middleware.bridge.outgoing.paths import Form, Key, Paths, key_of
+from prom_middleware.bridge.pace import Pace
 
 try:
     from fcntl import ioctl
@@ -27,6 +29,7 @@ except ImportError:  # Windows
     HAS_QUEUE = False
 
 Address = tuple[str, int]
+AT_ONCE = 20  # samples: some tenths of a millisecond
 PAUSE = 0.005  # seconds between two looks at what the other side has acknowledged
 
 
@@ -46,11 +49,38 @@ class Graphite:
 
     def batch(self, families: Iterable[MetricFamily], now: float) -> Batch:
         """Return the lines of all samples, with their own times where they have one."""
-        found = list(parts(families, lambda family: _samples(family, now)))
-        paths = self._paths.of([key for key, _ in found])
-        before = f"{self.prefix}." if self.prefix else ""
-        lines = (f"{before}{path} {rest}\n" for path, (_, rest) in zip(paths, found, strict=True))
-        return Batch("".join(lines).encode(), len(found))
+        lines, sent, are_known = self._lines(families, now)
+        if not are_known or len(lines) != len(self._paths):
+            self._paths.settle(_key(sample) for family in sent for sample in _samples(family))
+            lines, *_ = self._lines(sent, now)
+        return Batch("".join(lines).encode(), len(lines))
+
+    def _lines(
+        self, families: Iterable[MetricFamily], now: float
+    ) -> tuple[list[str], list[MetricFamily], bool]:
+        """Return the lines of the series that have a path, the families, and whether all have one.
+
+        What is kept of a sample is text, which the garbage collector need not look at: for many
+        series, it would look at everything in the process each time. Families that cannot be sent
+        are left out.
+        """
+        before, pace = f"{self.prefix}." if self.prefix else "", Pace()
+        sent: list[MetricFamily] = []
+        are_known = True
+
+        def convert(family: MetricFamily) -> Iterator[str]:
+            nonlocal are_known
+            for number, sample in enumerate(_samples(family), 1):
+                path, rest = self._paths.get(_key(sample)), _rest(sample, now)
+                if path is None:
+                    are_known = False
+                else:
+                    yield f"{before}{path} {rest}"
+                if number % AT_ONCE == 0:
+                    pace.pause()
+            sent.append(family)
+
+        return list(parts(families, convert)), sent, are_known
 
     def send(self, batch: Batch, timeout: float) -> None:
         """Send the lines; raise OSError."""
@@ -61,13 +91,19 @@ class Graphite:
         self._connection.close()
 
 
-def _samples(family: MetricFamily, now: float) -> Iterator[tuple[Key, str]]:
-    """Yield each series with its value and time."""
-    for sample in family.samples:
-        if not getattr(sample, "native_histogram", None):  # that is no number
-            time = now if sample.timestamp is None else float(sample.timestamp)
-            key = key_of(sample.name, sample.labels.items())
-            yield key, f"{float(sample.value)} {int(time)}"
+def _samples(family: MetricFamily) -> Iterator[Sample]:
+    """Yield what is a number."""
+    return (one for one in family.samples if not getattr(one, "native_histogram", None))
+
+
+def _key(sample: Sample) -> Key:
+    return key_of(sample.name, sample.labels.items())
+
+
+def _rest(sample: Sample, now: float) -> str:
+    """Return what stands after the path."""
+    time = now if sample.timestamp is None else float(sample.timestamp)
+    return f"{float(sample.value)} {int(time)}\n"
 
 
 class Connection:

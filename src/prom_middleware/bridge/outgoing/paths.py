@@ -82,24 +82,57 @@ class Paths:
         """How many series have a longer path because another one has theirs."""
         return len(self._apart)
 
+    def get(self, key: Key) -> str | None:
+        """Return the path of a series; None where it has none yet."""
+        return self._paths.get(key)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
     def of(self, keys: Sequence[Key]) -> list[str]:
         """Return the paths of all series that there are now; those of others are forgotten."""
-        if len(self._paths) != len(keys) or not all(map(self._paths.__contains__, keys)):
-            self._settle(set(keys))
+        self.settle(keys)
         return [self._paths[key] for key in keys]
 
-    def _settle(self, present: set[Key]) -> None:
-        for gone in self._paths.keys() - present:
-            del self._owners[self._paths.pop(gone)]
-        self._apart &= present
-        new = present - self._paths.keys()
-        for key in sorted(new, key=lambda key: (not self._form.keeps(key), key)):
-            self._claim(key)
+    def settle(self, keys: Iterable[Key]) -> None:
+        """Give each of these a path, and forget those of others.
 
-    def _claim(self, key: Key) -> None:
+        It is done in steps of Python rather than with whole sets: nobody else could do anything
+        until such a step of many series has ended.
+        """
+        present: set[Key] = set()
+        for key in keys:
+            present.add(key)
+        for gone in [key for key in self._paths if key not in present]:
+            del self._owners[self._paths.pop(gone)]
+            self._apart.discard(gone)
+        self._add([key for key in present if key not in self._paths])
+
+    def _add(self, new: Iterable[Key]) -> None:
+        wanted: dict[str, list[Key]] = {}
+        for key in new:
+            wanted.setdefault(self._form.path(key), []).append(key)
+        others: list[Key] = []
+        for path, keys in wanted.items():
+            first, *rest = sorted(keys, key=self._order) if len(keys) > 1 else keys
+            others += rest
+            if path in self._owners:
+                others.append(first)
+            else:
+                self._give(path, first)
+        for key in sorted(others, key=self._order):
+            self._set_apart(key)
+
+    def _order(self, key: Key) -> tuple[bool, Key]:
+        return not self._form.keeps(key), key
+
+    def _set_apart(self, key: Key) -> None:
         path = self._form.path(key)
         while path in self._owners:
-            self._apart.add(key)
             path += f"_{blake2s(repr(key).encode(), digest_size=4).hexdigest()}"
+        self._apart.add(key)
+        self._give(path, key)
+
+    def _give(self, path: str, key: Key) -> None:
         self._paths[key] = path
         self._owners[path] = key

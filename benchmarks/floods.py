@@ -1,0 +1,142 @@
+"""Requests beside a flood of names: `python -m benchmarks.floods PART`, figures as JSON.
+
+A server answers requests and listens for StatsD in one process. Another process sends 100,000 new
+names a second, in turns to that listener and to nobody: what the sender itself takes of the machine
+is in both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from statistics import median, quantiles
+from typing import Any
+
+from benchmarks import load
+from benchmarks.figures import Figure, Target
+from benchmarks.flooding import PACKED, RATE
+from benchmarks.rounds import Plan
+from benchmarks.tables import table
+
+PHASES, SECONDS = 8, 3.0  # of each kind
+FEW, SHORT = 2, 0.5
+NOBODY, LISTENER = "nobody", "listener"
+# What one more system on the machine may do to requests.
+TIMES = 1.5
+METHOD = """\
+A uvicorn server answers {load} requests a second, and has a StatsD listener of 10,000 series in the
+same process. Another process sends {rate:,} new names a second, by UDP {packed} to a datagram, in
+phases of {seconds:g} seconds that take turns: to the listener, or as many to nobody. Shown is the
+median over {phases} phases; stalls as above, of the wall clock and of the process's own time.
+"""
+Figures = dict[str, Any]
+Phase = dict[str, float]
+
+
+def main() -> None:
+    """Measure one part, and print the figures."""
+    parser = argparse.ArgumentParser(prog="benchmarks.floods")
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--seconds", type=float, default=Plan.seconds)
+    options = parser.parse_args()
+    phases, seconds = (FEW, SHORT) if options.quick else (PHASES, SECONDS)
+    json.dump(PARTS[options.part](phases, seconds), sys.stdout)
+
+
+def measure(kind: str, phases: int, seconds: float) -> Figures:
+    """Return the figures of requests beside one kind of flood."""
+    found: dict[str, list[Phase]] = {NOBODY: [], LISTENER: []}
+    with _server() as (http, *ports):
+        load.requests(http, seconds / 3)
+        ends = {NOBODY: None, LISTENER: ports[0 if kind == "udp" else 1]}
+        for number in range(phases):
+            for to in list(ends)[:: 1 if number % 2 else -1]:
+                with _flood(kind, ends[to]):
+                    found[to].append(_phase(http, seconds))
+        assert b"prom_middleware_statsd_series 10000" in load.get(http, "/metrics"), "no flood"
+    figures = {to: _figures(each) for to, each in found.items()}
+    return {**figures, "size": {"phases": phases, "seconds": seconds}}
+
+
+@contextmanager
+def _server() -> Iterator[list[int]]:
+    command = [sys.executable, "-m", "benchmarks.flooded"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield json.loads(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+@contextmanager
+def _flood(kind: str, port: int | None) -> Iterator[None]:
+    command = [sys.executable, "-m", "benchmarks.flooding", kind, *([str(port)] if port else [])]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes) as process:  # type: ignore[call-overload]
+        process.stdout.readline()
+        try:
+            yield
+        finally:
+            process.communicate(b"end", timeout=60)
+
+
+def _phase(port: int, seconds: float) -> Phase:
+    load.get(port, "/beat")
+    latencies = load.requests(port, seconds)
+    beats = json.loads(load.get(port, "/rest"))
+    cuts = quantiles(latencies, n=100)
+    return {
+        "p50": median(latencies),
+        "p95": cuts[94],
+        "p99": cuts[98],
+        "stall": beats["wall"],
+        "own": beats["own"],
+    }
+
+
+def _figures(phases: list[Phase]) -> Figures:
+    return {name: asdict(Figure.of([phase[name] for phase in phases])) for name in phases[0]}
+
+
+PARTS: dict[str, Callable[[int, float], Figures]] = {
+    "udp": partial(measure, "udp"),
+    "tcp": partial(measure, "tcp"),
+}
+
+
+def targets(parts: dict[str, Figures]) -> Iterator[Target]:
+    """Yield every target with what was measured."""
+    for kind, figures in parts.items():
+        flooded, not_so = Figure(**figures[LISTENER]["p99"]), Figure(**figures[NOBODY]["p99"])
+        what = f"p99 of requests, {RATE:,} names a second by {kind.upper()} / to nobody"
+        yield Target.ratio(what, flooded, not_so, TIMES)
+
+
+def section(parts: dict[str, Figures]) -> Iterator[str]:
+    """Yield what the report says."""
+    if not parts:
+        return
+    size = next(iter(parts.values()))["size"]
+    yield "## Floods of names"
+    yield METHOD.format(load=load.RATE, rate=RATE, packed=PACKED, **size).strip()
+    head = ("milliseconds", "p50", "p95", "p99", "longest stall", "in own time")
+    yield table(head, _rows(parts))
+
+
+def _rows(parts: dict[str, Figures]) -> Iterator[tuple[str, ...]]:
+    for kind, figures in parts.items():
+        for to in (NOBODY, LISTENER):
+            shown = (Figure(**figures[to][name]).show(1e3, 2) for name in figures[to])
+            yield f"{kind.upper()}, to {'the ' if to == LISTENER else ''}{to}", *shown
+
+
+if __name__ == "__main__":
+    main()

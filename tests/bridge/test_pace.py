@@ -1,0 +1,57 @@
+"""How much a listener works before it rests, by a clock that the test moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import pytest
+
+from prom_middleware.bridge import pace
+from prom_middleware.bridge.pace import LONGEST_REST, SLICE, Pace
+
+
+class Clock(SimpleNamespace):
+    now: float
+    rested: list[float]
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.rested.append(seconds)
+        self.now += seconds
+
+    def work(self, paced: Pace, seconds: float) -> None:
+        self.now += seconds
+        paced.pause()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    clock = Clock(now=100.0, rested=[])
+    monkeypatch.setattr(pace, "time", clock)
+    return clock
+
+
+def test_it_rests_as_long_as_it_has_worked(clock: Clock) -> None:
+    paced = Pace()
+    for _ in range(100):
+        clock.work(paced, SLICE * 0.6)
+    assert clock.rested == pytest.approx([SLICE * 1.2] * 50)
+
+
+def test_a_wait_is_as_good_as_a_rest(clock: Clock) -> None:
+    paced = Pace()
+    for _ in range(100):
+        clock.work(paced, SLICE * 0.9)
+        clock.now += SLICE
+        paced.begin()
+    assert clock.rested == []
+
+
+def test_work_that_waited_for_others_is_followed_by_more_rest_within_a_limit(clock: Clock) -> None:
+    paced = Pace()
+    clock.work(paced, 0.005)
+    clock.work(paced, 10)
+    assert clock.rested == pytest.approx([0.005, LONGEST_REST])
