@@ -39,6 +39,8 @@ def page(accept: str) -> bytes:
         (b"# EOF\njobs_total x\n", ""),
         (b"\xff\xfe\n", ""),
     ],
+    # Not the pages, in which there are times.
+    ids=map(str, range(10)),
 )
 def test_a_page_that_cannot_be_read(body: bytes, name: str) -> None:
     report = check(body)
