@@ -25,6 +25,8 @@ READY_BENCH := $(BENCH)/.ready
 
 # Another project's environment, active or configured, has no say here.
 unexport VIRTUAL_ENV UV_PYTHON UV_PROJECT_ENVIRONMENT
+# Each of the many processes that tests start would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
