@@ -174,6 +174,8 @@ def of(indexes: set[int]) -> Native:
     return Native(3, ZERO_THRESHOLD, 1.0, dict.fromkeys(indexes, 2.0))
 
 
+# Each builds hundreds of buckets.
+@settings(max_examples=25)
 @given(INDEXES)
 def test_never_too_many_and_none_lost(indexes: set[int]) -> None:
     found = limited(of(indexes))
@@ -191,6 +193,7 @@ def test_never_too_many_and_none_lost(indexes: set[int]) -> None:
         assert found.zero_count + kept == below
 
 
+@settings(max_examples=25)
 @given(st.lists(st.integers(FIRST, LAST), unique=True, min_size=150))
 def test_the_resolution_does_not_come_back(order: list[int]) -> None:
     """What begins anew in between would look like a restart to the server."""
