@@ -14,7 +14,8 @@ ARGS ?=
 UV_VERSION := 0.13.9
 
 # Most of the tests wait for servers: three processes of them keep two cores busy.
-SIDE_BY_SIDE ?= -n 3 --dist loadfile
+# In the order of tests/conftest.py: pytest-xdist would begin with the files that have most tests.
+SIDE_BY_SIDE ?= -n 3 --dist loadfile --no-loadscope-reorder
 
 VENV := .venv
 BENCH := .venv-bench
