@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("once")
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(names[item], len(LONGEST)))
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Measure nothing of what is marked so: in processes of pytest-xdist, pytest-cov goes on."""
+    if item.get_closest_marker("no_cover") is None:
+        yield
+        return
+    before, of_threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+        threading.settrace(of_threads)  # type: ignore[arg-type]
 
 
 # Examples where neither a test nor the command line says how many: the matrix is content with few.
