@@ -14,7 +14,8 @@ ARGS ?=
 UV_VERSION := 0.13.9
 
 # Most of the tests wait for servers: three processes of them keep two cores busy.
-SIDE_BY_SIDE ?= -n 3 --dist loadfile
+# In the order of tests/conftest.py: pytest-xdist would begin with the files that have most tests.
+SIDE_BY_SIDE ?= -n 3 --dist loadfile --no-loadscope-reorder
 
 VENV := .venv
 BENCH := .venv-bench
@@ -25,6 +26,8 @@ READY_BENCH := $(BENCH)/.ready
 
 # Another project's environment, active or configured, has no say here.
 unexport VIRTUAL_ENV UV_PYTHON UV_PROJECT_ENVIRONMENT
+# Each of the many processes that tests start would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help

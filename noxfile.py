@@ -38,8 +38,10 @@ def run_tests(session: nox.Session, locked: str, *options: str) -> None:
     env = {"PROM_MIDDLEWARE_KILLS": "60", "PROM_MIDDLEWARE_EXACT": "2500"}
     # Sessions may run side by side: they share no cache.
     cache = ("-o", f"cache_dir={session.create_tmp()}/pytest")
-    pytest = ("python", "-m", "pytest", *cache, *options, "-m", "not once", *session.posargs)
-    session.run(*pytest, "-n", "2", "--dist", "loadfile", env=env, success_codes=[0, 1])
+    few = ("-m", "not once", "--hypothesis-profile=matrix")
+    pytest = ("python", "-m", "pytest", *cache, *options, *few, *session.posargs)
+    side_by_side = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+    session.run(*pytest, *side_by_side, env=env, success_codes=[0, 1])
     # What fails while others keep the machine busy has to pass by itself; 5: there is nothing.
     again = ("--last-failed", "--last-failed-no-failures=none")
     session.run(*pytest, *again, env=env, success_codes=[0, 5])

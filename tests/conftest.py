@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 
 def find_program(name: str, debian_package: str) -> str:
@@ -31,33 +34,89 @@ def real_program() -> Callable[[str, str], str]:
     return find_program
 
 
-# What real programs make of us, and long searches for bad input, are the same with every version of
-# Python and of the frameworks: `make test` runs them, the matrix does not.
+# What real programs make of us, long searches for bad input, and what no framework has a part in
+# are the same with every version of Python and of the frameworks: `make test` runs them, the matrix
+# does not. Of each room, other files run everywhere.
 ONCE = frozenset(
     (
-        "check/test_beside_promtool.py",
+        "bridge/incoming/test_graphite_lines.py",
+        "bridge/outgoing/test_paths.py",
         "bridge/test_real_receivers.py",
+        "check/test_beside_promtool.py",
+        "commands/test_bridge_command.py",
+        "commands/test_push_command.py",
         "examples/test_batch.py",
         "examples/test_demo.py",
+        "multiprocess_servers/test_bad_directories.py",
         "parser/test_fuzzing.py",
         "parser/test_real_pages.py",
+        "parser/test_round_trips.py",
+        "push/test_bad_gateways.py",
+        "pushgateway/test_bad_input.py",
         "pushgateway/test_durability.py",
         "pushgateway/test_page.py",
         "pushgateway/test_real_peers.py",
+        "servers/test_abuse.py",
         "servers/test_federated.py",
         "servers/test_growing.py",
+        "servers/test_promtool.py",
         "servers/test_scraped_histograms.py",
         "servers/test_scrapers.py",
+        "stores/multiprocess/test_model.py",
     )
+)
+# A process takes a file after the other: what begins late and takes long is waited for by the rest.
+LONGEST = (
+    "multiprocess_servers/test_kills_under_load.py",
+    "servers/test_federated.py",
+    "multiprocess_servers/test_bad_directories.py",
+    "test_failsafe.py",
+    "multiprocess/test_removing_death.py",
+    "examples/test_examples.py",
+    "multiprocess_servers/test_recognition.py",
+    "examples/test_demo.py",
+    "servers/test_real_servers.py",
+    "test_cardinality.py",
+    "stores/multiprocess/test_death.py",
+    "parser/test_fuzzing.py",
+    "parser/test_round_trips.py",
+    "django_door/test_django_auth.py",
+    "commands/test_bridge_command.py",
+    "servers/test_abuse.py",
+    "servers/test_growing.py",
+    "bridge/incoming/test_listener.py",
 )
 TESTS = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what need not run more than once."""
-    for item in items:
-        if item.path.relative_to(TESTS).as_posix() in ONCE:
+    """Mark what need not run more than once, and put first what takes longest."""
+    names = {item: item.path.relative_to(TESTS).as_posix() for item in items}
+    for item, name in names.items():
+        if name in ONCE:
             item.add_marker("once")
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(names[item], len(LONGEST)))
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Measure nothing of what is marked so: in processes of pytest-xdist, pytest-cov goes on."""
+    if item.get_closest_marker("no_cover") is None:
+        yield
+        return
+    before, of_threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+        threading.settrace(of_threads)  # type: ignore[arg-type]
+
+
+# Examples where neither a test nor the command line says how many: the matrix is content with few.
+settings.register_profile("matrix", max_examples=15)
 
 
 # A shell's background jobs ignore it, and what a test starts and interrupts would inherit that.

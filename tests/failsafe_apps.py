@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import io
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, NamedTuple
 from wsgiref.util import FileWrapper, setup_testing_defaults
 
@@ -108,7 +110,15 @@ def asgi_client(app: Any, request: Request) -> Outcome:
         "server": ("testserver", 80),
         "subprotocols": [],
     }
-    return Outcome(told, caught(lambda: asyncio.run(app(scope, receive, send))))
+    return Outcome(told, caught(lambda: _loop().run_until_complete(app(scope, receive, send))))
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    # One for all requests: there are thousands of them, and to make it takes longer than to answer.
+    loop = asyncio.new_event_loop()
+    atexit.register(loop.close)
+    return loop
 
 
 def _incoming(request: Request) -> Iterator[dict[str, Any]]:

@@ -16,7 +16,7 @@ from asking import asked, scraped
 from metrics import series, value
 from prom_middleware import failures
 from prom_middleware.errors import OptionError
-from prom_middleware.exposition import ScrapeResponse, make_asgi_app, make_wsgi_app
+from prom_middleware.exposition import ScrapeResponse, make_asgi_app, make_wsgi_app, turns
 from prom_middleware.exposition.options import Limits
 from prom_middleware.exposition.scraping import scrape
 from waiting import eventually
@@ -153,6 +153,16 @@ def test_a_slow_collector_is_waited_for(registry: CollectorRegistry, held: Held)
     timer.start()
     assert held_number(scraped(registry)) == 1
     timer.join()
+
+
+def test_nothing_is_waited_for_that_has_ended(
+    registry: CollectorRegistry, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever patrols in vain would do so for as long as the test may take."""
+    monkeypatch.setattr(turns, "PATROL", 3600.0)
+    held.open.set()  # a thread collects that one, and wakes whoever waits for it
+    for number in range(1, 200):
+        assert held_number(scraped(registry)) == number
 
 
 def test_with_http_error_a_collector_that_hangs_is_a_500(

@@ -174,6 +174,8 @@ def of(indexes: set[int]) -> Native:
     return Native(3, ZERO_THRESHOLD, 1.0, dict.fromkeys(indexes, 2.0))
 
 
+# Each builds hundreds of buckets.
+@settings(max_examples=25)
 @given(INDEXES)
 def test_never_too_many_and_none_lost(indexes: set[int]) -> None:
     found = limited(of(indexes))
@@ -192,7 +194,7 @@ def test_never_too_many_and_none_lost(indexes: set[int]) -> None:
 
 
 # On a busy machine it takes a while to think of so many.
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.integers(FIRST, LAST), unique=True, min_size=150))
 def test_the_resolution_does_not_come_back(order: list[int]) -> None:
     """What begins anew in between would look like a restart to the server."""

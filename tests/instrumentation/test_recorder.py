@@ -63,6 +63,7 @@ def in_threads(work: Callable[[int], None], number: int = THREADS) -> None:
 
 @pytest.mark.timeout(300)  # a minute on a quiet machine: the threads meet as often as they can
 @pytest.mark.usefixtures("fast_switching")
+@pytest.mark.no_cover
 def test_totals_are_exact_under_threads(registry: CollectorRegistry) -> None:
     instrumentation = core(registry)
 

@@ -24,6 +24,7 @@ from prom_middleware.stores.multiprocess import MultiprocessStore
 from stores.multiprocess.children import end, fork, killed
 
 
+@pytest.mark.once  # tests/multiprocess_servers has the same of requests, with every version
 def test_threads_in_four_processes_count_exactly(
     installed: MultiprocessStore, registry: CollectorRegistry
 ) -> None:

@@ -83,7 +83,7 @@ def shown(here: Worker, there: Process) -> Samples:
     return found
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("arm", ["calls", pytest.param("lines", marks=pytest.mark.once)])
 def test_every_moment_of_removing(arm: str, pair: tuple[Worker, Process]) -> None:
     here, there = pair
     here.count()

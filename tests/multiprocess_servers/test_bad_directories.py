@@ -137,7 +137,8 @@ def nothing_is_lost(visitor: Visitor) -> None:
         visitor.visit(1)
         return visitor.uncounted()
 
-    assert becomes(uncounted, 0) == 0
+    # Each look asks every worker, and may itself take seconds on a busy machine.
+    assert becomes(uncounted, 0, 60) == 0
 
 
 def counting_goes_on(visitor: Visitor) -> None:

@@ -21,6 +21,9 @@ from exposition.formats.random_families import CLASSIC, LABELS, UTF_8, UTF_8_LAB
 from prom_middleware.check import check
 from prom_middleware.parser import ParseError, parse
 
+# The other tests of the parser cover it; of these there are many more.
+pytestmark = pytest.mark.no_cover
+
 SECONDS = float(os.environ.get("PROM_MIDDLEWARE_FUZZ_SECONDS", "0"))
 TEXT = "text/plain;version=1.0.0"
 OPENMETRICS_2 = "application/openmetrics-text;version=2.0.0"

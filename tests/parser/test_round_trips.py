@@ -17,6 +17,9 @@ from prom_middleware.exposition.negotiation import negotiate
 from prom_middleware.parser import parse
 from prom_middleware.wsgi import PrometheusMiddleware
 
+# The other tests of the parser cover it; of these there are many more.
+pytestmark = pytest.mark.no_cover
+
 ANY = families(st.one_of(CLASSIC, UTF_8), (*LABELS, *UTF_8_LABELS))
 OPENMETRICS_2 = "application/openmetrics-text;version=2.0.0"
 UTF_8_NAMES = ";escaping=allow-utf-8"

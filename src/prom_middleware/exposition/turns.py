@@ -156,7 +156,7 @@ class Desk:
         self._changed = threading.Condition()
         self._waiting: list[Scrape] = []
         self._generations: list[Generation] = []
-        self._fresh = False  # somebody came that nobody has looked at
+        self._fresh = False  # somebody came, or something ended, that nobody has looked at
         self._driven = False
         self._places: dict[int, set[object]] = {}
 
@@ -245,6 +245,7 @@ class Desk:
 
     def _wake(self) -> None:
         with self._changed:
+            self._fresh = True
             self._changed.notify_all()
 
     def _forget(self, scrape: Scrape) -> None:

@@ -165,6 +165,8 @@ def test_one_bad_batch_does_not_end_it() -> None:
             assert becomes(lambda: lines, [b"good"]) == [b"good"]
 
 
+@pytest.mark.once
+@pytest.mark.no_cover  # 105,000 lines, which are all alike
 def test_a_flood_of_names_is_bounded_and_counted() -> None:
     """More than 100,000 names, and the application's own thread goes on."""
     registry = CollectorRegistry()

@@ -114,7 +114,13 @@ def later_life(directory: Path) -> None:
     add(store, WIDE, ("new",), *([0.0] * 4999), 1)
 
 
-@pytest.mark.parametrize("arm", [at_calls, at_lines(takeover)], ids=["calls", "lines"])
+@pytest.mark.parametrize(
+    "arm",
+    [
+        pytest.param(at_calls, id="calls"),
+        pytest.param(at_lines(takeover), id="lines", marks=pytest.mark.once),
+    ],
+)
 def test_every_moment_of_taking_a_slot_over(tmp_path: Path, arm: Callable[[Death], None]) -> None:
     leave_everything(tmp_path / "left")
     for directory in lives(tmp_path, arm, later_life):
