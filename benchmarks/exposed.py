@@ -26,8 +26,9 @@ millisecond: what it wakes up later is how long the loop stood still. Phases of 
 with and without scrapes, take turns; shown is the median over {phases} phases of the longest stall
 and the 99th percentile of the latencies of all requests, with its 95 % interval. The wall clock
 also shows what the machine does beside: the idle rows, with neither requests nor scrapes, say how
-much that is. Without waiting is what is left after the time for which a thread of the server was
-ready to run and had no processor, as the kernel counts it. prometheus_client has its
+much that is. Of its own is what the server can have done itself: the smaller one of what is left
+after the time for which a thread of it was ready to run and had no processor, as the kernel counts
+it, and of the processor time that it used between two beats. prometheus_client has its
 `make_asgi_app` at /metrics, beside the same application without any instrumentation.
 """
 
@@ -65,7 +66,7 @@ def targets(parts: Parts) -> Iterator[Target]:
         what = f"longest stall of the event loop, {how}"
         yield Target(what, stall.median * 1e3, stall.error * 1e3, STALL, " ms")
         # What the machine does is not in this one, so that the worst of all phases can count.
-        what = f"{what}, without waiting for a processor, ever"
+        what = f"{what}, of its own, ever"
         yield Target(what, loop[kind]["worst_own"] * 1e3, 0.0, STALL, " ms")
         with_scrapes, without = Figure(**loop[kind]["p99"]), Figure(**loop["busy"]["p99"])
         yield Target.ratio(f"p99 of requests, {how} / none", with_scrapes, without, LATENCY)
@@ -122,7 +123,7 @@ def _served(part: dict[str, Any]) -> str:
         "milliseconds",
         "longest stall",
         "worst of all",
-        "without waiting",
+        "of its own",
         "worst of all",
         "p99 of requests",
         "a scrape",

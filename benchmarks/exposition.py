@@ -42,8 +42,8 @@ class Size:
     many_rounds: int = 7
     users: int = 10_000
     large: int = 100_000  # for memory and stalls
-    phases: int = 5
-    phase: float = 4.0  # seconds
+    phases: int = 9
+    phase: float = 3.0  # seconds
 
 
 SMALL = Size(400, 2, 800, 2, 250, 1_000, 1, 0.5)

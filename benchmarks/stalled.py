@@ -3,10 +3,10 @@
 The application answers the same small body to everything but /metrics, and to /beat and /rest,
 which start and end the watch over the event loop. The watch is a task that wakes up each
 millisecond: what it wakes up later is how long the loop stood still. That also has what other
-programs took of the processor meanwhile. What is shown beside it has less of that: the time for
-which one thread of this process, the one that waited most, was ready to run and had no processor
-is taken off. Where two of them waited one after the other, the loop for the one that had the
-interpreter, only the longer wait is.
+programs, and other machines on the same host, took of the processor meanwhile. What can be this
+process's own doing is the smaller one of two bounds: what is left after the time for which one of
+its threads, the one that waited most, was ready to run and had no processor; and the time of a
+processor that it used, all threads together.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import os
 import socket
 import sys
 from contextlib import suppress
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import prometheus_client
@@ -85,12 +85,12 @@ class Watch:
 
     async def _beat(self) -> None:
         self._waits.longest()
-        wall = perf_counter()
+        wall, used = perf_counter(), process_time()
         while True:
             await asyncio.sleep(BEAT)
-            late = perf_counter() - wall - BEAT
-            self._gaps.append((late, late - min(self._waits.longest(), late)))
-            wall = perf_counter()
+            late, worked = perf_counter() - wall - BEAT, process_time() - used
+            self._gaps.append((late, min(worked, late - min(self._waits.longest(), late))))
+            wall, used = perf_counter(), process_time()
 
     async def _rest(self, send: Any) -> None:
         assert self._task is not None

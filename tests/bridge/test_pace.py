@@ -8,7 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from prom_middleware.bridge import pace
-from prom_middleware.bridge.pace import LONGEST_REST, SLICE, Pace
+from prom_middleware.bridge.pace import LONGEST_REST, SHARE, SLICE, Pace
+
+REST = (1 - SHARE) / SHARE  # seconds for one of work
 
 
 class Clock(SimpleNamespace):
@@ -34,18 +36,18 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     return clock
 
 
-def test_it_rests_as_long_as_it_has_worked(clock: Clock) -> None:
+def test_it_rests_by_how_long_it_has_worked(clock: Clock) -> None:
     paced = Pace()
     for _ in range(100):
         clock.work(paced, SLICE * 0.6)
-    assert clock.rested == pytest.approx([SLICE * 1.2] * 50)
+    assert clock.rested == pytest.approx([SLICE * 1.2 * REST] * 50)
 
 
 def test_a_wait_is_as_good_as_a_rest(clock: Clock) -> None:
     paced = Pace()
     for _ in range(100):
         clock.work(paced, SLICE * 0.9)
-        clock.now += SLICE
+        clock.now += SLICE * REST
         paced.begin()
     assert clock.rested == []
 
@@ -54,4 +56,4 @@ def test_work_that_waited_for_others_is_followed_by_more_rest_within_a_limit(clo
     paced = Pace()
     clock.work(paced, 0.005)
     clock.work(paced, 10)
-    assert clock.rested == pytest.approx([0.005, LONGEST_REST])
+    assert clock.rested == pytest.approx([0.005 * REST, LONGEST_REST])

@@ -1,4 +1,4 @@
-"""How a thread leaves the interpreter to others: short work, and a rest that is as long.
+"""How a thread leaves the interpreter to others: short work, and a rest three times as long.
 
 Whoever waits for Python's lock gets it when the one who has it lets go, else only after
 `sys.getswitchinterval()`, 5 ms; and a request needs it again after each system call.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 
-SLICE = 0.0005  # seconds of work before a rest
-SHARE = 0.5  # of the time, when there is always something to do
+SLICE = 0.0002  # seconds of work before a rest
+SHARE = 0.25  # of the time, when there is always something to do
 LONGEST_REST = 0.1  # seconds
 
 
