@@ -57,6 +57,67 @@ def test_asyncio_goes_on() -> None:
     asyncio.run(main())
 
 
+class Large:
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily("large", "Large.", labels=["number"])
+        for number in range(10_000):
+            family.add_metric([f"{number:030}"], number)
+        yield family
+
+
+class Turns:
+    """Count the turns of a loop, up to each part of an answer that no client holds up."""
+
+    def __init__(self) -> None:
+        self.number, self.seen = 0, list[int]()
+
+    async def count(self, sleep: Any) -> None:
+        while True:
+            self.number += 1
+            await sleep(0)
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.body":
+            self.seen.append(self.number)
+
+    def check(self) -> None:
+        assert len(self.seen) > 5
+        # Trio shuffles who comes first in a turn.
+        assert self.seen[-1] - self.seen[0] >= len(self.seen) - 2
+
+
+def large() -> Any:
+    registry = CollectorRegistry()
+    registry.register(Large())
+    return make_asgi_app(registry)
+
+
+def test_asyncio_turns_between_the_parts() -> None:
+    turns = Turns()
+
+    async def main() -> None:
+        counting = asyncio.create_task(turns.count(asyncio.sleep))
+        await large()(SCOPE, None, turns.send)
+        counting.cancel()
+
+    asyncio.run(main())
+    turns.check()
+
+
+def test_trio_turns_between_the_parts() -> None:
+    trio = pytest.importorskip("trio")
+    turns = Turns()
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(turns.count, trio.sleep)
+            await large()(SCOPE, None, turns.send)
+            nursery.cancel_scope.cancel()
+
+    trio.run(main)
+    turns.check()
+
+
 def test_a_scrape_that_is_cancelled_is_no_harm() -> None:
     async def main() -> None:
         waits, app, told = prepared()

@@ -108,13 +108,26 @@ def headers(scope: Scope) -> dict[str, str]:
 
 
 async def send_answer(answer: Answer, send: Send) -> None:
-    """Send an answer in its parts."""
+    """Send an answer in its parts; the event loop turns in between.
+
+    A client that reads fast never has `send` wait: megabytes would go out in one turn.
+    """
     raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in answer.headers]
     await send({"type": "http.response.start", "status": answer.status, "headers": raw})
     *parts, last = answer.parts or [b""]
     for part in parts:
         await send({"type": "http.response.body", "body": part, "more_body": True})
+        await _give_way()
     await send({"type": "http.response.body", "body": last})
+
+
+async def _give_way() -> None:
+    try:
+        from prom_middleware.exposition.beside import give_way
+
+        await give_way()
+    except Exception as error:
+        failures.report("scrape", error)
 
 
 async def lifespan(receive: Receive, send: Send) -> None:

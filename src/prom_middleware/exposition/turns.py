@@ -24,9 +24,11 @@ from prom_middleware.exposition.refusals import Broken, Busy, TimedOut
 from prom_middleware.exposition.rendering import Rendering, Wanted
 
 # How long is worked at a time, and how long the interpreter is left to others after that, where an
-# event loop waits for it: seconds. A thread that does not let go of it is asked to after 5 ms.
+# event loop waits for it: seconds. A gap has to be longer than it takes a thread to wake up: a loop
+# that comes too late finds the interpreter taken again, and has to wait the 5 ms after which a
+# thread is asked to let go of it.
 SLICE = 0.0003
-GAP = 0.00005
+GAP = 0.0002
 # Nobody wakes the one who works when a time is up.
 PATROL = 0.02
 
