@@ -101,7 +101,19 @@ def _door(name: str, cases: list[dict[str, Any]]) -> str:
         + (f" at {_routes(case['routes'])}" if len(cases) > 1 else "")
         for case in cases
     )
-    return f"### {name}\n\n{table(head, rows)}\n\n{rounds}.{REMARKS.get(name, '')}"
+    remarks = f"{rounds}.{REMARKS.get(name, '')}{_growth(cases)}"
+    return f"### {name}\n\n{table(head, rows)}\n\n{remarks}"
+
+
+def _growth(cases: list[dict[str, Any]]) -> str:
+    """Say what more routes do to the bare timer, which knows nothing of routes."""
+    if len(cases) < 2:
+        return ""
+    few, many = (_added(_role(case, TIMER)[0]).median for case in cases)
+    return (
+        f" The bare timer, which knows nothing of routes, takes {many / few:.2f} times as much "
+        "with the many: the application's own work leaves other things in the processor's caches."
+    )
 
 
 def _routes(number: int) -> str:
