@@ -167,11 +167,16 @@ def test_a_lifespan_of_starlette(tmp_path: Path) -> None:
     assert "its lifespan fails when it begins: RuntimeError: the till is locked" in done.stderr
 
 
+# Old ones are warned of what they import.
 STARLETTE = """\
+import warnings
 from contextlib import asynccontextmanager
 
 from prometheus_client import CollectorRegistry, Gauge
-from starlette.applications import Starlette
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from starlette.applications import Starlette
 
 from prom_middleware import instrument
 
