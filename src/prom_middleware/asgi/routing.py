@@ -300,7 +300,7 @@ class Router:
         # may be one that ours is mounted in.
         if self._routes is None:
             self._routes = routes_of(self._app)
-            self._bare = not self._routes and not isinstance(self._routes, list)
+            self._bare = self._routes == ()
         routes = self._routes
         if not routes and "app" in scope:
             routes = routes_of(scope["app"])

@@ -225,7 +225,7 @@ class Observation:
             if turn.pending:
                 turn.drain()
             # The request holds us: without the cycle, nothing waits for the garbage collector.
-            self.request = None
+            self.request, self.resolve = None, core.resolve
             if outcome is not COMPLETE or rare is not None:
                 self._tell(labels, outcome)
         except Exception as error:
@@ -252,7 +252,7 @@ class Observation:
         """Record that the application is done; nothing is left to do after the last byte."""
         try:
             if not self.done:
-                rare = self.rare
+                rare = self.rare  # not the property: should that fail, this must not
                 self.finish(DISCONNECT if rare is not None and rare.disconnected else INCOMPLETE)
         except Exception as error:
             failures.report("finish", error)
@@ -322,7 +322,7 @@ class Observation:
         try:
             if not self.done:
                 self.done = True
-                self.request = None
+                self.request, self.resolve = None, self.core.resolve
                 self.core.recorder.forget(self.method)
         except Exception as error:
             failures.report("discard", error)

@@ -22,7 +22,7 @@ class Cells(Protocol):
 
 
 class Tally(Protocol):
-    """What goes up and down by one, such as requests in progress; a list is one."""
+    """What goes up and down by one, such as requests in progress; a deque is one."""
 
     def append(self, one: None, /) -> None:
         """Count one more: at any moment, without the store's turn."""
