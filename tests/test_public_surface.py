@@ -217,7 +217,7 @@ def test_the_options_and_their_defaults() -> None:
     config = Configuration()
     assert {name: getattr(config, name) for name in OPTIONS} == OPTIONS
     assert not config.labels
-    fields = set(Configuration._fields)
+    fields = set(Configuration.__annotations__)
     assert fields == {*OPTIONS, "registry", "buckets", "labels"}
     assert set(Options.__annotations__) == fields
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 Scope = Mapping[str, Any]
 
@@ -21,7 +21,7 @@ _DEEPEST = 16  # an application may be mounted in itself
 _MOST_TABLES = 64  # an application may make routers as it runs
 
 
-class Entry(NamedTuple):
+class Entry:
     """One place in the tree of routes.
 
     `regex` matches the whole path below the root, `route` is the framework's own object. `prefix`
@@ -29,15 +29,22 @@ class Entry(NamedTuple):
     the `inner` entries before it.
     """
 
-    template: str
-    endpoint: object
-    route: object
-    regex: re.Pattern[str]
-    host: re.Pattern[str] | None = None
-    scope_type: str | None = None
-    methods: frozenset[str] | None = None
-    prefix: str | None = None
-    inner: int = 0
+    def __init__(
+        self,
+        template: str,
+        endpoint: object,
+        route: object,
+        regex: re.Pattern[str],
+        host: re.Pattern[str] | None = None,
+        scope_type: str | None = None,
+        methods: frozenset[str] | None = None,
+        prefix: str | None = None,
+        inner: int = 0,
+    ) -> None:
+        self.template, self.endpoint, self.route = template, endpoint, route
+        self.regex, self.host = regex, host
+        self.scope_type, self.methods = scope_type, methods
+        self.prefix, self.inner = prefix, inner
 
     def takes(self, scope: Scope) -> bool:
         """Tell whether the method of `scope` is one of this place's."""
@@ -52,13 +59,17 @@ class Entry(NamedTuple):
         )
 
 
-class Branch(NamedTuple):
+class Branch:
     """What stands above some routes."""
 
-    template: str = ""
-    regex: str = "^"
-    host: re.Pattern[str] | None = None
-    depth: int = 0
+    def __init__(
+        self,
+        template: str = "",
+        regex: str = "^",
+        host: re.Pattern[str] | None = None,
+        depth: int = 0,
+    ) -> None:
+        self.template, self.regex, self.host, self.depth = template, regex, host, depth
 
 
 class Routes:
@@ -212,7 +223,7 @@ def _mount_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
 
 
 def _host_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
-    below = branch._replace(host=route.host_regex, depth=branch.depth + 1)
+    below = Branch(branch.template, branch.regex, route.host_regex, branch.depth + 1)
     inner = list(_walk(routes_of(route.app), below))
     yield from inner
     # A host has no path to be named by: what misses its routes is a miss of the branch.

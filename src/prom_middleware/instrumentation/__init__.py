@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
-from prom_middleware.instrumentation.config import Configuration, Options
+from prom_middleware.instrumentation.config import Configuration
 from prom_middleware.instrumentation.observation import (
     COMPLETE,
     DISCONNECT,
@@ -30,6 +30,7 @@ from prom_middleware.lazy import lazily
 if TYPE_CHECKING:
     from prom_middleware.instrumentation.dialect import Dialect
     from prom_middleware.instrumentation.labels import ExtraLabels, Facts
+    from prom_middleware.instrumentation.options import Options
     from prom_middleware.instrumentation.registration import registered
     from prom_middleware.instrumentation.websocket import Connection
     from prom_middleware.stores import Labels
@@ -62,6 +63,7 @@ __getattr__, __dir__ = lazily(
         "Connection": "prom_middleware.instrumentation.websocket",
         "Dialect": "prom_middleware.instrumentation.dialect",
         "Facts": "prom_middleware.instrumentation.labels",
+        "Options": "prom_middleware.instrumentation.options",
         "registered": "prom_middleware.instrumentation.registration",
     },
 )

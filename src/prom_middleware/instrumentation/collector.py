@@ -99,7 +99,9 @@ class RequestCollector:
 
     def _family(self, metric: Metric) -> MetricFamily:
         labels = self._series(metric).family.label_names
-        family: MetricFamily = FAMILIES[metric.type](metric.name, metric.help, labels=labels)
+        family: MetricFamily = FAMILIES[metric.type](
+            metric.name, metric.documentation, labels=labels
+        )
         return family
 
     def _overflow(self, snapshot: Snapshot) -> Iterator[MetricFamily]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
@@ -33,22 +33,7 @@ FORMAT_LABELS = frozenset({"le", "quantile"})
 OUR_LABELS = frozenset({"method", "route", "status", "exception", "reason"})
 
 
-class Options(TypedDict, total=False):
-    """What every door takes as keyword arguments; `Configuration` says what each means."""
-
-    metrics_path: str | None
-    registry: CollectorRegistry
-    preset: str | Sequence[str]
-    buckets: Sequence[float]
-    exclude: Exclusion | Iterable[Exclusion]
-    labels: Mapping[str, LabelValue]
-    access: Callable[[Any], object] | None
-    max_series: int
-    exemplars: bool
-    native_histograms: bool
-
-
-class Configuration(NamedTuple):
+class Configuration:
     """How one door behaves. `from_options` makes it; nothing changes it."""
 
     # Where the door answers scrapes, below the server's own root path; None: nowhere.
@@ -81,7 +66,12 @@ class Configuration(NamedTuple):
         for name in options:
             if name not in CHECKS:
                 raise OptionError(f"unknown option {name!r}{_nearest(name, CHECKS)}")
-        return cls(**{name: CHECKS[name](value) for name, value in options.items()})
+        made = cls()
+        vars(made).update({name: CHECKS[name](value) for name, value in options.items()})
+        return made
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{name!r}: a configuration cannot be changed")
 
     @property
     def metrics_paths(self) -> tuple[str, ...]:
@@ -226,4 +216,4 @@ CHECKS: dict[str, Callable[[object], Any]] = {
     "exemplars": _switch("exemplars"),
     "native_histograms": _switch("native_histograms"),
 }
-assert set(CHECKS) == set(Configuration._fields)  # noqa: S101
+assert set(CHECKS) == set(Configuration.__annotations__)  # noqa: S101

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextvars import ContextVar
-from typing import NamedTuple
 
 from prom_middleware.instrumentation.observation import Observation
 
 
-class Announced(NamedTuple):
+class Announced:
     """An outer door's request: its observation, and what tells it from others.
 
     `path` is whole, the server's `root` included.
     """
 
-    observation: Observation
-    key: str
-    method: str
-    root: str
-    path: str
+    __slots__ = ("key", "method", "observation", "path", "root")
+
+    def __init__(
+        self, observation: Observation, key: str, method: str, root: str, path: str
+    ) -> None:
+        self.observation, self.key = observation, key
+        self.method, self.root, self.path = method, root, path
 
 
 _current: ContextVar[tuple[Announced, ...]] = ContextVar("prom_middleware", default=())

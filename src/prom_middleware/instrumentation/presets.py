@@ -8,7 +8,7 @@ that has the same source.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from prom_middleware.instrumentation.series import RECEIVED, SENT, STREAMS
 
@@ -18,15 +18,26 @@ if TYPE_CHECKING:
 Block = list[float]
 
 
-class Metric(NamedTuple):
+def _first(_: Any, block: Block) -> float:
+    return block[0]
+
+
+class Metric:
     """One metric family on /metrics; `name` is what its samples are called, `_total` included."""
 
-    name: str
-    type: str
-    help: str
-    source: str
-    cells: Callable[[Any, Block], float] = lambda _, block: block[0]
-    traced: bool = False
+    __slots__ = ("cells", "documentation", "name", "source", "traced", "type")
+
+    def __init__(
+        self,
+        name: str,
+        type_: str,
+        documentation: str,
+        source: str,
+        cells: Callable[[Any, Block], float] = _first,
+        traced: bool = False,
+    ) -> None:
+        self.name, self.type, self.documentation = name, type_, documentation
+        self.source, self.cells, self.traced = source, cells, traced
 
 
 def _responses(series: Requests, block: Block) -> float:

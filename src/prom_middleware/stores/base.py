@@ -4,8 +4,7 @@ A *family* is a set of blocks of the same width; a *block* is the run of cells t
 set of label values.
 """
 
-from __future__ import annotations
-
+# Annotations are evaluated here: from strings, `NamedTuple` takes twice as long, at every import.
 from typing import NamedTuple
 
 Labels = tuple[str, ...]
@@ -48,11 +47,11 @@ class Family(NamedTuple):
     settlement: Settlement | None = None
 
 
-class Worker(NamedTuple):
+class Worker:
     """One writer's place. `generation` counts its holders, `since` is Unix time in seconds."""
 
-    slot: int
-    pid: int
-    live: bool
-    generation: int
-    since: float
+    __slots__ = ("generation", "live", "pid", "since", "slot")
+
+    def __init__(self, slot: int, pid: int, live: bool, generation: int, since: float) -> None:
+        self.slot, self.pid, self.live = slot, pid, live
+        self.generation, self.since = generation, since
