@@ -99,10 +99,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(names[item], len(LONGEST)))
 
 
+# Real servers are other processes, and random examples take the ways that other tests have taken:
+# to notice that would take as long as they do.
+UNMEASURED = ("no_cover", "real", "hypothesis")
+
+
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Measure nothing of what is marked so: in processes of pytest-xdist, pytest-cov goes on."""
-    if item.get_closest_marker("no_cover") is None:
+    if not any(map(item.get_closest_marker, UNMEASURED)):
         yield
         return
     before, of_threads = sys.gettrace(), threading.gettrace()

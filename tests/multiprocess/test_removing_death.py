@@ -21,6 +21,9 @@ from prom_middleware.stores.multiprocess import MultiprocessStore
 from stores.multiprocess.children import end, fork, killed, run
 from stores.multiprocess.deaths import STEPS, Death, at_calls, at_lines
 
+# test_removing.py takes the same ways; here they are taken some hundred times.
+pytestmark = pytest.mark.no_cover
+
 KINDS = ("a", "b")
 METRICS: dict[str, tuple[type[Any], dict[str, Any], str, str]] = {
     "remove": (Counter, {}, "inc", "remove"),
