@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -100,6 +101,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("once")
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(names[item], len(LONGEST)))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Have the garbage collector leave out what thousands of tests are made of, each time."""
+    gc.collect()
+    gc.freeze()
 
 
 # Real servers are other processes, and random examples take the ways that other tests have taken:
