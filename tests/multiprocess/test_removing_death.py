@@ -21,9 +21,6 @@ from prom_middleware.stores.multiprocess import MultiprocessStore
 from stores.multiprocess.children import end, fork, killed, run
 from stores.multiprocess.deaths import STEPS, Death, at_calls, at_lines
 
-# test_removing.py takes the same ways; here they are taken some hundred times.
-pytestmark = pytest.mark.no_cover
-
 KINDS = ("a", "b")
 METRICS: dict[str, tuple[type[Any], dict[str, Any], str, str]] = {
     "remove": (Counter, {}, "inc", "remove"),
@@ -60,11 +57,10 @@ class Worker:
         return samples(self.registry)
 
 
-# One of them with every version: removing has no part in what differs between them.
+# One of them with every version, and measured: removing has no part in what differs between them.
 EVERYWHERE = "remove"
-CASES = [
-    pytest.param(case, marks=[] if case == EVERYWHERE else pytest.mark.once) for case in METRICS
-]
+ONLY_HERE = [pytest.mark.once, pytest.mark.no_cover]
+CASES = [pytest.param(case, marks=[] if case == EVERYWHERE else ONLY_HERE) for case in METRICS]
 
 
 @pytest.fixture(params=CASES)
@@ -93,7 +89,7 @@ def shown(here: Worker, there: Process) -> Samples:
     return found
 
 
-@pytest.mark.parametrize("arm", ["calls", pytest.param("lines", marks=pytest.mark.once)])
+@pytest.mark.parametrize("arm", ["calls", pytest.param("lines", marks=ONLY_HERE)])
 def test_every_moment_of_removing(arm: str, pair: tuple[Worker, Process]) -> None:
     here, there = pair
     here.count()
