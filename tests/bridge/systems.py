@@ -12,9 +12,10 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
+from ports import free_port
 from prom_middleware.parser import text_string_to_metric_families
 from servers.scrapers import Scraper
-from servers.support import free_port, launched, running
+from servers.support import launched, running
 from waiting import eventually
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]

@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry, Counter
 
 from bridge.systems import Sink
 from commands.programs import run, start
+from ports import free_port
 from prom_middleware.exposition import start_http_server
-from servers.support import free_port
 from waiting import becomes, eventually
 
 MODULE = """

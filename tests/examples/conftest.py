@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import httpx
 import pytest
 
 from metrics import Series, series
+from ports import free_port
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 PATIENCE = 60.0  # seconds; generous, since nothing here measures speed
@@ -27,12 +27,6 @@ T = TypeVar("T")
 def clean_environment(**more: str) -> dict[str, str]:
     inherited = {key: value for key, value in os.environ.items() if key not in NOT_INHERITED}
     return {**inherited, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", **more}
-
-
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def ask_until(ask: Callable[[], T], accept: Callable[[T], object]) -> T:
@@ -57,7 +51,7 @@ class Served:
 
 @contextmanager
 def running(program: str) -> Iterator[Served]:
-    port = unused_port()
+    port = free_port()
     command = [sys.executable, str(EXAMPLES / program), "--port", str(port)]
     process = subprocess.Popen(
         command, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -120,12 +114,6 @@ def run() -> Callable[..., str]:
 def environment() -> Callable[..., dict[str, str]]:
     """Return this process's environment, less what would change an example, and more."""
     return clean_environment
-
-
-@pytest.fixture
-def free_port() -> Callable[[], int]:
-    """Return a port that nobody listens on."""
-    return unused_port
 
 
 @pytest.fixture

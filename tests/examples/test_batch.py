@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from metrics import Series, value
+from ports import free_port
 from prom_middleware.cli import COMMANDS
 from push.gateways import pushed, real
 from servers.support import Server
@@ -135,9 +136,7 @@ def until_it_serves(process: subprocess.Popen[str]) -> str:
 
 
 @needs_ours
-def test_the_demo(
-    demo: Any, environment: Any, free_port: Any, real_program: Any, tmp_path: Path
-) -> None:
+def test_the_demo(demo: Any, environment: Any, real_program: Any, tmp_path: Path) -> None:
     real_program("prometheus", "prometheus")
     for program in ("sh", "sleep"):
         (tmp_path / program).symlink_to(real_program(program, "coreutils, dash"))
@@ -159,7 +158,7 @@ def test_the_demo(
 
 
 @needs_ours
-def test_the_demo_s_time_is_bounded(demo: Any, environment: Any, free_port: Any) -> None:
+def test_the_demo_s_time_is_bounded(demo: Any, environment: Any) -> None:
     process = demo(environment(PORT=str(free_port()), DEMO_SECONDS="2"))
     printed, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, "")

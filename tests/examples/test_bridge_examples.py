@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from bridge.systems import Sink
-from examples.conftest import EXAMPLES, clean_environment, unused_port
+from examples.conftest import EXAMPLES, clean_environment
+from ports import free_port
 from waiting import becomes, eventually
 
 pytestmark = pytest.mark.real
@@ -40,7 +41,7 @@ def test_a_registry_goes_to_graphite() -> None:
 
 
 def test_statsd_and_opentelemetry_are_on_one_page() -> None:
-    port, statsd = unused_port(), unused_port()
+    port, statsd = free_port(), free_port()
     with running("statsd.py", "--port", str(port), "--statsd", str(statsd)):
         assert becomes(lambda: _sent(statsd), True, 60.0)
         with httpx.Client(trust_env=False) as client:

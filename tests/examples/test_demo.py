@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from ports import free_port
+
 pytestmark = pytest.mark.real
 
 DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo.py"
@@ -107,7 +109,7 @@ def test_ended_while_busy_leaves_no_server(number: signal.Signals, environment: 
     assert refuses(int(re.findall(r"on port (\d+)", printed)[0]))
 
 
-def test_time_is_bounded(environment: Any, free_port: Any) -> None:
+def test_time_is_bounded(environment: Any) -> None:
     port = free_port()
     process = start(environment(DEMO_SECONDS="4", PORT=str(port)), subprocess.PIPE)
     printed, errors = process.communicate(timeout=60)

@@ -220,6 +220,7 @@ labels = st.dictionaries(st.from_regex(r"[a-z]{1,2}", fullmatch=True), st.text(m
 
 
 # Each waits for a thread, twice.
+@pytest.mark.once
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(names, st.lists(st.tuples(labels, st.floats(allow_nan=False)))))
 def test_the_same_series_as_a_scrape_shows(made: dict[str, list[Any]]) -> None:

@@ -11,9 +11,10 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
 
 from metrics import Series, value
+from ports import free_port
 from prom_middleware.exposition import write_to_textfile
 from prom_middleware.wsgi import PrometheusMiddleware
-from servers.support import Server, free_port, running
+from servers.support import Server, running
 
 pytestmark = pytest.mark.real
 PREFIX = "--collector."

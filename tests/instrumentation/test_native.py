@@ -194,6 +194,7 @@ def test_never_too_many_and_none_lost(indexes: set[int]) -> None:
 
 
 # On a busy machine it takes a while to think of so many.
+@pytest.mark.once
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.integers(FIRST, LAST), unique=True, min_size=150))
 def test_the_resolution_does_not_come_back(order: list[int]) -> None:
@@ -374,7 +375,7 @@ def test_a_scrape_in_the_middle_of_an_update(clock: Clock) -> None:
     assert list(row(registry).values) == [1.0, 2.0, 2.0, 0.5]
 
 
-@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("stream", [False, pytest.param(True, marks=pytest.mark.once)])
 def test_both_histograms_agree_wherever_a_worker_died(
     shared: MultiprocessStore, stream: bool
 ) -> None:

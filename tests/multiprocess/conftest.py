@@ -15,12 +15,10 @@ from prom_middleware.stores.multiprocess import MultiprocessStore
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _nothing_left() -> Iterator[None]:
+def _nothing_left() -> None:
     """Hide what other files of tests have left: `install` moves all metrics that it can find."""
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture

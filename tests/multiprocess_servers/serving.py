@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from servers.support import Server, free_port, stop
+from ports import free_port
+from servers.support import Server, stop
 
 HERE = Path(__file__).parent
 NOT_INHERITED = ("PROMETHEUS_MULTIPROC_DIR", "PROM_MIDDLEWARE_MULTIPROC_DIR", "PORT")

@@ -14,13 +14,14 @@ from prometheus_client.parser import text_string_to_metric_families as their_tex
 
 from check.promtool import promtool_says
 from parser.shown import shown
+from ports import free_port
 from prom_middleware.check import check
 from prom_middleware.check.reporting import as_text
 from prom_middleware.parser import parse
 from servers.examples import FRAMEWORKS, example, send
 from servers.newer import newer_program
 from servers.scrapers import PROTOCOLS, prometheus, victoria_metrics
-from servers.support import Server, client, free_port, running
+from servers.support import Server, client, running
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 

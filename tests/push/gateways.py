@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from conftest import find_program
 from metrics import Series
-from servers.support import Server, free_port, running
+from ports import free_port
+from servers.support import Server, running
 
 
 def command_of(kind: str, port: int, *arguments: str) -> list[str]:

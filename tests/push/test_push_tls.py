@@ -13,11 +13,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from certificates import LOCAL, Authority, Pair
+from ports import free_port
 from prom_middleware.errors import OptionError
 from prom_middleware.push import push_to_gateway, tls_context
 from push.conftest import KINDS
 from push.gateways import command_of
-from servers.support import free_port, launched
+from servers.support import launched
 from waiting import eventually
 
 pytestmark = [pytest.mark.real, pytest.mark.usefixtures("hurried")]

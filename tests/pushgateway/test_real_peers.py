@@ -7,12 +7,11 @@ import json
 import os
 import re
 import signal
-import socket
 import ssl
 import subprocess
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -37,6 +36,7 @@ from prometheus_client import (
 from certificates import Authority
 from commands.programs import start
 from conftest import find_program
+from ports import free_port
 from pushgateway.gateways import Client, Reply, serving, shown
 from waiting import eventually
 
@@ -153,11 +153,6 @@ def queried(prometheus: Client, query: str) -> list[dict[str, str]]:
     if reply.status != 200:
         return []
     return sorted((one["metric"] for one in json.loads(reply.body)["data"]["result"]), key=len)
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as server:
-        return int(server.getsockname()[1])
 
 
 @contextmanager

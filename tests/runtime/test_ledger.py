@@ -153,6 +153,7 @@ class Lives(RuleBasedStateMachine):
 
 TestLives = Lives.TestCase
 TestLives.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+TestLives.pytestmark = [pytest.mark.once]
 
 
 class Cells:

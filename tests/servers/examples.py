@@ -8,7 +8,8 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from servers.support import HERE, Server, free_port, launched, python
+from ports import free_port
+from servers.support import HERE, Server, launched, python
 
 EXAMPLES = HERE.parents[1] / "examples"
 FRAMEWORKS = {

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from servers.support import Server, free_port, running
+from ports import free_port
+from servers.support import Server, running
 
 # A target has half a second less than that to answer: our own rule, so that it can say why not.
 INTERVAL = TIMEOUT = "2s"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import tempfile
@@ -56,12 +55,6 @@ def client(url: str, keep_alive: bool = True) -> httpx.Client:
     limits = httpx.Limits(max_keepalive_connections=1 if keep_alive else 0)
     # Proxies that the environment names have no part in this.
     return httpx.Client(base_url=url, timeout=TIMEOUT, limits=limits, trust_env=False)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def python(*arguments: str) -> list[str]:

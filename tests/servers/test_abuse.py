@@ -15,7 +15,8 @@ from urllib.parse import quote
 import pytest
 
 from metrics import series
-from servers.support import Server, free_port, launched, python
+from ports import free_port
+from servers.support import Server, launched, python
 from waiting import becomes
 
 KINDS = ["uvicorn", "twisted", "alone"]

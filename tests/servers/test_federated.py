@@ -16,10 +16,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.utils import floatToGoString
 
+from ports import free_port
 from prom_middleware.exposition import start_http_server
 from servers.newer import newer_program, program
 from servers.scrapers import Job, Scraper, prometheus
-from servers.support import HERE, Server, free_port, python, running, stop
+from servers.support import HERE, Server, python, running, stop
 from waiting import eventually
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]

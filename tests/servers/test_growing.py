@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from servers.support import HERE, free_port, python, running
+from ports import free_port
+from servers.support import HERE, python, running
 
 pytestmark = pytest.mark.real
 

@@ -10,7 +10,8 @@ import pytest
 from websockets.sync.client import connect
 
 from metrics import value
-from servers.support import Server, client, free_port, python, running
+from ports import free_port
+from servers.support import Server, client, python, running
 from waiting import becomes, eventually
 
 pytestmark = pytest.mark.real

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from metrics import value
+from ports import free_port
 from servers.newer import program
 from servers.scrapers import (
     PROTOCOLS,
@@ -27,7 +28,7 @@ from servers.scrapers import (
     version,
     victoria_metrics,
 )
-from servers.support import Server, free_port, python, running
+from servers.support import Server, python, running
 from servers.wire import Wires, wires
 from waiting import eventually
 

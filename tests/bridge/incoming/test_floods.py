@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from metrics import value
-from servers.support import Server, free_port, python, running
+from ports import free_port
+from servers.support import Server, python, running
 from waiting import becomes
 
 pytest.importorskip("starlette")

@@ -16,11 +16,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from bridge.systems import Closing, Deaf, Sink, gauge, page, registry_of
 from metrics import value
+from ports import free_port
 from prom_middleware import failures
 from prom_middleware.bridge import Bridge, GraphiteBridge
 from prom_middleware.bridge.outgoing.buffer import Batch, Buffer
 from prom_middleware.errors import OptionError
-from servers.support import free_port
 from waiting import becomes, eventually
 
 SENT = "prom_middleware_bridge_sent_samples_total"

@@ -12,7 +12,8 @@ import pytest
 
 from bridge.systems import Closing, Deaf, Sink
 from metrics import value
-from servers.support import Server, free_port, python, running
+from ports import free_port
+from servers.support import Server, python, running
 from waiting import eventually
 
 pytest.importorskip("starlette")

@@ -14,9 +14,9 @@ from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram
 from prometheus_client.core import HistogramMetricFamily
 
 from bridge.systems import Families, gauge, registry_of
+from ports import free_port
 from prom_middleware.bridge import Bridge
 from prom_middleware.bridge.outgoing.otlp import Otlp
-from servers.support import free_port
 from waiting import becomes, eventually
 
 

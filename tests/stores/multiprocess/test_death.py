@@ -142,6 +142,7 @@ def check_everything_again(directory: Path) -> None:
     check_everything(third, 1)
 
 
+@pytest.mark.once
 def test_every_moment_of_beginning_a_new_dictionary(tmp_path: Path) -> None:
     leave_everything(tmp_path / "left")
     noise = (tmp_path / "left" / "prom_middleware-1.dictionary").read_bytes()[:60] + b"noise" * 99

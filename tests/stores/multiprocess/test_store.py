@@ -285,6 +285,7 @@ def test_fractions_are_summed_without_an_error_of_their_own(
     assert read(stores[0], REQUESTS) == {("/",): [1.0, 0.0, 0.0]}
 
 
+@pytest.mark.once
 def test_two_hundred_dead_writers_leave_one_file(store: MultiprocessStore, tmp_path: Path) -> None:
     for number in range(200):
         run(lambda number=number: add(store, REQUESTS, (str(number % 7),), 1))
