@@ -124,10 +124,14 @@ def _counter(point: Point, scheme: str) -> bytes:
     return double(1, point.value) + exemplar + _created(3, point.created)
 
 
+def _sum(point: Point) -> bytes:
+    return double(2, 0.0 if point.sum is None else point.sum)  # `or` would lose the sign of -0.0
+
+
 def _summary(point: Point, scheme: str) -> bytes:
     quantiles = [message(3, double(1, one.bound) + double(2, one.value)) for one in point.buckets]
     count = unsigned(1, int(point.count or 0))
-    return count + double(2, point.sum or 0.0) + b"".join(quantiles) + _created(4, point.created)
+    return count + _sum(point) + b"".join(quantiles) + _created(4, point.created)
 
 
 def _histogram(point: Point, scheme: str) -> bytes:
@@ -137,15 +141,10 @@ def _histogram(point: Point, scheme: str) -> bytes:
         if count is None:
             count = point.buckets[-1].value if point.buckets else 0.0
         inner = [_bucket(bucket, scheme) for bucket in point.buckets]
-        return (
-            _count(1, 4, count)
-            + double(2, point.sum or 0.0)
-            + b"".join(inner)
-            + _created(15, point.created)
-        )
+        return _count(1, 4, count) + _sum(point) + b"".join(inner) + _created(15, point.created)
     # The bucket of everything says no more than the count, and they must not differ.
     classic = [_bucket(one, scheme) for one in point.buckets if one.bound != INFINITY]
-    parts = [_count(1, 4, native.observations), double(2, point.sum or 0.0), *classic]
+    parts = [_count(1, 4, native.observations), _sum(point), *classic]
     parts += (_native(native), _created(15, point.created))
     parts += (_exemplar(16, one, scheme) for one in point.exemplars if one.timestamp is not None)
     return b"".join(parts)
