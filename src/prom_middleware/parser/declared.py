@@ -77,20 +77,25 @@ class Declared:
         return None
 
     def all(self, name: str, text: str, kind: str) -> bool:
-        """Take down both lines of a family; return False where its name is known already."""
+        """Take down all that is told of a family; return False where its name is known already."""
         if name in self.types or name in self._parts:
             return False
-        self.types[name], self.helps[name] = kind, text
+        self.types[name] = kind
+        if text:
+            self.helps[name] = text
         for ending in ENDINGS.get(kind, ()):
             self._parts[name + ending] = name
         return True
 
     def sample(self, name: str) -> str:
         """Take down that there is a sample, and return its family's name."""
-        family = self.family_of(name)
-        if not self.types[family]:
-            self.types[family] = "untyped"
-        return family
+        if name not in self.types:
+            if name in self._parts:
+                return self._parts[name]
+            self.types[name] = ""
+        if not self.types[name]:
+            self.types[name] = "untyped"
+        return name
 
 
 def refused(problem: str, line: Line, text: str) -> ParseError:

@@ -49,9 +49,12 @@ class Numbers(dict[str, float]):
     """
 
     def __missing__(self, text: str) -> float:
-        value = float(text) if "." in text else number(text)
-        if not math.isfinite(value):
-            value = number(text)  # unless it is out of range
+        if text.isdigit() and len(text) < _DIGITS:
+            value: float = int(text)
+        else:
+            value = float(text) if "." in text else number(text)
+            if not math.isfinite(value):
+                value = number(text)  # unless it is out of range
         if len(self) < KEPT:
             self[text] = value
         return value
