@@ -87,15 +87,19 @@ class Declared:
             self._parts[name + ending] = name
         return True
 
+    def alone(self, name: str) -> bool:
+        """Take down a sample that is of no other name's family; return False if it may be."""
+        kind = self.types.get(name)
+        if kind is None and name not in self._parts:
+            self.types[name] = kind = "untyped"
+        return kind == "untyped"
+
     def sample(self, name: str) -> str:
         """Take down that there is a sample, and return its family's name."""
-        if name not in self.types:
-            if name in self._parts:
-                return self._parts[name]
-            self.types[name] = ""
-        if not self.types[name]:
-            self.types[name] = "untyped"
-        return name
+        family = self.family_of(name)
+        if not self.types[family]:
+            self.types[family] = "untyped"
+        return family
 
 
 def refused(problem: str, line: Line, text: str) -> ParseError:

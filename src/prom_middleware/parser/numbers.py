@@ -43,18 +43,15 @@ def is_number(text: str) -> bool:
 
 
 class Numbers(dict[str, float]):
-    """The numbers of a page by their texts, of letters, digits, signs and dots: many are 0 or 1.
+    """The numbers of a page by their texts, at most 299 letters, digits, signs and dots.
 
     Raises ValueError for what is no number.
     """
 
     def __missing__(self, text: str) -> float:
-        if text.isdigit() and len(text) < _DIGITS:
-            value: float = int(text)
-        else:
-            value = float(text) if "." in text else number(text)
-            if not math.isfinite(value):
-                value = number(text)  # unless it is out of range
+        value = float(text) if "." in text else number(text)
+        if not math.isfinite(value):
+            value = number(text)  # unless it is out of range
         if len(self) < KEPT:
             self[text] = value
         return value

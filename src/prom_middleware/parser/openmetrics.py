@@ -18,7 +18,7 @@ from prom_middleware.parser.exemplars import read_openmetrics_sample
 from prom_middleware.parser.families import family, new_exemplar, sample
 from prom_middleware.parser.line import UNESCAPED, Line, unescape
 from prom_middleware.parser.numbers import Numbers, timestamp
-from prom_middleware.parser.quick import Pairs, exemplar_parts, openmetrics_rows
+from prom_middleware.parser.quick import OpenmetricsRow, Pairs, exemplar_parts, openmetrics_rows
 from prom_middleware.parser.rules import LIMIT, Grouping, Place, Repeats, family_problem, places_of
 from prom_middleware.parser.samples import read_metric_name
 
@@ -85,7 +85,7 @@ class _Page:
         numbers, labels_of = self._numbers, self._pairs.labels
         number = block.number
         for row in openmetrics_rows(block.text):
-            name, inner, value, whole, part, seen, first, about, text, *more = row
+            name, inner, value, whole, part, seen = row[:6]
             found, lines = None, 1
             if name:
                 try:
@@ -94,14 +94,15 @@ class _Page:
                     if name[0] == "{":
                         name = name[2:-1]
                     exemplar = self._exemplar(seen) if seen else None
-                    found = sample(Sample, (name, labels, numbers[value], time, exemplar, None))
+                    measured = int(value) if value.isdigit() else numbers[value]
+                    found = sample(Sample, (name, labels, measured, time, exemplar, None))
                 except ValueError:
                     pass  # it is read with care
             try:
                 if found is not None and not self._is_over:
                     self._add(found, block, number)
-                elif about:
-                    lines = self._tell_all(block, number, about, {first: text}, more)
+                elif row[6]:
+                    lines = self._tell_all(block, number, row)
                 else:
                     self._read_lines(block, number, 1)
             except ParseError:
@@ -117,13 +118,14 @@ class _Page:
         taken, self._ended = self._ended, []
         return taken
 
-    def _tell_all(
-        self, block: Block, number: int, name: str, told: dict[str, str], more: list[str]
-    ) -> int:
+    def _tell_all(self, block: Block, number: int, row: OpenmetricsRow) -> int:
         """Take what is told in lines that follow each other, and return how many they are."""
-        for keyword, text in zip(more[::2], more[1::2]):
-            if keyword:
-                told[keyword] = text
+        keyword, name, text, second, second_text, third, third_text = row[6:]
+        told = {keyword: text}
+        if second:
+            told[second] = second_text
+        if third:
+            told[third] = third_text
         lines = len(told)
         kind, text = told.get("TYPE", "unknown"), told.get("HELP", "")
         if name[0] == '"':
@@ -229,15 +231,15 @@ class _Page:
         self._name, self._places = None, {}
 
     def _check(self, name: str, unit: str) -> None:
-        problem = None
+        problem, seen, names = None, self._seen, self._places.keys()
         if unit or "histogram" in self._kind:
             problem = family_problem(name, self._kind, unit, self._samples)
-        names = {name, *self._places}
-        if not self._seen.isdisjoint(names):
-            problem = f"the name is another family's: {min(self._seen & names)}"
+        if name in seen or not seen.isdisjoint(names):
+            problem = f"the name is another family's: {min(seen & {name, *names})}"
         if problem:
             raise ParseError(f"{name}: {problem}", self._started, 1)
-        self._seen |= names
+        seen.add(name)
+        seen.update(names)
 
 
 def read_comment(line: Line) -> Comment:

@@ -18,22 +18,9 @@ from prom_middleware.parser.numbers import KEPT, Numbers, is_number
 _NAME, _LABEL = r"[a-zA-Z_:][a-zA-Z0-9_:]*", r"[a-zA-Z_][a-zA-Z0-9_]*"
 _QUOTED = r'"[^"\\\n]+"'
 # What of these characters is a number for Python is one for Go, but for some ways to write NaN.
-_NUMBER = r"[-+.0-9a-zA-Z]+"
+_NUMBER = r"[-+.0-9a-zA-Z]{1,299}"  # an integer of more digits may be out of range
 _VALUE = r'[^"\\\n]*(?:\\[\\n"][^"\\\n]*)*'
 _TEXT = r"\S.*|"
-_OTHER = r"(?:.*\n|.+)"
-
-
-def _told(keywords: str, place: int, times: int) -> str:
-    """Return an expression for lines that tell of one name, each with a keyword of its own.
-
-    The first of its groups is the one at this place.
-    """
-    first = rf"\# ({keywords}) ({_NAME}|{_QUOTED}) ({_TEXT})\n"
-    other = rf"(?:\# (?!\{place} )({keywords}) \{place + 1} ({_TEXT})\n)?"
-    return first + other * (times - 1)
-
-
 # A name between quotes comes with the bracket before it. Labels are up to the last quote before a
 # bracket, without it: `Pairs` looks at what is between.
 _SERIES = rf"({_NAME}|\{{{_QUOTED})"
@@ -44,11 +31,19 @@ _TEXT_SAMPLE = (
     rf'{_BEFORE_LABELS}(?:(.+)"[ \t]*(?:,[ \t]*)?)?\}}[ \t]*)'
     rf"({_NUMBER})(?:[ \t]+(-?[0-9]{{1,18}}))?[ \t]*\n"
 )
-# Name, labels, value, time; or a keyword, a name and what is told of it, and the next keyword and
-# text; or, with nothing in it, another line.
-TextRow = tuple[str, str, str, str, str, str, str, str, str]
+_TOLD_NAME = rf"({_NAME}|{_QUOTED})"
+_KIND = "(counter|gauge|histogram|summary|untyped)"
+_TEXT_TOLD = (
+    rf"\# HELP {_TOLD_NAME} ({_TEXT})\n(?:\# TYPE \5 {_KIND}\n)?|"
+    rf"\# TYPE {_TOLD_NAME} {_KIND}\n(?:\# HELP \8 (\S.*)\n)?"
+)
+# Blank lines, and comments that tell nothing.
+_NOTHING = r"\n|\#(?![ \t]*(?:HELP|TYPE)).*\n"
+# Name, labels, value, time; or a name, its help and type; or a name, its type and help; or another
+# line; or nothing.
+TextRow = tuple[str, str, str, str, str, str, str, str, str, str, str]
 text_rows: Callable[[str], list[TextRow]]
-text_rows = re.compile(f"{_TEXT_SAMPLE}|{_told('HELP|TYPE', 5, 2)}|{_OTHER}").findall
+text_rows = re.compile(rf"{_TEXT_SAMPLE}|{_TEXT_TOLD}|{_NOTHING}|(.*\n|.+)").findall
 
 # Up to the first bracket; with brackets in values, value by value.
 _TRACED_LABELS = rf'([^}}\n]+|(?:[^"}}\n]*"{_VALUE}")*[^"}}\n]*"{_VALUE})"'
@@ -58,13 +53,16 @@ _OPENMETRICS_SAMPLE = (
     rf"{_SERIES}(?:{_IS_PLAIN} |{_IS_QUOTED}\}} |{_BEFORE_LABELS}{_TRACED_LABELS}\}} |"
     rf"{_IS_PLAIN}\{{\}} ){_MEASURED}(?: (\# \{{.+))?\n"
 )
+_KEYWORD = r"(HELP|TYPE|UNIT)"
+_OPENMETRICS_TOLD = (
+    rf"\# {_KEYWORD} {_TOLD_NAME} ({_TEXT})\n"
+    rf"(?:\# (?!\7 ){_KEYWORD} \8 ({_TEXT})\n)?(?:\# (?!\7 |\10 ){_KEYWORD} \8 ({_TEXT})\n)?"
+)
 # Name, labels, value, time in two parts, exemplar; or a keyword, a name and what is told of it, and
 # the next two keywords and texts; or, with nothing in it, another line.
 OpenmetricsRow = tuple[str, str, str, str, str, str, str, str, str, str, str, str, str]
 openmetrics_rows: Callable[[str], list[OpenmetricsRow]]
-openmetrics_rows = re.compile(
-    f"{_OPENMETRICS_SAMPLE}|{_told('HELP|TYPE|UNIT', 7, 3)}|{_OTHER}"
-).findall
+openmetrics_rows = re.compile(rf"{_OPENMETRICS_SAMPLE}|{_OPENMETRICS_TOLD}|(?:.*\n|.+)").findall
 # Labels, value, time in two parts.
 exemplar_parts = re.compile(rf'\# \{{(?:(.+)")?\}} {_MEASURED}').fullmatch
 

@@ -12,7 +12,7 @@ from prometheus_client.samples import Sample
 
 from prom_middleware.errors import ParseError
 from prom_middleware.parser.blocks import Block, blocks_of_lines, blocks_of_text
-from prom_middleware.parser.declared import BOUNDS, TYPES, Declared, refused
+from prom_middleware.parser.declared import BOUNDS, Declared, refused
 from prom_middleware.parser.families import family, sample
 from prom_middleware.parser.line import UNESCAPED_HELP, Line, unescape
 from prom_middleware.parser.numbers import Numbers, is_number
@@ -57,7 +57,7 @@ class _Page:
         self._how = how._replace(declared=self._declared if how.strict else None)
         self._numbers, self._bounds = Numbers(), Bounds()
         self._pairs = Pairs("__name__", quoted=how.utf8_names, blanks=True)
-        self._name = ""
+        self._name = self._help = self._type = ""
         self._begin("")
 
     def _begin(self, name: str, text: str = "", kind: str = "") -> None:
@@ -90,45 +90,49 @@ class _Page:
         This is where the time goes: most lines are samples that are only added to the family that
         is being read.
         """
-        numbers, bounds, labels_of, ended = self._numbers, self._bounds, self._pairs.labels, self._ended
+        numbers, bounds, labels_of = self._numbers, self._bounds, self._pairs.labels
         add, known, bound = self._samples.append, self._known, self._bound
         number = block.number - 1
-        for name, inner, value, time, first, about, text, second, more in text_rows(block.text):
+        for row in text_rows(block.text):
             number += 1
-            found = None
+            name, inner, value, time, about, text, kind, typed, its_kind, its_text, other = row
             if name:
                 try:
                     labels = labels_of(inner) if inner else {}
-                    when = int(time) / 1000 if time else None
                     if name[0] == "{":
                         name = self._unquoted(name[1:])
-                    found = sample(Sample, (name, labels, numbers[value], when, None, None))
+                    measured = int(value) if value.isdigit() else numbers[value]
+                    when = int(time) / 1000 if time else None
+                    found = sample(Sample, (name, labels, measured, when, None, None))
+                except ValueError:  # which tells no more than that there is something wrong
+                    self._read_line(block, number)
+                else:
                     if name in known and (bound not in labels or bounds[labels[bound]]):
                         add(found)
                         continue
-                except ValueError:  # which tells no more than that there is something wrong
-                    pass
-            if found is not None:
-                self._add(found, block, number)
-            elif not about:
+                    if not self._name and self._is_alone(name):
+                        yield family(name, "", "untyped", [found])
+                        continue
+                    self._add(found, block, number)
+            elif about or typed:
+                lines = 2 if kind or its_text else 1
+                if not self._tell_all(about or typed, text or its_text, kind or its_kind):
+                    yield from self._read_lines(block, number, lines)
+                number += lines - 1
+            elif other:
                 self._read_line(block, number)
-            elif self._tell_all(about, {first: text, second: more} if second else {first: text}):
-                number += 1 if second else 0
-            else:
-                self._read_line(block, number)
-                if second:
-                    number += 1
-                    yield from self._taken()
-                    self._read_line(block, number)
             add, known, bound = self._samples.append, self._known, self._bound
-            if ended:
+            if self._ended:
                 yield from self._taken()
 
     def _taken(self) -> list[MetricFamily]:
         """Return the families that have ended, and keep them no longer."""
-        taken = self._ended[:]
-        self._ended.clear()
+        taken, self._ended = self._ended, []
         return taken
+
+    def _is_alone(self, name: str) -> bool:
+        """Tell whether a sample is a family of its own, where there is no other."""
+        return not self._strict or self._declared.alone(name)
 
     def _unquoted(self, name: str) -> str:
         """Return a name that may be between quotes. Raises ValueError where it may not."""
@@ -138,25 +142,29 @@ class _Page:
             raise ValueError(f"{name} is no name")
         return name[1:-1]
 
-    def _tell_all(self, name: str, told: dict[str, str]) -> bool:
+    def _tell_all(self, name: str, text: str, kind: str) -> bool:
         """Begin a family; return False, and do nothing, where that may be wrong."""
-        kind = told.get("TYPE")
-        if not (kind is None or kind in TYPES):
-            return False
+        text = text.rstrip()
         try:
-            name = self._unquoted(name)
-            text = told.get("HELP", "").rstrip()
+            if name[0] == '"':
+                name = self._unquoted(name)
             if "\\" in text:
                 text = unescape(Line(text, 0), text, 0, self._strict, UNESCAPED_HELP)
         except ValueError:
             return False
         if self._strict:
-            if not self._declared.all(name, text, kind or ""):
+            if not self._declared.all(name, text, kind):
                 return False
         elif name == self._name:
             return False
-        self._begin(name, text, kind or "")
+        self._begin(name, text, kind)
         return True
+
+    def _read_lines(self, block: Block, first: int, lines: int) -> Iterator[MetricFamily]:
+        """Read lines with care, and yield the families that end there. Raises ParseError."""
+        for number in range(first, first + lines):
+            self._read_line(block, number)
+            yield from self._taken()
 
     def _read_line(self, block: Block, number: int) -> None:
         """Read a line with care. Raises ParseError."""
