@@ -107,12 +107,16 @@ class Pairs(dict[str, tuple[str, str]]):
 
     def labels(self, text: str) -> dict[str, str]:
         """Return all labels of a text without its last quote. Raises ValueError."""
-        parts = text.split('",')
-        try:
+        begin, equals, value = text.partition('="')
+        name = self._names.get(begin) if equals else None
+        if name is not None and '"' not in value and "\\" not in value:  # it is the only one
+            return {name: value}
+        if '\\",' in text:  # a value has in it what texts are split at
+            found = self._look(text)
+            labels, written = dict(found), len(found)
+        else:
+            parts = text.split('",')
             labels, written = dict(map(self.__getitem__, parts)), len(parts)
-        except ValueError:  # what it is split at may be in a value
-            pairs = self._look(text)
-            labels, written = dict(pairs), len(pairs)
         if len(labels) < written:
             raise ValueError("a label is there twice")
         return labels

@@ -140,7 +140,7 @@ def places_of(family: str, kind: str) -> dict[str, Place]:
     if kind in ALONE:
         return {family: ALONE[kind]}
     if kind == "stateset":
-        return {family: PLACES[kind][0][1]._replace(inner=family)}
+        return {family: Place(CHECKS[kind, ""], inner=family)}
     return {family + ending: place for ending, place in PLACES[kind]}
 
 
