@@ -127,10 +127,12 @@ class _Page:
         if third:
             told[third] = third_text
         lines = len(told)
+        if not self._strict:
+            told = {keyword: text.rstrip() for keyword, text in told.items()}
         kind, text = told.get("TYPE", "unknown"), told.get("HELP", "")
         if name[0] == '"':
             name = name[1:-1]
-        is_plain = self._strict or all(map(str.strip, told.values()))
+        is_plain = self._strict or all(told.values())
         if self._is_over or name == self._name or kind not in METRIC_TYPES or not is_plain:
             self._read_lines(block, number, lines)
             return lines

@@ -111,7 +111,7 @@ class Pairs(dict[str, tuple[str, str]]):
         name = self._names.get(begin) if equals else None
         if name is not None and '"' not in value and "\\" not in value:  # it is the only one
             return {name: value}
-        if '\\",' in text:  # a value has in it what texts are split at
+        if '\\",' in text or '" ,' in text:  # it cannot be split at what is between labels
             found = self._look(text)
             labels, written = dict(found), len(found)
         else:
