@@ -36,8 +36,67 @@ def _small(name: str, number: int, ending: str = "") -> str:
 
 def alone(size: int) -> str:
     """Return families of one sample each."""
-    text = "# HELP set_{0} What was set for {0}.\n# TYPE set_{0} gauge\nset_{0} {0}.5\n"
-    return _page(size, text.format)
+    return _page(size, _ALONE.format)
+
+
+def openmetrics_alone(size: int) -> str:
+    """Return the same in OpenMetrics."""
+    return _page(size, _ALONE.format, end="# EOF\n")
+
+
+_ALONE = "# HELP set_{0} What was set for {0}.\n# TYPE set_{0} gauge\nset_{0} {0}.5\n"
+
+
+def untold(size: int) -> str:
+    """Return samples of which nothing is told, each with a name of its own."""
+    return _page(size, "measured_{0} {0}\n".format)
+
+
+def quoted(size: int) -> str:
+    """Return families whose names and labels are those of OpenTelemetry, between quotes."""
+    return _page(size, _quoted)
+
+
+def openmetrics_quoted(size: int) -> str:
+    """Return the same in OpenMetrics."""
+    return _page(size, _quoted, end="# EOF\n")
+
+
+def _quoted(number: int) -> str:
+    name = f"http.server.active_requests.{number}"
+    lines = [f'# HELP "{name}" Requests.\n# TYPE "{name}" gauge\n']
+    for method in ("GET", "POST", "PUT"):
+        labels = f'"http.request.method"="{method}","url.scheme"="https"'
+        lines.append(f'{{"{name}",{labels}}} {number}\n')
+    return "".join(lines)
+
+
+def commas(size: int) -> str:
+    """Return one family whose labels have in them what labels are written with."""
+
+    def block(number: int) -> str:
+        labels = f'query="sum by (a, b) (x{{c=\\"{number}\\",d=\\"e\\"}})",route="/a/{{id}},{{b}}"'
+        return f"queries{{{labels}}} {number}\n"
+
+    return _page(size, block, "# HELP queries Queries.\n# TYPE queries gauge\n")
+
+
+def openmetrics_created(size: int) -> str:
+    """Return counters in OpenMetrics with the times of their creation."""
+    text = 'jobs_total{{queue="q{0}"}} {0}.0\njobs_created{{queue="q{0}"}} 1520430000.123\n'
+    return _page(size, text.format, "# HELP jobs Jobs.\n# TYPE jobs counter\n", "# EOF\n")
+
+
+def states(size: int) -> str:
+    """Return state sets in OpenMetrics."""
+    states = ("starting", "running", "stopped")
+
+    def block(number: int) -> str:
+        name = f"unit_{number}_state"
+        lines = (f'{name}{{{name}="{one}"}} {int(one == "running")}\n' for one in states)
+        return f"# HELP {name} State.\n# TYPE {name} stateset\n{''.join(lines)}"
+
+    return _page(size, block, end="# EOF\n")
 
 
 def summaries(size: int) -> str:

@@ -117,11 +117,27 @@ KINDS: dict[str, tuple[str, Callable[[int, int], Figures]]] = {
     "labels": ("text with ten labels in a line", _text(pages.labels)),
     "times": ("text with times", _text(pages.times)),
     "escapes": ("text with escapes", _text(pages.escapes)),
+    "commas": ("text with commas, quotes and brackets in labels", _text(pages.commas)),
+    "untold": ("text of samples without labels or types", _text(pages.untold)),
+    "utf8": ("text with names between quotes", _text(pages.quoted)),
     "openmetrics": ("OpenMetrics of our door", openmetrics),
     "openmetrics_families": (
         "OpenMetrics of many small families",
         _openmetrics(pages.openmetrics_families),
     ),
+    "openmetrics_alone": (
+        "OpenMetrics of families of one sample",
+        _openmetrics(pages.openmetrics_alone),
+    ),
+    "openmetrics_utf8": (
+        "OpenMetrics with names between quotes",
+        _openmetrics(pages.openmetrics_quoted),
+    ),
+    "created": (
+        "OpenMetrics with times of creation",
+        _openmetrics(pages.openmetrics_created),
+    ),
+    "states": ("OpenMetrics of state sets", _openmetrics(pages.states)),
     "exemplars": ("OpenMetrics with exemplars", _openmetrics(pages.exemplars)),
     "protobuf": ("protobuf of our door", protobuf),
 }

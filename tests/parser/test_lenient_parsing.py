@@ -36,6 +36,12 @@ def test_text(page: str) -> None:
     assert values(page) == [("a", 1), ("b", 2)]
 
 
+def test_what_is_told_in_openmetrics_has_no_blanks_after_it() -> None:
+    page = "# HELP a_s Help. \t\n# TYPE a_s gauge \n# UNIT a_s s\r\na_s 1\n# EOF\n"
+    (family,) = parse(page, OPENMETRICS, strict=False)
+    assert (family.documentation, family.type, family.unit) == ("Help.", "gauge", "s")
+
+
 def test_escapes_that_there_are_not_stay() -> None:
     (family,) = parse('# HELP a \\x\na{b="\\d"} 1\n', TEXT, strict=False)
     assert (family.documentation, family.samples[0].labels) == ("\\x", {"b": "\\d"})

@@ -77,13 +77,22 @@ class Declared:
         return None
 
     def all(self, name: str, text: str, kind: str) -> bool:
-        """Take down both lines of a family; return False where its name is known already."""
+        """Take down all that is told of a family; return False where its name is known already."""
         if name in self.types or name in self._parts:
             return False
-        self.types[name], self.helps[name] = kind, text
+        self.types[name] = kind
+        if text:
+            self.helps[name] = text
         for ending in ENDINGS.get(kind, ()):
             self._parts[name + ending] = name
         return True
+
+    def alone(self, name: str) -> bool:
+        """Take down a sample that is of no other name's family; return False if it may be."""
+        kind = self.types.get(name)
+        if kind is None and name not in self._parts:
+            self.types[name] = kind = "untyped"
+        return kind == "untyped"
 
     def sample(self, name: str) -> str:
         """Take down that there is a sample, and return its family's name."""

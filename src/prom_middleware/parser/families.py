@@ -7,13 +7,14 @@ from typing import Any, cast
 
 from prometheus_client import Metric as MetricFamily
 from prometheus_client.metrics_core import METRIC_TYPES
-from prometheus_client.samples import Sample
+from prometheus_client.samples import Exemplar, Sample
 
 # What families of a type are, for `prometheus_client`.
 KINDS = {kind: kind for kind in METRIC_TYPES} | {"untyped": "unknown"}
 KINDS["gauge_histogram"] = "gaugehistogram"
 # Half the time of the constructor, which is written in Python.
 sample = cast("Callable[[type, Any], Sample]", tuple.__new__)
+new_exemplar = cast("Callable[[type, Any], Exemplar]", tuple.__new__)
 _make = MetricFamily.__new__
 
 

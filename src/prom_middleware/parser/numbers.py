@@ -43,7 +43,7 @@ def is_number(text: str) -> bool:
 
 
 class Numbers(dict[str, float]):
-    """The numbers of a page by their texts, of letters, digits, signs and dots: many are 0 or 1.
+    """The numbers of a page by their texts, at most 299 letters, digits, signs and dots.
 
     Raises ValueError for what is no number.
     """

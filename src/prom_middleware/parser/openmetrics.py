@@ -15,10 +15,10 @@ from prom_middleware.errors import ParseError
 from prom_middleware.parser.blocks import Block, blocks_of_lines, blocks_of_text
 from prom_middleware.parser.declared import Comment
 from prom_middleware.parser.exemplars import read_openmetrics_sample
-from prom_middleware.parser.families import family, sample
+from prom_middleware.parser.families import family, new_exemplar, sample
 from prom_middleware.parser.line import UNESCAPED, Line, unescape
 from prom_middleware.parser.numbers import Numbers, timestamp
-from prom_middleware.parser.quick import Pairs, openmetrics_rows, quoted_openmetrics, traced
+from prom_middleware.parser.quick import OpenmetricsRow, Pairs, exemplar_parts, openmetrics_rows
 from prom_middleware.parser.rules import LIMIT, Grouping, Place, Repeats, family_problem, places_of
 from prom_middleware.parser.samples import read_metric_name
 
@@ -62,11 +62,8 @@ class _Page:
         self._places: dict[str, Place] = {}
         self._kind = "unknown"
 
-    def _begin(
-        self, name: str, number: int, kind: str = "unknown", told: dict[str, str] | None = None
-    ) -> None:
-        self._name, self._started, self._kind = name, number, kind
-        self._told = told or {}
+    def _begin(self, name: str, number: int, kind: str, told: dict[str, str]) -> None:
+        self._name, self._started, self._kind, self._told = name, number, kind, told
         self._samples: list[Sample] = []
         self._grouping.begin()
         self._places = places_of(name, kind)
@@ -88,30 +85,26 @@ class _Page:
         numbers, labels_of = self._numbers, self._pairs.labels
         number = block.number
         for row in openmetrics_rows(block.text):
-            name, inner, value, whole, part, about, text, kind, unit, other = row
+            name, inner, value, whole, part, seen = row[:6]
             found, lines = None, 1
-            if name and "# {" not in inner:
+            if name:
                 try:
                     labels = labels_of(inner) if inner else {}
                     time = timestamp(whole, part) if whole else None
-                    found = sample(Sample, (name, labels, numbers[value], time, None, None))
+                    if name[0] == "{":
+                        name = name[2:-1]
+                    exemplar = self._exemplar(seen) if seen else None
+                    measured = int(value) if value.isdigit() else numbers[value]
+                    found = sample(Sample, (name, labels, measured, time, exemplar, None))
                 except ValueError:
                     pass  # it is read with care
-            elif about:
-                lines = 3 if unit else 2
-            elif name or "# {" in other:
-                found = self._traced(block.line(number))
-            elif other[:2] == '{"':
-                found = self._quoted(other)
             try:
                 if found is not None and not self._is_over:
                     self._add(found, block, number)
-                elif (
-                    lines == 1
-                    or self._is_over
-                    or not self._tell_all(number, about, text, kind, unit)
-                ):
-                    self._read_lines(block, number, lines)
+                elif row[6]:
+                    lines = self._tell_all(block, number, row)
+                else:
+                    self._read_lines(block, number, 1)
             except ParseError:
                 yield from self._ended
                 raise
@@ -125,16 +118,29 @@ class _Page:
         taken, self._ended = self._ended, []
         return taken
 
-    def _tell_all(self, number: int, name: str, text: str, kind: str, unit: str) -> bool:
-        """Begin a family; return False, and do nothing, where that may be wrong."""
-        if name == self._name or kind not in METRIC_TYPES:
-            return False
-        told = {"HELP": text if self._strict else text.rstrip(), "TYPE": kind}
-        if unit:
-            told["UNIT"] = unit
+    def _tell_all(self, block: Block, number: int, row: OpenmetricsRow) -> int:
+        """Take what is told in lines that follow each other, and return how many they are."""
+        keyword, name, text, second, second_text, third, third_text = row[6:]
+        told = {keyword: text}
+        if second:
+            told[second] = second_text
+        if third:
+            told[third] = third_text
+        lines = len(told)
+        if not self._strict:
+            told = {keyword: text.rstrip() for keyword, text in told.items()}
+        kind, text = told.get("TYPE", "unknown"), told.get("HELP", "")
+        if name[0] == '"':
+            name = name[1:-1]
+        is_plain = self._strict or all(told.values())
+        if self._is_over or name == self._name or kind not in METRIC_TYPES or not is_plain:
+            self._read_lines(block, number, lines)
+            return lines
+        if "\\" in text:
+            told["HELP"] = unescape(Line(text, number), text, 0, False, UNESCAPED)
         self._end()
         self._begin(name, number, kind, told)
-        return True
+        return lines
 
     def _read_lines(self, block: Block, first: int, lines: int) -> None:
         """Read lines with care. Raises ParseError."""
@@ -145,37 +151,17 @@ class _Page:
                 if self._strict:
                     raise
 
-    def _quoted(self, line: str) -> Sample | None:
-        """Return the sample of a line whose name is between quotes; None for any other."""
-        found = quoted_openmetrics(line)
+    def _exemplar(self, text: str) -> Exemplar:
+        """Return an exemplar. Raises ValueError for one to be read with care."""
+        found = exemplar_parts(text)
         if found is None:
-            return None
-        name, inner, value, whole, part = found.groups("")
-        try:
-            labels = self._pairs.labels(inner) if inner else {}
-            time = timestamp(whole, part) if whole else None
-            return sample(Sample, (name, labels, self._numbers[value], time, None, None))
-        except ValueError:
-            return None
-
-    def _traced(self, line: str) -> Sample | None:
-        """Return the sample of a line with an exemplar; None for one to be read with care."""
-        found = traced(line)
-        if found is None:
-            return None
-        name, inner, value, whole, part, own, measured, *when = found.groups("")
-        try:
-            labels = self._pairs.labels(inner) if inner else {}
-            traces = self._traces.labels(own) if own else {}
-            time = timestamp(whole, part) if whole else None
-            exemplar = Exemplar(
-                traces, self._numbers[measured], timestamp(*when) if when[0] else None
-            )
-            if sum(map(len, (*traces, *traces.values()))) > LIMIT:
-                return None
-            return sample(Sample, (name, labels, self._numbers[value], time, exemplar, None))
-        except ValueError:
-            return None
+            raise ValueError(f"{text} is no exemplar")
+        inner, value, whole, part = found.groups("")
+        labels = self._traces.labels(inner) if inner else {}
+        if len(inner) > LIMIT and sum(map(len, (*labels, *labels.values()))) > LIMIT:
+            raise ValueError("it is too long")
+        time = timestamp(whole, part) if whole else None
+        return new_exemplar(Exemplar, (labels, self._numbers[value], time))
 
     def _read_carefully(self, line: Line) -> None:
         """Read a line with care. Raises ParseError."""
@@ -201,11 +187,12 @@ class _Page:
 
     def _add(self, found: Sample, block: Block, number: int) -> None:
         """Add a sample to this family, or to a new one. Raises ParseError."""
-        place = self._places.get(found.name)
+        name = found[0]
+        place = self._places.get(name)
         if place is None:
             self._end()
-            self._begin(found.name, number)
-            place = self._places[found.name]
+            self._begin(name, number, "unknown", {})
+            place = self._places[name]
         try:
             if self._strict and (found.exemplar or place.checks):
                 place.check(self._name or "", found)
@@ -218,7 +205,7 @@ class _Page:
         keyword, name, text = comment
         if name != self._name:
             self._end()
-            self._begin(name, line.number)
+            self._begin(name, line.number, "unknown", {})
         elif self._samples and self._strict:
             raise line.error(f"there is a {keyword} line after samples", 0)
         if keyword in self._told and self._strict:
@@ -246,15 +233,15 @@ class _Page:
         self._name, self._places = None, {}
 
     def _check(self, name: str, unit: str) -> None:
-        problem = None
+        problem, seen, names = None, self._seen, self._places.keys()
         if unit or "histogram" in self._kind:
             problem = family_problem(name, self._kind, unit, self._samples)
-        names = {name, *self._places}
-        if not self._seen.isdisjoint(names):
-            problem = f"the name is another family's: {min(self._seen & names)}"
+        if name in seen or not seen.isdisjoint(names):
+            problem = f"the name is another family's: {min(seen & {name, *names})}"
         if problem:
             raise ParseError(f"{name}: {problem}", self._started, 1)
-        self._seen |= names
+        seen.add(name)
+        seen.update(names)
 
 
 def read_comment(line: Line) -> Comment:

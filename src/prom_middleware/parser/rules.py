@@ -131,11 +131,16 @@ PLACES = {
     for kind in METRIC_TYPES
 }
 
+# Those of types whose samples all have the family's name.
+ALONE = {kind: PLACES[kind][0][1] for kind in ("gauge", "unknown")}
+
 
 def places_of(family: str, kind: str) -> dict[str, Place]:
     """Return the names of the samples that belong to a family, and what each of them is."""
+    if kind in ALONE:
+        return {family: ALONE[kind]}
     if kind == "stateset":
-        return {family: PLACES[kind][0][1]._replace(inner=family)}
+        return {family: Place(CHECKS[kind, ""], inner=family)}
     return {family + ending: place for ending, place in PLACES[kind]}
 
 
@@ -155,44 +160,54 @@ class Grouping:
         # By their hashes: sets of all labels would be as many as the labels themselves.
         self._seen: dict[int, dict[str, str]] = {}
         self._series: set[Any] = set()  # of the group that is being read
+        self._time: Any = None
+        self._first: Any = None
         self.begin()
 
     def begin(self) -> None:
         """Begin with another family."""
         self._labels: dict[str, str] | None = None
-        self._time: Any = None
-        self._first: Any = None
-        self._seen.clear()
-        self._series.clear()
+        if self._seen:
+            self._seen.clear()
 
     def takes(self, place: Place, sample: Sample) -> bool:
         """Take down a sample; return False for one that is there at this time already.
 
         Its times may have been cut off. Raises ValueError for what is wrong with where it stands.
         """
-        name, labels, time = sample.name, sample.labels, sample.timestamp
-        inner, is_one_group = place.inner, place.is_one_group
-        group = {} if is_one_group else without(labels, inner)
-        series = (name, frozenset(labels.items()) if is_one_group else labels.get(inner or ""))
+        name, group, time = sample[0], sample[1], sample[3]
+        part: Any = None
+        if place.is_one_group:
+            group, part = {}, frozenset(group.items())
+        elif place.inner in group:
+            group = group.copy()
+            part = group.pop(place.inner)
         if group != self._labels:
-            self._begin_group(group, series, time)
+            self._begin_group(group, (name, part), time)
             return True
         before, self._time = self._time, time
         if (time is None) != (before is None):
             raise ValueError("some samples of a label set have a time, and some have none")
-        if before is not None and not is_one_group and _is_later(before, time):
+        if before is not None and not place.is_one_group and _is_later(before, time):
             raise ValueError("the times of a label set go back")
-        return self._is_new(series) or time != before
+        return self._is_new((name, part)) or time != before
 
     def _begin_group(self, group: dict[str, str], series: Any, time: Any) -> None:
+        if self._labels is not None:  # a family of one group needs none of this
+            if not self._seen:
+                self._keep(self._labels)
+            self._keep(group)
+        self._labels, self._time, self._first = group, time, series
+        if self._series:
+            self._series.clear()
+
+    def _keep(self, group: dict[str, str]) -> None:
         key = hash(frozenset(group.items()))
         while key in self._seen:
             if self._seen[key] == group:
                 raise ValueError("the samples of a label set do not stand together")
             key += 1
         self._seen[key] = group
-        self._labels, self._time, self._first = group, time, series
-        self._series.clear()
 
     def _is_new(self, series: Any) -> bool:
         """Tell whether the group did not have a series; most groups have one only."""

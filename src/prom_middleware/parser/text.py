@@ -14,9 +14,9 @@ from prom_middleware.errors import ParseError
 from prom_middleware.parser.blocks import Block, blocks_of_lines, blocks_of_text
 from prom_middleware.parser.declared import BOUNDS, Declared, refused
 from prom_middleware.parser.families import family, sample
-from prom_middleware.parser.line import Line
+from prom_middleware.parser.line import UNESCAPED_HELP, Line, unescape
 from prom_middleware.parser.numbers import Numbers, is_number
-from prom_middleware.parser.quick import Bounds, Pairs, quoted_text, text_comment, text_rows
+from prom_middleware.parser.quick import Bounds, Pairs, text_rows
 from prom_middleware.parser.samples import Reading, read_comment, read_sample
 
 # The endings of samples' names that belong to a family, by its type.
@@ -56,21 +56,26 @@ class _Page:
         self._strict = how.strict
         self._how = how._replace(declared=self._declared if how.strict else None)
         self._numbers, self._bounds = Numbers(), Bounds()
-        self._pairs = Pairs("__name__", quoted=how.utf8_names)
-        self._pair = self._pairs.__getitem__
+        self._pairs = Pairs("__name__", quoted=how.utf8_names, blanks=True)
         self._name = self._help = self._type = ""
         self._begin("")
 
-    def _begin(self, name: str, text: str = "") -> None:
+    def _begin(self, name: str, text: str = "", kind: str = "") -> None:
         """End the family, if there is one, and begin another."""
         if self._name:
             self._ended.append(_family(self._name, self._help, self._type, self._samples))
-        self._name, self._help, self._type = name, text, "untyped"
+        self._name, self._help = name, text
         self._samples: list[Sample] = []
-        self._bound: str | None = None
-        self._allowed: tuple[str, ...] = (name,) if name else ()
+        self._set_type(kind)
+
+    def _set_type(self, kind: str) -> None:
+        name = self._name
+        self._type, self._bound = kind or "untyped", BOUNDS.get(kind)
+        self._allowed: tuple[str, ...] = (name,)
+        if kind in ENDINGS:
+            self._allowed = tuple([name + ending for ending in ENDINGS[kind]])
         # Those of which a sample needs no more than to be added.
-        self._known: tuple[str, ...] = ()
+        self._known = self._allowed if kind else ()
 
     def families(self, blocks: Iterable[Block]) -> Iterator[MetricFamily]:
         """Yield all families. Raises ParseError."""
@@ -85,98 +90,104 @@ class _Page:
         This is where the time goes: most lines are samples that are only added to the family that
         is being read.
         """
-        numbers, bounds, pair, ended = self._numbers, self._bounds, self._pair, self._ended
+        numbers, bounds, labels_of = self._numbers, self._bounds, self._pairs.labels
         add, known, bound = self._samples.append, self._known, self._bound
         number = block.number - 1
-        for name, inner, value, time, told, text, kind, _ in text_rows(block.text):
+        for row in text_rows(block.text):
             number += 1
-            found = None
+            name, inner, value, time, about, text, kind, typed, its_kind, its_text, other = row
             if name:
                 try:
-                    labels: dict[str, str] = {}
-                    if inner:
-                        parts = inner.split('",')
-                        labels = dict(map(pair, parts))
-                        if len(labels) != len(parts):
-                            raise ValueError("a label is there twice")
+                    labels = labels_of(inner) if inner else {}
+                    if name[0] == "{":
+                        name = self._unquoted(name[1:])
+                    measured = int(value) if value.isdigit() else numbers[value]
                     when = int(time) / 1000 if time else None
-                    found = sample(Sample, (name, labels, numbers[value], when, None, None))
+                    found = sample(Sample, (name, labels, measured, when, None, None))
+                except ValueError:  # which tells no more than that there is something wrong
+                    self._read_line(block, number)
+                else:
                     if name in known and (bound not in labels or bounds[labels[bound]]):
                         add(found)
                         continue
-                except ValueError:  # which tells no more than that there is something wrong
-                    pass
-            if not told:
-                self._read_line(block, number, found)
-            elif not self._tell_all(told, text, kind):
+                    if not self._name and self._is_alone(name):
+                        yield family(name, "", "untyped", [found])
+                        continue
+                    self._add(found, block, number)
+            elif about or typed:
+                lines = 2 if kind or its_text else 1
+                if not self._tell_all(about or typed, text or its_text, kind or its_kind):
+                    yield from self._read_lines(block, number, lines)
+                number += lines - 1
+            elif other:
                 self._read_line(block, number)
-                yield from self._taken()
-                number += 1
-                self._read_line(block, number)
-            else:
-                number += 1
             add, known, bound = self._samples.append, self._known, self._bound
-            if ended:
+            if self._ended:
                 yield from self._taken()
 
     def _taken(self) -> list[MetricFamily]:
         """Return the families that have ended, and keep them no longer."""
-        taken = self._ended[:]
-        self._ended.clear()
+        taken, self._ended = self._ended, []
         return taken
+
+    def _is_alone(self, name: str) -> bool:
+        """Tell whether a sample is a family of its own, where there is no other."""
+        return not self._strict or self._declared.alone(name)
+
+    def _unquoted(self, name: str) -> str:
+        """Return a name that may be between quotes. Raises ValueError where it may not."""
+        if name[0] != '"':
+            return name
+        if not self._how.utf8_names:
+            raise ValueError(f"{name} is no name")
+        return name[1:-1]
 
     def _tell_all(self, name: str, text: str, kind: str) -> bool:
         """Begin a family; return False, and do nothing, where that may be wrong."""
+        text = text.rstrip()
+        try:
+            if name[0] == '"':
+                name = self._unquoted(name)
+            if "\\" in text:
+                text = unescape(Line(text, 0), text, 0, self._strict, UNESCAPED_HELP)
+        except ValueError:
+            return False
         if self._strict:
             if not self._declared.all(name, text, kind):
                 return False
         elif name == self._name:
             return False
-        self._begin(name, text.rstrip())
-        self._set_type(kind)
+        self._begin(name, text, kind)
         return True
 
-    def _read_line(self, block: Block, number: int, found: Sample | None = None) -> None:
-        """Read a line by itself, if its sample was not `found`. Raises ParseError."""
-        text = block.line(number)
-        quoted = self._how.utf8_names
+    def _read_lines(self, block: Block, first: int, lines: int) -> Iterator[MetricFamily]:
+        """Read lines with care, and yield the families that end there. Raises ParseError."""
+        for number in range(first, first + lines):
+            self._read_line(block, number)
+            yield from self._taken()
+
+    def _read_line(self, block: Block, number: int) -> None:
+        """Read a line with care. Raises ParseError."""
         try:
-            if found is not None or (quoted and (found := self._quoted(text)) is not None):
-                self._add(found, text, number)
-            elif (comment := text_comment(text, quoted=quoted)) is not None:
-                self._tell(comment, text, number)
-            else:
-                self._read_carefully(Line(text, number))
+            self._read_carefully(Line(block.line(number), number))
         except ParseError:
             if self._strict:
                 raise
 
-    def _quoted(self, line: str) -> Sample | None:
-        """Return the sample of a line whose name is between quotes; None for any other."""
-        found = quoted_text(line) if line[:2] == '{"' else None
-        if found is None:
-            return None
-        name, inner, value, time = found.groups()
-        try:
-            labels = self._pairs.labels(inner) if inner else {}
-            when = int(time) / 1000 if time else None
-            return sample(Sample, (name, labels, self._numbers[value], when, None, None))
-        except ValueError:
-            return None
-
-    def _add(self, found: Sample, text: str, number: int) -> None:
+    def _add(self, found: Sample, block: Block, number: int) -> None:
         """Add a sample to this family, or as one of its own. Raises ParseError."""
+        name = found[0]
         if self._strict:
-            self._declared.sample(found.name)
-            bound = self._declared.bound_of(found.name)
+            bound = BOUNDS.get(self._declared.types[self._declared.sample(name)])
             if bound in found.labels and not is_number(found.labels[bound]):
-                read_sample(Line(text, number), self._how)  # which says what is wrong
-        if found.name in self._allowed:
+                read_sample(Line(block.line(number), number), self._how)  # which says what is wrong
+        if name in self._allowed:
             self._known = self._allowed
             self._samples.append(found)
-        else:
+            return
+        if self._name:
             self._begin("")
-            self._ended.append(_family(found.name, "", "untyped", [found]))
+        self._ended.append(family(name, "", "untyped", [found]))
 
     def _tell(self, comment: tuple[str, str, str], text: str, number: int) -> None:
         """Take what is told of this family, or of a new one. Raises ParseError."""
@@ -195,12 +206,6 @@ class _Page:
         else:
             self._set_type(told.lower())
 
-    def _set_type(self, kind: str) -> None:
-        self._type, self._bound, name = kind, BOUNDS.get(kind), self._name
-        self._known = self._allowed = (name,)
-        if kind in ENDINGS:
-            self._known = self._allowed = tuple([name + ending for ending in ENDINGS[kind]])
-
     def _read_carefully(self, line: Line) -> None:
         """Read a line with care. Raises ParseError."""
         if not self._strict:
@@ -209,7 +214,7 @@ class _Page:
         if not start or start == "\n":
             return
         if start[0] != "#":
-            self._add(read_sample(line, self._how), line.text, line.number)
+            self._add(read_sample(line, self._how), Block(line.text, line.number), line.number)
         # A comment that is not set off is one even where it says HELP.
         elif start[1:2] not in (" ", "\t") or (comment := read_comment(line, self._how)) is None:
             line.check_end()
