@@ -1,15 +1,10 @@
-"""100,000 new names a second: `python -m benchmarks.flooding udp|tcp PORT`, until its input ends.
-
-Without a port they go to a socket of its own, so that a server can be measured beside a sender of
-the same kind that does not send to it.
-"""
+"""100,000 new names a second: `python -m benchmarks.flooding KIND PORT`, until its input ends."""
 
 from __future__ import annotations
 
 import select
 import socket
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
@@ -23,8 +18,8 @@ Send = Callable[[list[bytes]], None]
 
 def main() -> None:
     """Send."""
-    kind, *ports = sys.argv[1:]
-    send = SENDERS[kind](int(ports[0]) if ports else 0)
+    kind, port = sys.argv[1:]
+    send = SENDERS[kind](("127.0.0.1", int(port)))
     print("begun", flush=True)
     start = monotonic()
     for number in count():
@@ -36,10 +31,8 @@ def main() -> None:
             break
 
 
-def _udp(port: int) -> Send:
+def _udp(to: tuple[str, int]) -> Send:
     own = socket.socket(type=socket.SOCK_DGRAM)
-    own.bind(("127.0.0.1", 0))
-    to = ("127.0.0.1", port or own.getsockname()[1])
 
     def send(names: list[bytes]) -> None:
         for begin in range(0, len(names), PACKED):
@@ -48,8 +41,8 @@ def _udp(port: int) -> Send:
     return send
 
 
-def _tcp(port: int) -> Send:
-    connection = socket.create_connection(("127.0.0.1", port or _sink()))
+def _tcp(to: tuple[str, int]) -> Send:
+    connection = socket.create_connection(to)
     connection.setblocking(False)
     rest = b""
 
@@ -62,19 +55,7 @@ def _tcp(port: int) -> Send:
     return send
 
 
-def _sink() -> int:
-    server = socket.create_server(("127.0.0.1", 0))
-
-    def read() -> None:
-        connection, _ = server.accept()
-        while connection.recv(1 << 20):
-            pass
-
-    threading.Thread(target=read, daemon=True).start()
-    return int(server.getsockname()[1])
-
-
-SENDERS: dict[str, Callable[[int], Send]] = {"udp": _udp, "tcp": _tcp}
+SENDERS: dict[str, Callable[[tuple[str, int]], Send]] = {"udp": _udp, "tcp": _tcp}
 
 if __name__ == "__main__":
     main()

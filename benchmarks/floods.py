@@ -1,8 +1,8 @@
 """Requests beside a flood of names: `python -m benchmarks.floods PART`, figures as JSON.
 
 A server answers requests and listens for StatsD in one process. Another process sends 100,000 new
-names a second, in turns to that listener and to nobody: what the sender itself takes of the machine
-is in both.
+names a second, in turns to that listener and to one like it in a process beside: what sending and
+reading take of the machine is in both.
 """
 
 from __future__ import annotations
@@ -25,16 +25,18 @@ from benchmarks.tables import table
 
 PHASES, SECONDS = 12, 3.0  # of each kind
 FEW, SHORT = 2, 0.5
-NOBODY, LISTENER = "nobody", "listener"
+BESIDE, HERE = "beside", "here"
 # What one more system on the machine may do to requests.
 TIMES = 1.5
 METHOD = """\
 A uvicorn server answers {load} requests a second, and has a StatsD listener of 10,000 series in the
 same process. Another process sends {rate:,} new names a second, by UDP {packed} to a datagram, in
-phases of {seconds:g} seconds that take turns: to the listener, or as many to nobody. Latencies are
-those of all {phases} phases, with the 95 % interval in brackets; stalls are medians of the phases,
-as above, of the wall clock and of the process's own time.
+phases of {seconds:g} seconds that take turns: to that listener, or to one like it in a process that
+answers nobody, so that what sending and reading take of the machine is in both. Latencies are those
+of all {phases} phases, with the 95 % interval in brackets; stalls are medians of the phases, as
+above, of the wall clock and of the process's own time.
 """
+WHERE = {BESIDE: "a process beside", HERE: "the server's"}
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 STALLS = {"wall": "longest stall", "own": "in own time"}
 Figures = dict[str, Any]
@@ -54,15 +56,17 @@ def main() -> None:
 
 def measure(kind: str, phases: int, seconds: float) -> Figures:
     """Return the figures of requests beside one kind of flood."""
-    found: dict[str, list[Phase]] = {NOBODY: [], LISTENER: []}
-    with _server() as (http, *ports):
+    found: dict[str, list[Phase]] = {BESIDE: [], HERE: []}
+    at = KINDS.index(kind)
+    with _server() as (http, *here), _server() as (other, *beside):
         load.requests(http, seconds / 3)
-        ends = {NOBODY: None, LISTENER: ports[0 if kind == "udp" else 1]}
+        ends = {BESIDE: beside[at], HERE: here[at]}
         for number in range(phases):
             for to in list(ends)[:: 1 if number % 2 else -1]:
                 with _flood(kind, ends[to]):
                     found[to].append(_phase(http, seconds))
-        assert b"prom_middleware_statsd_series 10000" in load.get(http, "/metrics"), "no flood"
+        for port in (http, other):
+            assert b"\nflood_name_" in load.get(port, "/metrics"), "no flood"
     figures = {to: _figures(each) for to, each in found.items()}
     return {**figures, "size": {"phases": phases, "seconds": seconds}}
 
@@ -79,8 +83,8 @@ def _server() -> Iterator[list[int]]:
 
 
 @contextmanager
-def _flood(kind: str, port: int | None) -> Iterator[None]:
-    command = [sys.executable, "-m", "benchmarks.flooding", kind, *([str(port)] if port else [])]
+def _flood(kind: str, port: int) -> Iterator[None]:
+    command = [sys.executable, "-m", "benchmarks.flooding", kind, str(port)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, **pipes) as process:  # type: ignore[call-overload]
         process.stdout.readline()
@@ -103,18 +107,16 @@ def _figures(phases: list[Phase]) -> Figures:
     return {name: asdict(figure) for name, figure in figures.items()}
 
 
-PARTS: dict[str, Callable[[int, float], Figures]] = {
-    "udp": partial(measure, "udp"),
-    "tcp": partial(measure, "tcp"),
-}
+KINDS = ("udp", "tcp")
+PARTS: dict[str, Callable[[int, float], Figures]] = {kind: partial(measure, kind) for kind in KINDS}
 
 
 def targets(parts: dict[str, Figures]) -> Iterator[Target]:
     """Yield every target with what was measured."""
     for kind, figures in parts.items():
-        flooded, not_so = Figure(**figures[LISTENER]["p99"]), Figure(**figures[NOBODY]["p99"])
-        what = f"p99 of requests, {RATE:,} names a second by {kind.upper()} / to nobody"
-        yield Target.ratio(what, flooded, not_so, TIMES)
+        here, beside = Figure(**figures[HERE]["p99"]), Figure(**figures[BESIDE]["p99"])
+        what = f"p99 of requests, {RATE:,} names a second by {kind.upper()} / to a process beside"
+        yield Target.ratio(what, here, beside, TIMES)
 
 
 def section(parts: dict[str, Figures]) -> Iterator[str]:
@@ -130,9 +132,9 @@ def section(parts: dict[str, Figures]) -> Iterator[str]:
 
 def _rows(parts: dict[str, Figures]) -> Iterator[tuple[str, ...]]:
     for kind, figures in parts.items():
-        for to in (NOBODY, LISTENER):
+        for to, where in WHERE.items():
             shown = (Figure(**figures[to][name]).show(1e3, 2) for name in figures[to])
-            yield f"{kind.upper()}, to {'the ' if to == LISTENER else ''}{to}", *shown
+            yield f"{kind.upper()}, to {where}", *shown
 
 
 if __name__ == "__main__":

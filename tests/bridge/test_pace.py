@@ -8,9 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from prom_middleware.bridge import pace
-from prom_middleware.bridge.pace import LONGEST_REST, SHARE, SLICE, Pace
+from prom_middleware.bridge.pace import LEAST_SHARE, LONGEST_REST, SHARE, SLICE, Pace
 
-REST = (1 - SHARE) / SHARE  # seconds for one of work
+# Seconds for one of work.
+REST, LONGER_REST = (1 - SHARE) / SHARE, (1 - LEAST_SHARE) / LEAST_SHARE
 
 
 class Clock(SimpleNamespace):
@@ -24,9 +25,9 @@ class Clock(SimpleNamespace):
         self.rested.append(seconds)
         self.now += seconds
 
-    def work(self, paced: Pace, seconds: float) -> None:
+    def work(self, paced: Pace, seconds: float, for_nothing: float = 0.0) -> None:
         self.now += seconds
-        paced.pause()
+        paced.pause(for_nothing)
 
 
 @pytest.fixture
@@ -57,3 +58,10 @@ def test_work_that_waited_for_others_is_followed_by_more_rest_within_a_limit(clo
     clock.work(paced, 0.005)
     clock.work(paced, 10)
     assert clock.rested == pytest.approx([0.005 * REST, LONGEST_REST])
+
+
+def test_what_was_for_nothing_leaves_more_time_to_others(clock: Clock) -> None:
+    paced = Pace()
+    clock.work(paced, SLICE, 1.0)
+    clock.work(paced, SLICE, 0.5)
+    assert clock.rested == pytest.approx([SLICE * LONGER_REST, SLICE * (REST + LONGER_REST) / 2])

@@ -30,7 +30,11 @@ class Receiving:
     def __init__(self, **limits: int) -> None:
         self.lines: list[bytes] = []
         self.lost: Counter[str] = Counter()
-        self.listener = Listener(self.lines.extend, self.lose, udp=LOCAL, tcp=LOCAL, **limits)
+        self.listener = Listener(self.receive, self.lose, udp=LOCAL, tcp=LOCAL, **limits)
+
+    def receive(self, lines: list[bytes]) -> int:
+        self.lines.extend(lines)
+        return 0
 
     def lose(self, reason: str, number: int) -> None:
         self.lost[reason] += number
@@ -113,10 +117,11 @@ def test_datagrams_that_the_kernel_dropped_are_counted() -> None:
     lost: Counter[str] = Counter()
     received: list[bytes] = []
 
-    def receive(lines: list[bytes]) -> None:
+    def receive(lines: list[bytes]) -> int:
         received.extend(lines)
         began.set()
         go_on.wait(20)
+        return 0
 
     listener = Listener(receive, lambda reason, number: lost.update({reason: number}), udp=LOCAL)
     assert listener.udp
@@ -142,7 +147,7 @@ def _arrived(sending: socket.socket, listener: Listener, received: list[bytes]) 
 def test_an_address_that_is_taken_is_an_error_and_leaves_nothing_open() -> None:
     taken = Receiving()
     with pytest.raises(OSError, match="in use"):
-        Listener(lambda lines: None, taken.lose, udp=LOCAL, tcp=taken.listener.tcp)
+        Listener(lambda lines: 0, taken.lose, udp=LOCAL, tcp=taken.listener.tcp)
     taken.listener.stop()
 
 
@@ -150,11 +155,12 @@ def test_one_bad_batch_does_not_end_it() -> None:
     lines: list[bytes] = []
     raised = threading.Event()
 
-    def receive(batch: list[bytes]) -> None:
+    def receive(batch: list[bytes]) -> int:
         if batch == [b"bad"]:
             raised.set()
             raise RuntimeError("ours")
         lines.extend(batch)
+        return 0
 
     with Listener(receive, lambda reason, number: None, udp=LOCAL) as listener:
         assert listener.udp
@@ -168,16 +174,17 @@ def test_one_bad_batch_does_not_end_it() -> None:
 @pytest.mark.once
 @pytest.mark.no_cover  # 105,000 lines, which are all alike
 def test_a_flood_of_names_is_bounded_and_counted() -> None:
-    """More than 100,000 names, and the application's own thread goes on."""
+    """More than 100,000 names; the listener takes its time for those that are refused."""
     registry = CollectorRegistry()
     receiver = StatsdCollector(registry=registry, max_series=1000)
     listener = receiver.listen(tcp=LOCAL, udp=LOCAL)
     assert listener.tcp
     before = _resident()
     with socket.create_connection(listener.tcp, 20) as connection:
-        for begin in range(0, 105_000, 1000):
-            names = range(begin, begin + 1000)
-            connection.sendall(b"".join(b"name.%d:1|c|#tag:%d\n" % (one, one) for one in names))
+        connection.sendall(b"".join(_names(0, 5000)))
+        assert becomes(lambda: receiver._samples, 1000, 60.0) == 1000
+        for begin in range(5000, 105_000, 1000):
+            receiver.receive(_names(begin, begin + 1000))
         connection.sendall(b"name.1:1|c|#tag:1\n")
     assert becomes(lambda: receiver._samples, 1001, 60.0) == 1001
     receiver.stop()
@@ -186,6 +193,10 @@ def test_a_flood_of_names_is_bounded_and_counted() -> None:
     assert samples[sample("name_1_total", tag="1")] == 2
     assert lost == {"series_limit": 104_000}
     assert _resident() - before < 100 << 20
+
+
+def _names(begin: int, end: int) -> list[bytes]:
+    return [b"name.%d:1|c|#tag:%d\n" % (one, one) for one in range(begin, end)]
 
 
 def _resident() -> int:
@@ -278,3 +289,9 @@ def test_quantiles_of_few_observations_are_exact(values: list[float], quantile: 
     assert shown in values
     assert at_or_below >= quantile * len(values) - 1e-6
     assert below <= quantile * len(values) + 1e-6
+
+
+def test_what_is_refused_is_told_to_the_listener() -> None:
+    receiver = StatsdCollector(registry=None, max_series=1)
+    assert receiver.receive([b"one:1|c", b"one:2|c"]) == 0
+    assert receiver.receive([b"two:1|c", b"one:1|c", b"no line", b"\xff"]) == 3

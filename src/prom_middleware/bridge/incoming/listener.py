@@ -24,8 +24,8 @@ Address = tuple[str, int]
 LONGEST_LINE = 8192  # bytes
 MOST_CONNECTIONS = 200
 CHUNK = 65536  # bytes at a time; no datagram is longer
-DATAGRAMS = 50  # at a time
 LINES = 8  # at a time: about a tenth of a millisecond
+AHEAD = 50  # lines of datagrams to read first: the kernel has place for few datagrams
 LAST_READING = 1.0  # seconds, when it is to end
 AFTER_FAILURE = 0.1  # seconds until the next connection is accepted
 BACKLOG = 128
@@ -37,13 +37,14 @@ _DROPPED = 40 if sys.platform == "linux" else None
 class Listener:
     """Hands lines to `receive`, and what is lost to `lose(reason, number)`, from its own thread.
 
+    `receive` returns how many lines it refused: while there are many, the thread rests longer.
     `udp` and `tcp` are (host, port), where port 0 is any free one. Raises OSError where it cannot
     listen.
     """
 
     def __init__(
         self,
-        receive: Callable[[list[bytes]], None],
+        receive: Callable[[list[bytes]], int],
         lose: Callable[[str, int], None],
         *,
         udp: Address | None = None,
@@ -130,23 +131,24 @@ class Listener:
                 failures.report("bridge.receive", error)
             self._rest()
 
-    def _rest(self) -> None:
+    def _rest(self, for_nothing: float = 0.0) -> None:
         if not self._stopping:
-            self._pace.pause()
+            self._pace.pause(for_nothing)
 
     def _hand_over(self, lines: list[bytes]) -> None:
         """Give lines to who receives them, a few at a time."""
         for begin in range(0, len(lines), LINES):
+            part, lost = lines[begin : begin + LINES], 0
             try:
-                self._receive(lines[begin : begin + LINES])
+                lost = self._receive(part)
             except Exception as error:  # the other lines have no part in it
                 failures.report("bridge.receive", error)
-            self._rest()
+            self._rest(min(lost / len(part), 1.0))
 
     def _datagrams(self, listening: socket.socket) -> None:
         lines: list[bytes] = []
         with suppress(OSError):  # no more of them; of a broken one there is nothing to say
-            for _ in range(DATAGRAMS):
+            while len(lines) < AHEAD:
                 lines += self._datagram(listening).split(b"\n")
         short = [line for line in lines if len(line) <= self._longest_line]
         if len(short) < len(lines):

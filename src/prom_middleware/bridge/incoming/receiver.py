@@ -78,9 +78,10 @@ class Receiver(Collector):
         while self._listeners:
             self._listeners.pop().stop()
 
-    def receive(self, lines: list[bytes]) -> None:
-        """Take lines; those that cannot be taken are counted by reason."""
+    def receive(self, lines: list[bytes]) -> int:
+        """Take lines, and return how much of them was lost, which is counted by reason."""
         with self._store.lock:
+            before = self._lost.total()
             for line in lines:
                 try:
                     text = line.decode().strip()
@@ -93,6 +94,7 @@ class Receiver(Collector):
                 except Exception as error:  # ours; the other lines have no part in it
                     failures.report("bridge.receive", error)
                     self._lost["failure"] += 1
+            return self._lost.total() - before
 
     @abstractmethod
     def take(self, line: str) -> None:
