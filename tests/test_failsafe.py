@@ -17,6 +17,7 @@ from failsafe_doors import INSTALLED, Door
 from injection import PACKAGE, Stack, functions_of, raising_always, raising_once
 from metrics import collected, value
 from prom_middleware import failures
+from prom_middleware.instrumentation import nesting
 
 ENTRY = "the server or the application calls it: it passes on, and guards what it does beside"
 BUILD = "it builds the door"
@@ -121,6 +122,13 @@ modes = pytest.mark.parametrize("mode", ["once", ALWAYS])
 @cache
 def _undisturbed(door: str, scenario: str) -> Outcome:
     return Door(door, scenario).ask()
+
+
+@pytest.fixture(autouse=True)
+def _doors_may_be_inside_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process with doors of several kinds, whichever test has made them before."""
+    monkeypatch.setattr(nesting, "inner_doors", True)
+    monkeypatch.setattr(nesting, "outer_doors", True)
 
 
 @cache

@@ -46,13 +46,13 @@ def observed_request(request_class: Any, core: Instrumentation) -> Any:
                 self.render(metrics)
                 return
             observation = _guarded(_start, self, core)
-            if observation is None or not nesting.inner_doors:
+            announced = None
+            if observation is not None and nesting.inner_doors:
+                announced = _guarded(_announce, self, core, observation)
+            if announced is None:
                 super().process()
-                return
-            method, path = self.method.decode("latin-1"), self.path.decode("utf-8", "replace")
-            announced = nesting.Announced(observation, core.key, method, "", path)
-            around = context.get(_CONTEXT) or ()
-            context.call({_CONTEXT: (announced, *around)}, super().process)
+            else:
+                context.call({_CONTEXT: announced}, super().process)
 
         def write(self, data: bytes) -> None:
             started = self.startedWriting
@@ -93,6 +93,16 @@ def _guarded(note: Callable[..., Any], *arguments: Any) -> Any:
     except Exception as error:
         failures.report(note.__name__.strip("_"), error)
         return None
+
+
+def _announce(
+    request: Any, core: Instrumentation, observation: Observation
+) -> tuple[nesting.Announced, ...]:
+    """Return the requests that a door further in may belong to."""
+    method, path = request.method.decode("latin-1"), request.path.decode("utf-8", "replace")
+    return nesting.Announced(observation, core.key, method, "", path), *(
+        context.get(_CONTEXT) or ()
+    )
 
 
 def _start(request: Any, core: Instrumentation) -> Observation | None:
