@@ -55,6 +55,8 @@ class _Page:
         self._declared = Declared()
         self._strict = how.strict
         self._how = how._replace(declared=self._declared if how.strict else None)
+        # Whether a sample is a family of its own, where there is no other.
+        self._is_alone = self._declared.alone if how.strict else bool
         self._numbers, self._bounds = Numbers(), Bounds()
         self._pairs = Pairs("__name__", quoted=how.utf8_names, blanks=True)
         self._name = self._help = self._type = ""
@@ -129,10 +131,6 @@ class _Page:
         """Return the families that have ended, and keep them no longer."""
         taken, self._ended = self._ended, []
         return taken
-
-    def _is_alone(self, name: str) -> bool:
-        """Tell whether a sample is a family of its own, where there is no other."""
-        return not self._strict or self._declared.alone(name)
 
     def _unquoted(self, name: str) -> str:
         """Return a name that may be between quotes. Raises ValueError where it may not."""
