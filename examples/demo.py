@@ -51,6 +51,8 @@ TRAFFIC = (
     (2, "GET", "/slow"),
 )
 
+LONGEST = 1e6  # seconds
+
 Buckets = list[tuple[float, float]]  # (upper bound, cumulative count), +Inf last
 
 
@@ -168,7 +170,8 @@ def serve_on(server: subprocess.Popen[bytes], port: int, deadline: float) -> Non
     left = deadline - time.monotonic()
     say("Ctrl-C stops it." if left == inf else f"Ctrl-C stops it, or {max(left, 0):.0f} seconds.")
     try:
-        server.wait(None if left == inf else max(left, 0))
+        # With a timeout it looks again and again: a signal just before `waitpid` would be missed.
+        server.wait(min(max(left, 0), LONGEST))
     except subprocess.TimeoutExpired:
         return
     raise Failed(f"The server has ended by itself, with code {server.returncode}.")
