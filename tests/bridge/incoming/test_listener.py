@@ -21,6 +21,7 @@ from prom_middleware.bridge import StatsdCollector
 from prom_middleware.bridge.incoming.lines import Lines
 from prom_middleware.bridge.incoming.listener import Listener
 from prom_middleware.bridge.incoming.values import KEPT, Summary, Windows
+from prom_middleware.bridge.pace import Pace
 from waiting import becomes, eventually
 
 LOCAL = ("127.0.0.1", 0)
@@ -295,3 +296,24 @@ def test_what_is_refused_is_told_to_the_listener() -> None:
     receiver = StatsdCollector(registry=None, max_series=1)
     assert receiver.receive([b"one:1|c", b"one:2|c"]) == 0
     assert receiver.receive([b"two:1|c", b"one:1|c", b"no line", b"\xff"]) == 3
+
+
+def test_the_thread_rests_longer_for_what_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    rests: list[float] = []
+    monkeypatch.setattr(Pace, "pause", lambda self, for_nothing=0.0: rests.append(for_nothing))
+    refused = {b"all": 2, b"half": 1}
+
+    def receive(lines: list[bytes]) -> int:
+        return refused.get(lines[0], 0)
+
+    with (
+        Listener(receive, lambda reason, number: None, udp=LOCAL) as listener,
+        socket.socket(type=socket.SOCK_DGRAM) as sending,
+    ):
+        assert listener.udp
+        sending.sendto(b"none\nother", listener.udp)
+        assert eventually(lambda: len(rests), bool)
+        assert set(rests) == {0.0}
+        for name, share in ((b"half", 0.5), (b"all", 1.0)):
+            sending.sendto(name + b"\nother", listener.udp)
+            assert becomes(lambda: max(rests), share) == share

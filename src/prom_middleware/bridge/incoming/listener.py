@@ -37,7 +37,7 @@ _DROPPED = 40 if sys.platform == "linux" else None
 class Listener:
     """Hands lines to `receive`, and what is lost to `lose(reason, number)`, from its own thread.
 
-    `receive` returns how many lines it refused: while there are many, the thread rests longer.
+    `receive` returns how much of them it refused: where that is most, the thread rests longer.
     `udp` and `tcp` are (host, port), where port 0 is any free one. Raises OSError where it cannot
     listen.
     """

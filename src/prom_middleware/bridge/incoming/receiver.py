@@ -79,7 +79,7 @@ class Receiver(Collector):
             self._listeners.pop().stop()
 
     def receive(self, lines: list[bytes]) -> int:
-        """Take lines, and return how much of them was lost, which is counted by reason."""
+        """Take lines, and return how many samples and tags were lost, counted by reason."""
         with self._store.lock:
             before = self._lost.total()
             for line in lines:
