@@ -20,12 +20,12 @@ from prom_middleware.django.requests import (
     observations,
     server_request,
 )
-from prom_middleware.django.responses import observe_response
+from prom_middleware.django.responses import Handled, observe_response
 from prom_middleware.instrumentation import Instrumentation, Observation, nesting
 from prom_middleware.instrumentation.queueing import QUEUE_START, REQUEST_START
 from prom_middleware.instrumentation.tracing import HTTP_TRACEPARENT, TRACING
 from prom_middleware.wsgi.input import CountedInput
-from prom_middleware.wsgi.place import enter, outer_observation, place_of
+from prom_middleware.wsgi.place import outer_observation, place_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -61,30 +61,38 @@ class PrometheusMiddleware:
             return self._answer_async(request)
         if request.path_info in self._metrics_paths:
             return answer_scrape(request, self._core.config)
-        observation = self._enter(request)
+        observation = self._start(request)
         try:
             response = self._get_response(request)
         except BaseException as error:
             self._failed(request, observation, error)
             raise
-        return self._leave(request, observation, response)
+        if observation is None:
+            self._refine(request)
+        else:
+            observe_response(observation, response)
+        return response
 
     async def _answer_async(self, request: HttpRequest) -> HttpResponseBase:
         if request.path_info in self._metrics_paths:
             scrape = sync_to_async(answer_scrape, thread_sensitive=False)
             answered: HttpResponseBase = await scrape(request, self._core.config)
             return answered
-        observation = self._enter(request)
+        observation = self._start(request)
         try:
-            response = await self._get_response(request)
+            response: HttpResponseBase = await self._get_response(request)
         except BaseException as error:
             self._failed(request, observation, error)
             raise
-        return self._leave(request, observation, response)
+        if observation is None:
+            self._refine(request)
+        else:
+            observe_response(observation, response)
+        return response
 
     def _view(self, request: HttpRequest, *_: object) -> None:
         try:
-            observation = observations(request).get(self._core.key)
+            observation = server_request(request).get(self._core.key)
             if observation is not None:
                 self._core.exemplars.hold(observation)
         except Exception as error:
@@ -93,55 +101,41 @@ class PrometheusMiddleware:
     async def _view_async(self, request: HttpRequest, *_: object) -> None:
         self._view(request)
 
-    def _enter(self, request: HttpRequest) -> Observation | None:
+    def _start(self, request: HttpRequest) -> Handled | None:
         try:
-            return self._start(request)
+            core, below = self._core, server_request(request)
+            wsgi = "REQUEST_METHOD" in below
+            if core.key in below or (wsgi and nesting.outer_doors):
+                outer = outer_observation(below, core.key)
+                if outer is not None and not outer.done:
+                    return None
+            if core.excluded is not None and core.excluded(request.path_info):
+                return None
+            meta = request.META
+            if REQUEST_START in meta or QUEUE_START in meta:
+                core.queued(meta.get(REQUEST_START), meta.get(QUEUE_START))
+            observation = Handled()
+            observation.begin(core, request, below["REQUEST_METHOD" if wsgi else "method"])
+            try:
+                observation.wsgi = wsgi
+                if HTTP_TRACEPARENT in meta and core.traced:
+                    observation.trace = meta[HTTP_TRACEPARENT]
+                if wsgi:
+                    observation.root = meta.get("SCRIPT_NAME", "")
+                    observation.path = meta.get("PATH_INFO", "")
+                below[core.key] = observation
+                if meta.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in meta:
+                    _observe_body(request, observation)
+                return observation
+            except Exception:
+                observation.discard()
+                raise
         except Exception as error:
             failures.report("start", error)
             return None
 
-    def _start(self, request: HttpRequest) -> Observation | None:
-        core, below = self._core, server_request(request)
-        wsgi = "REQUEST_METHOD" in below
-        outer = outer_observation(below, core.key) if wsgi else below.get(core.key)
-        if outer is not None and not outer.done:
-            observations(request)[core.key] = outer
-            return None
-        if core.excluded is not None and core.excluded(request.path_info):
-            return None
-        meta = request.META
-        if REQUEST_START in meta or QUEUE_START in meta:
-            core.queued(meta.get(REQUEST_START), meta.get(QUEUE_START))
-        observation = core.start(request, below["REQUEST_METHOD" if wsgi else "method"])
-        try:
-            if core.traced:
-                observation.trace = meta.get(HTTP_TRACEPARENT)
-            below[core.key] = observations(request)[core.key] = observation
-            if wsgi:
-                enter(below)
-            if meta.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in meta:
-                _observe_body(request, observation)
-        except Exception:
-            observation.discard()
-            raise
-        return observation
-
-    def _leave(
-        self, request: HttpRequest, observation: Observation | None, response: HttpResponseBase
-    ) -> HttpResponseBase:
-        try:
-            if observation is None:
-                self._refine(request)
-            else:
-                observe_response(observation, response, server_request(request))
-        except Exception as error:
-            failures.report("response", error)
-            if observation is not None:
-                observation.discard()
-        return response
-
     def _failed(
-        self, request: HttpRequest, observation: Observation | None, error: BaseException
+        self, request: HttpRequest, observation: Handled | None, error: BaseException
     ) -> None:
         try:
             if observation is None:
@@ -156,15 +150,16 @@ class PrometheusMiddleware:
                 observation.discard()
 
     def _refine(self, request: HttpRequest) -> None:
-        below = server_request(request)
-        outer = observations(request).get(self._core.key)
-        route = self._dialect.route(request) if outer is not None else None
-        if outer is None or route is None:
-            return
-        if "REQUEST_METHOD" in below:
-            outer.route = place_of(below, outer) + route
-        else:
-            outer.route = nesting.place(outer) + route
+        try:
+            below = server_request(request)
+            outer = below.get(self._core.key)
+            route = self._dialect.route(request) if outer is not None else None
+            if outer is None or route is None:
+                return
+            wsgi = "REQUEST_METHOD" in below
+            outer.route = (place_of(below, outer) if wsgi else nesting.place(outer)) + route
+        except Exception as error:
+            failures.report("route", error)
 
 
 def _observe_body(request: HttpRequest, observation: Observation) -> None:

@@ -16,7 +16,6 @@ from prom_middleware.exposition import ScrapeRequest
 from prom_middleware.exposition.scraping import answer
 from prom_middleware.instrumentation import Configuration, Observation, discard_observations
 
-OBSERVATIONS = "_prom_middleware"
 # Anchors of patterns that re_path() joins; not those in a class ([^/]) or escaped.
 _ANCHORS = re.compile(r"(?<![\[\\])\^|(?<!\\)\$|\\[AZ]")
 
@@ -79,13 +78,12 @@ def method(request: HttpRequest) -> str:
 
 def observations(request: HttpRequest) -> dict[str, Observation]:
     """Return the observations of `request`, one for each registry."""
-    found: dict[str, Observation] = request.__dict__.setdefault(OBSERVATIONS, {})
-    return found
+    below = server_request(request)
+    return {key: one for key, one in below.items() if isinstance(one, Observation)}
 
 
 def discard(request: HttpRequest) -> None:
     """Forget the request: it is a scrape."""
-    discard_observations(observations(request))
     discard_observations(server_request(request))
 
 

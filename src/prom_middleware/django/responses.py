@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
-
-from django.http.response import HttpResponseBase
 
 from prom_middleware import failures
 from prom_middleware.instrumentation import (
@@ -24,78 +21,120 @@ from prom_middleware.instrumentation import (
 from prom_middleware.instrumentation.tracing import TRACING
 
 
-def observe_response(
-    observation: Observation, response: HttpResponseBase, below: Mapping[str, Any]
-) -> None:
-    """Have `response` tell `observation` of its bytes and its end."""
-    code, core = response.status_code, observation.core
-    observation.status = STATUSES.get(code) or status_label(code)
-    kind = response.headers.get("Content-Type", "")
-    # Long enough, with an "e" in its place: that spares nearly all the calls.
-    if len(kind) > 16 and kind[5] in "eE":
-        observation.note_type(kind)
-    end: Callable[[], None] = observation.finish
-    if TRACING in core.modules:
-        core.exemplars.hold(observation)
-    if core.promises and not response.streaming:
-        observation.promise()
-    if not response.streaming:
-        observation.sent = len(response.content)  # type: ignore[attr-defined]
-    elif getattr(response, "file_to_stream", None) is not None and "wsgi.file_wrapper" in below:
+class Handled(Observation):
+    """An observation of a request that a Django handler serves.
+
+    `wsgi` tells which kind of handler, `root` and `path` where a WSGI handler stands: see
+    `wsgi.place`.
+    """
+
+    __slots__ = ("path", "root", "wsgi")
+
+    # Set by the middleware.
+    wsgi: bool
+    root: str
+    path: str
+
+
+def observe_response(observation: Handled, response: Any) -> None:
+    """Have `response` tell `observation` of its bytes and its end; never raises."""
+    try:
+        code = response.status_code
+        observation.status = STATUSES.get(code) or status_label(code)
+        try:
+            kind = response.headers["Content-Type"]
+        except KeyError:
+            kind = ""
+        # Long enough, with an "e" in its place: that spares nearly all the calls.
+        if len(kind) > 16 and kind[5] in "eE":
+            observation.note_type(kind)
+        core = observation.core
+        if TRACING in core.modules:
+            core.exemplars.hold(observation)
+        if response.streaming:
+            closer = _observe_stream(observation, response)
+        else:
+            if core.promises:
+                observation.promise()
+            observation.sent = len(response.content)
+            closer = Closer()
+        closer.observation = observation
+        response._resource_closers.append(closer)
+    except Exception as error:
+        failures.report("response", error)
+        observation.discard()
+
+
+def _observe_stream(observation: Handled, response: Any) -> Closer:
+    from_file = getattr(response, "file_to_stream", None) is not None
+    if from_file and observation.wsgi and "wsgi.file_wrapper" in observation.request.environ:
         # To look at the content would take it from the server's sendfile.
         observation.sent = _file_size(response)
-    else:
-        content = response.streaming_content  # type: ignore[attr-defined]
-        asynchronous: bool = response.is_async  # type: ignore[attr-defined]
-        stream = Stream(observation, "REQUEST_METHOD" in below, asynchronous)
-        wrapped = stream.pass_async(content) if asynchronous else stream.pass_sync(content)
-        response.streaming_content = wrapped  # type: ignore[attr-defined]
-        end = partial(stream.end, response)
-    dropped = COMPLETE if "REQUEST_METHOD" in below else DISCONNECT
-    response._resource_closers.append(Closer(observation, end, dropped))  # type: ignore[attr-defined]
+        return Closer()
+    stream = Stream(observation, response.is_async)
+    content = response.streaming_content
+    wrapped = stream.pass_async(content) if response.is_async else stream.pass_sync(content)
+    response.streaming_content = wrapped
+    closer = StreamCloser()
+    closer.stream, closer.response = stream, response
+    return closer
 
 
 class Closer:
     """What is called at the response's close.
 
     Django never closes a response whose sending raised (ASGI servers do that when the client is
-    gone), nor one that middleware further out replaced: then this goes with the response, and
-    `dropped` says how that ended.
+    gone), nor one that middleware further out replaced: then this goes with the response.
     """
 
-    __slots__ = ("_dropped", "_end", "_observation")
+    __slots__ = ("observation",)
 
-    def __init__(self, observation: Observation, end: Callable[[], None], dropped: str) -> None:
-        self._observation = observation
-        self._end = end
-        self._dropped = dropped
+    observation: Handled
 
     def __call__(self) -> None:
         """Record the end; never raises."""
         try:
-            self._end()
+            self.end()
         except Exception as error:
             failures.report("finish", error)
-            self._observation.discard()
+            self.observation.discard()
+
+    def end(self) -> None:
+        """Record the end."""
+        self.observation.finish()
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         # Middleware further out may keep the response in a cache: nothing of ours goes with it.
         return (_Nothing, ())
 
     def __del__(self) -> None:
-        observation = getattr(self, "_observation", None)
-        if observation is not None and not observation.done:
-            observation.finish(self._dropped)
+        try:
+            if not self.observation.done:
+                self.observation.finish(COMPLETE if self.observation.wsgi else DISCONNECT)
+        except Exception as error:
+            failures.report("finish", error)
+
+
+class StreamCloser(Closer):
+    """The same for a streaming response."""
+
+    __slots__ = ("response", "stream")
+
+    stream: Stream
+    response: Any
+
+    def end(self) -> None:
+        """Record how it ended."""
+        self.stream.end(self.response)
 
 
 class Stream:
     """The pieces of a streaming response on their way to the server."""
 
-    def __init__(self, observation: Observation, wsgi: bool, asynchronous: bool) -> None:
+    def __init__(self, observation: Handled, asynchronous: bool) -> None:
         self._observation = observation
-        self._wsgi = wsgi
         # A WSGI handler reads an asynchronous stream whole before it sends anything.
-        self._read_ahead = wsgi and asynchronous
+        self._read_ahead = observation.wsgi and asynchronous
         self._begun = self._exhausted = False
 
     def pass_sync(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -138,20 +177,20 @@ class Stream:
             observation.disconnected = isinstance(error, asyncio.CancelledError)
             if self._read_ahead:
                 observation.sent = 0
-            if self._wsgi and not observation.sent:
+            if observation.wsgi and not observation.sent:
                 observation.status = None  # PEP 3333: no header was sent, the server answers 500
             observation.failed(error)
         except Exception as failure:
             failures.report("finish", failure)
             self._observation.discard()
 
-    def end(self, response: HttpResponseBase) -> None:
+    def end(self, response: Any) -> None:
         """Record the end, at the response's close."""
         unread = not self._begun or self._observation.method == "HEAD"
         whole = self._exhausted or unread or self._whole(response)
         self._observation.finish(COMPLETE if whole else DISCONNECT)
 
-    def _whole(self, response: HttpResponseBase) -> bool:
+    def _whole(self, response: Any) -> bool:
         length = response.get("Content-Length", "")
         return length.isdecimal() and self._observation.sent >= int(length)
 
