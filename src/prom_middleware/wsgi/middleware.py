@@ -44,10 +44,11 @@ class PrometheusMiddleware:
         """Serve one request."""
         app, response = self.app, None
         try:
-            if environ.get("PATH_INFO") in self._metrics_paths:
+            path = environ.get("PATH_INFO", "")
+            if path in self._metrics_paths:
                 app = self._metrics
             else:
-                response = self._begin(environ, start_response)
+                response = self._begin(environ, start_response, path)
                 if response is None:
                     start_response = self.refining(environ, start_response)
         except Exception as error:
@@ -69,7 +70,9 @@ class PrometheusMiddleware:
         """Return what the application gets where a door further out records."""
         return start_response
 
-    def _begin(self, environ: WSGIEnvironment, start_response: StartResponse) -> Response | None:
+    def _begin(
+        self, environ: WSGIEnvironment, start_response: StartResponse, path: str
+    ) -> Response | None:
         core = self.core
         if core.key in environ or nesting.outer_doors:
             outer = outer_observation(environ, core.key)
@@ -86,10 +89,7 @@ class PrometheusMiddleware:
             if HTTP_TRACEPARENT in environ and core.traced:
                 response.trace = environ[HTTP_TRACEPARENT]
             response.server, response.name = start_response, self.name
-            response.root, response.path = (
-                environ.get("SCRIPT_NAME", ""),
-                environ.get("PATH_INFO", ""),
-            )
+            response.root, response.path = environ.get("SCRIPT_NAME", ""), path
             environ[core.key] = response
             if environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ:
                 observe_input(environ, response)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Write = Callable[[bytes], object]
     Name = Callable[[Observation, WSGIEnvironment], None]
 
+CONTENT_TYPE = "Content-Type"  # as nearly all spell it
 _CODES = frozenset(STATUSES.values())
 
 
@@ -55,6 +56,7 @@ class Response(Observation):
     name: Name | None
     root: str
     path: str
+    pieces: Iterator[bytes]
 
     def start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Write:
         """Call the server's, and note what it accepted."""
@@ -69,7 +71,7 @@ class Response(Observation):
             self.status = code if code in _CODES else _unusual(code)
             self.headers = headers
             for name, value in headers:
-                if len(name) == 12 and name.lower() == "content-type":
+                if name == CONTENT_TYPE or (len(name) == 12 and name.lower() == "content-type"):
                     # Long enough, with an "e" in the right place: that spares nearly all the call.
                     if len(value) > 16 and value[5] in "eE":
                         self.note_type(value)
@@ -115,10 +117,9 @@ class Response(Observation):
         try:
             if self.done:  # a scrape, further in
                 return body
-            self.pieces: Iterator[bytes] | None = None
             self.iterated = False
             wrapper = self.request.get("wsgi.file_wrapper")
-            if isinstance(wrapper, type) and isinstance(body, wrapper):
+            if wrapper is not None and isinstance(wrapper, type) and isinstance(body, wrapper):
                 if self.core.promises:
                     self.promise()
                 _watch_file(self, body)
@@ -157,9 +158,11 @@ class Response(Observation):
 
     def __next__(self) -> bytes:
         # For servers that do not ask for an iterator.
-        if self.pieces is None:
-            self.pieces = iter(self)
-        return next(self.pieces)
+        try:
+            pieces = self.pieces
+        except AttributeError:  # the first time
+            pieces = self.pieces = iter(self)
+        return next(pieces)
 
     def close(self) -> None:
         """Close the application's iterable, once."""
