@@ -87,7 +87,12 @@ EXEMPT = {
     "exposition.beside._in_trio": RETURNS,
     "django.requests.answer_scrape": GUARD,
     "flask.Door.refining.named_start": ENTRY,
-    "twisted.requests._guarded": GUARD,
+    "twisted.requests._start": GUARD,
+    "twisted.requests._announce": GUARD,
+    "twisted.requests._begun": GUARD,
+    "twisted.requests._promise": GUARD,
+    "twisted.requests._end": GUARD,
+    "twisted.requests._raised": GUARD,
     "wsgi.response.Response.failed": GUARD,
     "wsgi.response.Response.pass_on": GUARD,
     "wsgi.response.Response.count": GUARD,
@@ -107,8 +112,6 @@ KEEPS_IN_PROGRESS = (
     "instrumentation.series.",
     "instrumentation.websocket.Connection.finish",
     "instrumentation.websocket.Connection.failed",
-    "twisted.requests._end",
-    "twisted.requests._observation",
     "stores.",
 )
 FLOOR = "failures."  # what counts the failures; it stands on a dictionary and a lock

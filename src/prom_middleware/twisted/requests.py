@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from twisted.python import context
@@ -14,19 +13,21 @@ from prom_middleware.instrumentation import (
     DISCONNECT,
     ERROR,
     INCOMPLETE,
+    STATUSES,
     Instrumentation,
     Observation,
     nesting,
     queueing,
     status_label,
 )
-from prom_middleware.instrumentation.tracing import TRACEPARENT
-from prom_middleware.twisted.resources import OBSERVATIONS, MetricsResource
+from prom_middleware.instrumentation.tracing import RAW_TRACEPARENT, TRACEPARENT
+from prom_middleware.twisted.resources import MetricsResource
 
 # WSGI applications run in a pool of threads, with the context (of Twisted's kind) of the request.
 _CONTEXT = "prom_middleware"
 # The cores that record a class's requests, the outermost first.
 CORES = "_prom_middleware_cores"
+_REQUEST_START, _QUEUE_START = (name.encode() for name in queueing.HEADERS)
 nesting.sources.append(lambda: context.get(_CONTEXT) or ())
 
 
@@ -45,10 +46,9 @@ def observed_request(request_class: Any, core: Instrumentation) -> Any:
                 self.site = self.channel.site
                 self.render(metrics)
                 return
-            observation = _guarded(_start, self, core)
-            announced = None
+            observation, announced = _start(self, core), None
             if observation is not None and nesting.inner_doors:
-                announced = _guarded(_announce, self, core, observation)
+                announced = _announce(self, core, observation)
             if announced is None:
                 super().process()
             else:
@@ -57,27 +57,27 @@ def observed_request(request_class: Any, core: Instrumentation) -> Any:
         def write(self, data: bytes) -> None:
             started = self.startedWriting
             if core.promises and not started:
-                _guarded(_promise, self, core)
+                _promise(self, core)
             super().write(data)
             if self.startedWriting and not started:
-                _guarded(_begun, self, core)
+                _begun(self, core)
 
         def finish(self) -> None:
             super().finish()
-            _guarded(_end, self, core, COMPLETE)
+            _end(self, core, COMPLETE)
 
         def connectionLost(self, reason: Failure) -> None:  # noqa: N802
             super().connectionLost(reason)
-            _guarded(_end, self, core, DISCONNECT)
+            _end(self, core, DISCONNECT)
 
         def loseConnection(self) -> None:  # noqa: N802
-            _guarded(_end, self, core, INCOMPLETE)  # we hang up, not the client
+            _end(self, core, INCOMPLETE)  # we hang up, not the client
             super().loseConnection()
 
         def processingFailed(self, reason: Failure) -> Any:  # noqa: N802
-            _guarded(_raised, self, core, reason)
+            _raised(self, core, reason)
             if self.startedWriting:  # what was begun is cut off, and an error page comes after it
-                _guarded(_end, self, core, ERROR)
+                _end(self, core, ERROR)
             return super().processingFailed(reason)
 
     # Twisted shows a request's class in an error page, and that must look as it does without us.
@@ -87,69 +87,83 @@ def observed_request(request_class: Any, core: Instrumentation) -> Any:
     return ObservedRequest
 
 
-def _guarded(note: Callable[..., Any], *arguments: Any) -> Any:
+# What follows never raises. A request keeps its observations as attributes, one for each registry.
+
+
+def _start(request: Any, core: Instrumentation) -> Observation | None:
     try:
-        return note(*arguments)
+        if core.excluded is not None and core.excluded(request.path.decode("utf-8", "replace")):
+            return None
+        headers = request.requestHeaders
+        if headers.hasHeader(_REQUEST_START) or headers.hasHeader(_QUEUE_START):
+            core.queued(*(headers.getRawHeaders(name, [None])[0] for name in queueing.HEADERS))
+        # The body is all there, in a file that stands at its beginning.
+        received = request.content.seek(0, 2) or request.content.tell()
+        if received:
+            request.content.seek(0)
+        observation = core.start(request, request.method.decode("latin-1"))
+        vars(request)[core.key] = observation
+        observation.received = received
+        if core.traced and headers.hasHeader(RAW_TRACEPARENT):
+            observation.trace = ", ".join(headers.getRawHeaders(TRACEPARENT))
+        return observation
     except Exception as error:
-        failures.report(note.__name__.strip("_"), error)
+        failures.report("start", error)
         return None
 
 
 def _announce(
     request: Any, core: Instrumentation, observation: Observation
-) -> tuple[nesting.Announced, ...]:
+) -> tuple[nesting.Announced, ...] | None:
     """Return the requests that a door further in may belong to."""
-    method, path = request.method.decode("latin-1"), request.path.decode("utf-8", "replace")
-    return nesting.Announced(observation, core.key, method, "", path), *(
-        context.get(_CONTEXT) or ()
-    )
-
-
-def _start(request: Any, core: Instrumentation) -> Observation | None:
-    if core.excluded is not None and core.excluded(request.path.decode("utf-8", "replace")):
+    try:
+        method, path = request.method.decode("latin-1"), request.path.decode("utf-8", "replace")
+        announced = nesting.Announced(observation, core.key, method, "", path)
+        return announced, *(context.get(_CONTEXT) or ())
+    except Exception as error:
+        failures.report("announce", error)
         return None
-    headers = request.requestHeaders
-    core.queued(*(headers.getRawHeaders(name, [None])[0] for name in queueing.HEADERS))
-    # The body is all there, in a file that stands at its beginning.
-    received = request.content.seek(0, 2) or request.content.tell()
-    request.content.seek(0)
-    kept = vars(request).setdefault(OBSERVATIONS, {})
-    kept[core.key] = observation = core.start(request, request.method.decode("latin-1"))
-    observation.received = received
-    if core.traced:
-        observation.trace = ", ".join(headers.getRawHeaders(TRACEPARENT, [])) or None
-    return observation
-
-
-def _observation(request: Any, core: Instrumentation) -> Observation | None:
-    found: Observation | None = vars(request).get(OBSERVATIONS, {}).get(core.key)
-    return found
 
 
 def _begun(request: Any, core: Instrumentation) -> None:
-    observation = _observation(request, core)
-    if observation is not None:
-        observation.status = status_label(request.code)
-        kind = request.responseHeaders.getRawHeaders("content-type", [""])[0]
-        observation.note_type(kind)
+    try:
+        observation = vars(request).get(core.key)
+        if observation is None:
+            return
+        observation.status = STATUSES.get(request.code) or status_label(request.code)
+        kind = request.responseHeaders.getRawHeaders(b"content-type", (b"",))[0]
+        # Long enough, with an "e" in its place: that spares nearly all the calls.
+        if len(kind) > 16 and kind[5] in b"eE":
+            observation.note_type(kind.decode("latin-1"))
+    except Exception as error:
+        failures.report("begun", error)
 
 
 def _promise(request: Any, core: Instrumentation) -> None:
-    observation = _observation(request, core)
-    if observation is not None and observation.status is None:
-        observation.status = status_label(request.code)
-        observation.promise()
-        observation.status = None  # it is when the server has taken it
+    try:
+        observation = vars(request).get(core.key)
+        if observation is not None and observation.status is None:
+            observation.status = status_label(request.code)
+            observation.promise()
+            observation.status = None  # it is when the server has taken it
+    except Exception as error:
+        failures.report("promise", error)
 
 
 def _end(request: Any, core: Instrumentation, outcome: str) -> None:
-    observation = _observation(request, core)
-    if observation is not None:
-        observation.sent = request.sentLength
-        observation.finish(outcome)
+    try:
+        observation = vars(request).get(core.key)
+        if observation is not None:
+            observation.sent = request.sentLength
+            observation.finish(outcome)
+    except Exception as error:
+        failures.report("end", error)
 
 
 def _raised(request: Any, core: Instrumentation, reason: Failure) -> None:
-    observation = _observation(request, core)
-    if observation is not None and reason.value is not None:
-        observation.raised(reason.value)
+    try:
+        observation = vars(request).get(core.key)
+        if observation is not None and reason.value is not None:
+            observation.raised(reason.value)
+    except Exception as error:
+        failures.report("raised", error)

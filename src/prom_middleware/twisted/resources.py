@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from prom_middleware.exposition.options import Limits, ScrapeOptions
     from prom_middleware.exposition.responses import Answer
 
-# Where a request keeps its observations, one for each registry.
-OBSERVATIONS = "_prom_middleware"
-
 
 class MetricsResource(Resource):  # type: ignore[misc]
     """Answer scrapes of `registry`: `root.putChild(b"metrics", MetricsResource())`.
@@ -132,7 +129,7 @@ def _begin(request: Any, answer: Answer) -> Answer:
 
 
 def _scrape_request(request: Any) -> ScrapeRequest:
-    discard_observations(vars(request).get(OBSERVATIONS, {}))
+    discard_observations(vars(request))
     dialect = Dialect()
     client = request.getClientAddress()
     return ScrapeRequest(

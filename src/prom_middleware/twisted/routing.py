@@ -24,7 +24,9 @@ class Dialect:
         """Return the template of the resource that was found."""
         if request.path == b"*":
             return "*"
-        segments = [unquote_to_bytes(segment) for segment in request.path[1:].split(b"/")]
+        segments = request.path[1:].split(b"/")
+        if b"%" in request.path:
+            segments = [unquote_to_bytes(segment) for segment in segments]
         return _template(request.site.resource, segments, request)
 
     def path(self, request: Any) -> str:
@@ -43,14 +45,16 @@ class Dialect:
 def _template(resource: Any, segments: list[bytes], request: Any) -> str | None:
     static = ""
     for index, segment in enumerate(segments):
-        rest = segments[index:]
-        # An encoding wrapper (gzip) stands for the resource that it wraps.
-        resource = getattr(resource, "original", resource)
-        if hasattr(getattr(resource, "_app", None), "url_map"):
-            return _klein_rule(static, resource._app.url_map, rest, request)
-        child = None if resource.isLeaf else getattr(resource, "children", {}).get(segment)
+        # Most of a tree are plain resources: what has nothing but children is asked for those only.
+        child = resource.children.get(segment) if type(resource) is Resource else None
         if child is None:
-            return _made_up(static, resource, rest, request)
+            # An encoding wrapper (gzip) stands for the resource that it wraps.
+            resource = getattr(resource, "original", resource)
+            if hasattr(getattr(resource, "_app", None), "url_map"):
+                return _klein_rule(static, resource._app.url_map, segments[index:], request)
+            child = None if resource.isLeaf else getattr(resource, "children", {}).get(segment)
+            if child is None:
+                return _made_up(static, resource, segments[index:], request)
         static += "/" + segment.decode("utf-8", "replace")
         resource = child
     resource = getattr(resource, "original", resource)
