@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.httpsredirect import HTTPSRedirectMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route, Router
 
 from asgi.driver import check, exchange, http_scope, http_server, ok, request
@@ -207,6 +208,33 @@ def test_routes_that_are_added_later(registry: CollectorRegistry, endpoint: Any)
     request(app, "/late/1")
     found = {record[1]: record[2] for record in records(registry)}
     assert found == {"/things/{id}": 200, "<unmatched>": 404, "/late/{id}": 200}
+
+
+class Unhashable:
+    """Endpoints that say of themselves that they are all the same."""
+
+    __hash__: Any = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Unhashable)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse("hello")(scope, receive, send)
+
+
+class Alike(Unhashable):
+    def __hash__(self) -> int:
+        return 1
+
+
+@pytest.mark.parametrize("kind", [Unhashable, Alike])
+def test_endpoints_that_equal_each_other(registry: CollectorRegistry, kind: Any) -> None:
+    two = [Route("/a/{id}", kind()), Route("/b/{id}", kind())]
+    app = PrometheusMiddleware(Starlette(routes=two), registry=registry)
+    for target in ("/a/1", "/b/1", "/a/2", "/b/2"):
+        assert request(app, target).status == 200
+    for route in ("/a/{id}", "/b/{id}"):
+        assert value(collected(registry), "http_requests_total", {"route": route}) == 2
 
 
 def test_two_routes_at_once_do_not_mix(registry: CollectorRegistry) -> None:
