@@ -298,11 +298,10 @@ class Router:
 
     def template(self, scope: Scope) -> str | None:
         """Return the template of `scope`, or None where nothing matches."""
-        try:
-            routes = scope["router"].routes
-        except KeyError:
+        if "router" not in scope:
             # Answered before it was routed; or there is no router at all.
             return None if self._bare and "app" not in scope else self._unrouted(scope)
+        routes = scope["router"].routes
         last, size, plain = self._last
         try:
             if routes is last and len(routes) == size:
