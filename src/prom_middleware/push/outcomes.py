@@ -62,8 +62,9 @@ def _is_certificate(error: BaseException) -> bool:
 
 def _seconds(text: str) -> float:
     """Return what a Retry-After header asks for (RFC 9110 section 10.2.3), or 0."""
-    if text.strip().isdecimal():
-        return float(text)
+    number = text.strip(" \t")
+    if number.isascii() and number.isdecimal():
+        return float(number)
     try:
         when = parsedate_to_datetime(text)
     except (TypeError, ValueError):
