@@ -237,6 +237,32 @@ def test_endpoints_that_equal_each_other(registry: CollectorRegistry, kind: Any)
         assert value(collected(registry), "http_requests_total", {"route": route}) == 2
 
 
+class Proxy:
+    """As a decorator of wrapt's makes it: it says that it is what it wraps."""
+
+    def __init__(self, wrapped: Any) -> None:
+        self.wrapped = wrapped
+
+    def __hash__(self) -> int:
+        return hash(self.wrapped)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self.wrapped == other)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse("hello")(scope, receive, send)
+
+
+def test_an_endpoint_and_its_proxy(registry: CollectorRegistry) -> None:
+    both = [Route("/new", hello), Route("/old", Proxy(hello))]
+    app = PrometheusMiddleware(Starlette(routes=both), registry=registry)
+    for target in ("/new", "/old", "/old"):
+        assert request(app, target).status == 200
+    samples = collected(registry)
+    assert value(samples, "http_requests_total", {"route": "/new"}) == 1
+    assert value(samples, "http_requests_total", {"route": "/old"}) == 2
+
+
 def test_two_routes_at_once_do_not_mix(registry: CollectorRegistry) -> None:
     app = PrometheusMiddleware(Starlette(routes=routes()), registry=registry)
 

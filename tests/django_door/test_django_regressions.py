@@ -15,6 +15,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 pytest.importorskip("django", reason="Django is not installed")
 
+from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpRequest, HttpResponse
 
 from asgi.driver import Answer, exchange, http_scope, http_server
@@ -238,3 +239,54 @@ def test_no_bytes_of_a_file_s_head_are_counted(wrap: Any) -> None:
         assert records(counted) == [("HEAD", "/fr/", 200, "", "complete")]
         assert value(collected(counted), "http_response_body_bytes_total") == 0
         assert in_progress(counted) == 0
+
+
+# What else is in the server's request, or is not.
+
+
+class Lazy:
+    """Something of the application's that must not be looked at."""
+
+    looked = 0
+
+    @property
+    def __class__(self) -> type:  # as Django's lazy objects do
+        Lazy.looked += 1
+        raise ValueError("not now")
+
+
+@pytest.mark.parametrize("path", ["/boom/", "/nothing/", "/u/3/"])
+def test_what_the_application_keeps_there_is_left_alone(path: str) -> None:
+    from wsgi_door.driver import call, environ
+
+    Lazy.looked, failed = 0, dict(failures.counts())
+    with Project("wsgi") as project:
+        call(project.handler, environ("GET", path, **{"app.user": Lazy()}))
+        [record] = records(project.registry)
+        assert record[3] == ("ValueError" if path == "/boom/" else "")
+    assert Lazy.looked == 0
+    assert failures.counts() == failed
+
+
+def test_exceptions_are_counted_where_django_is_recorded() -> None:
+    from prom_middleware.wsgi import PrometheusMiddleware
+    from wsgi_door.driver import call, environ
+
+    other = CollectorRegistry()
+    with Project("wsgi") as project:
+        door = PrometheusMiddleware(project.handler, registry=other, metrics_path=None)
+        call(door, environ("GET", "/boom/"))
+        assert value(collected(project.registry), "http_request_exceptions_total") == 1
+        assert value(collected(other), "http_request_exceptions_total") == 0
+        assert value(collected(other), "http_requests_total") == 1
+
+
+def test_a_request_without_a_server_s_is_no_failure() -> None:
+    def boom(request: HttpRequest) -> HttpResponse:
+        raise ValueError
+
+    failed = dict(failures.counts())
+    with Project("wsgi"):
+        request = HttpRequest()
+        assert convert_exception_to_response(boom)(request).status_code == 500
+    assert failures.counts() == failed

@@ -175,3 +175,19 @@ def test_a_callable_request_factory_makes_one_class() -> None:
                 len(eventually(lambda: resource.requests, lambda r, c=count: len(r) == c)) == count
             )
     assert len({type(one) for one in resource.requests}) == 1
+
+
+def test_a_leaf_answers_for_its_children(registry: CollectorRegistry) -> None:
+    leaf = Leaf()
+    leaf.putChild(b"child", Leaf())
+    plain = Resource()
+    plain.isLeaf = True
+    plain.render_GET = leaf.render_GET
+    plain.putChild(b"child", Leaf())
+    root = at(leaf)
+    root.putChild(b"plain", plain)
+    with serving(instrument(root, registry=registry)) as port:
+        for path in ("/it/child", "/plain/child"):
+            assert ask(port, f"GET {path}").status == 200
+    expected = {"/it/{path}", "/plain/{path}"}
+    assert becomes(lambda: {one[1] for one in records(registry)}, expected) == expected

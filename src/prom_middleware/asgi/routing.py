@@ -90,19 +90,11 @@ class Routes:
             endpoint = id(entry.endpoint)
             self._by_endpoint.setdefault(endpoint, []).append(entry)
             self._by_route.setdefault((endpoint, id(entry.route)), []).append(entry)
-        # Endpoints that always stand under the same template.
-        single = [
-            entries[0]
-            for entries in self._by_endpoint.values()
+        # The hot look-up: endpoints that always stand under the same template.
+        self.single = {
+            endpoint: entries[0].template
+            for endpoint, entries in self._by_endpoint.items()
             if len({entry.template for entry in entries}) == 1 and entries[0].prefix is None
-        ]
-        self._single = {id(entry.endpoint): entry.template for entry in single}
-        # The hot look-up: functions and classes are their own keys. What says itself which others
-        # it equals could be taken for one of them.
-        self.plain = {
-            entry.endpoint: entry.template
-            for entry in single
-            if type(entry.endpoint).__hash__ is object.__hash__
         }
 
     @property
@@ -111,13 +103,13 @@ class Routes:
         return self._entries
 
     def routed(self, scope: Scope) -> str | None:
-        """Return the template that the routers chose, where `plain` does not tell it."""
+        """Return the template that the routers chose, where `single` does not tell it."""
         endpoint = scope.get("endpoint")
         if endpoint is None:
             return _frontend(scope)
         if id(endpoint) not in self._by_endpoint and self._seen != _fingerprint(self.routes):
             self.read()
-        return self._single.get(id(endpoint)) or self._among(scope, endpoint)
+        return self.single.get(id(endpoint)) or self._among(scope, endpoint)
 
     def _among(self, scope: Scope, endpoint: object) -> str | None:
         entries = self._by_route.get((id(endpoint), id(_route(scope))))
@@ -293,30 +285,26 @@ class Router:
         self._bare = False  # whether the application is known to have no routes
         # By the identity of the list of routes; a process has few root routers, mostly one.
         self._tables: dict[int, Routes] = {}
-        # What was used last, at hand: the routes, how many they were, and their table's `plain`.
-        self._last: tuple[Sequence[Any], int, Mapping[object, str]] = ((), 0, {})
+        self._last = Routes(())  # the table that was used last, at hand
 
     def template(self, scope: Scope) -> str | None:
         """Return the template of `scope`, or None where nothing matches."""
         if "router" not in scope:
             # Answered before it was routed; or there is no router at all.
             return None if self._bare and "app" not in scope else self._unrouted(scope)
-        routes = scope["router"].routes
-        last, size, plain = self._last
+        routes, last = scope["router"].routes, self._last
         try:
-            if routes is last and len(routes) == size:
-                return plain[scope["endpoint"]]
-        except (KeyError, TypeError):  # nothing was found, or nothing that can be looked up
+            if routes is last.routes and len(routes) == last.size:
+                return last.single[id(scope["endpoint"])]
+        except KeyError:
             pass
         return self._routed(scope, routes)
 
     def _routed(self, scope: Scope, routes: Sequence[Any]) -> str | None:
-        table = self._table(routes)
+        self._last = table = self._table(routes)
         if len(routes) != table.size:  # routes were added
             table.read()
-        found = table.routed(scope)  # which may have read them again
-        self._last = routes, table.size, table.plain
-        return found
+        return table.routed(scope)
 
     def _unrouted(self, scope: Scope) -> str | None:
         # Answered before it was routed. The wrapped application comes first, because `scope["app"]`

@@ -15,17 +15,19 @@ from django.http.response import HttpResponseBase
 from prom_middleware import failures
 from prom_middleware.django.requests import (
     Dialect,
+    Handled,
     answer_scrape,
     configured,
+    note_outer,
     observations,
     server_request,
 )
-from prom_middleware.django.responses import Handled, observe_response
+from prom_middleware.django.responses import observe_response
 from prom_middleware.instrumentation import Instrumentation, Observation, nesting
 from prom_middleware.instrumentation.queueing import QUEUE_START, REQUEST_START
 from prom_middleware.instrumentation.tracing import HTTP_TRACEPARENT, TRACING
 from prom_middleware.wsgi.input import CountedInput
-from prom_middleware.wsgi.place import outer_observation, place_of
+from prom_middleware.wsgi.place import enter, outer_observation, place_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -108,6 +110,7 @@ class PrometheusMiddleware:
             if core.key in below or (wsgi and nesting.outer_doors):
                 outer = outer_observation(below, core.key)
                 if outer is not None and not outer.done:
+                    note_outer(request, core.key, outer)
                     return None
             if core.excluded is not None and core.excluded(request.path_info):
                 return None
@@ -121,8 +124,7 @@ class PrometheusMiddleware:
                 if HTTP_TRACEPARENT in meta and core.traced:
                     observation.trace = meta[HTTP_TRACEPARENT]
                 if wsgi:
-                    observation.root = meta.get("SCRIPT_NAME", "")
-                    observation.path = meta.get("PATH_INFO", "")
+                    enter(below)
                 below[core.key] = observation
                 if meta.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in meta:
                     _observe_body(request, observation)
@@ -153,8 +155,10 @@ class PrometheusMiddleware:
         try:
             below = server_request(request)
             outer = below.get(self._core.key)
-            route = self._dialect.route(request) if outer is not None else None
-            if outer is None or route is None:
+            if outer is None or outer.done:
+                return
+            route = self._dialect.route(request)
+            if route is None:
                 return
             wsgi = "REQUEST_METHOD" in below
             outer.route = (place_of(below, outer) if wsgi else nesting.place(outer)) + route
@@ -176,7 +180,7 @@ def _note_exception(*_: object, request: HttpRequest | None = None, **__: object
     try:
         error = sys.exc_info()[1]
         if request is not None and error is not None:
-            for observation in observations(request).values():
+            for observation in observations(request):
                 observation.raised(error)
     except Exception as failure:
         failures.report("exception", failure)

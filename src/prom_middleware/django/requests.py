@@ -14,8 +14,15 @@ from django.urls import Resolver404, resolve
 from prom_middleware import failures
 from prom_middleware.exposition import ScrapeRequest
 from prom_middleware.exposition.scraping import answer
-from prom_middleware.instrumentation import Configuration, Observation, discard_observations
+from prom_middleware.instrumentation import (
+    KEY_PREFIX,
+    Configuration,
+    Observation,
+    discard_observations,
+)
 
+# On a request: the observations of doors further out, by registry.
+_OUTER = "_prom_middleware"
 # Anchors of patterns that re_path() joins; not those in a class ([^/]) or escaped.
 _ANCHORS = re.compile(r"(?<![\[\\])\^|(?<!\\)\$|\\[AZ]")
 
@@ -23,6 +30,14 @@ _ANCHORS = re.compile(r"(?<![\[\\])\^|(?<!\\)\$|\\[AZ]")
 def configured(**options: Any) -> dict[str, Any]:
     """Return what `settings.PROM_MIDDLEWARE` says, and `options`, which win."""
     return {**getattr(settings, "PROM_MIDDLEWARE", {}), **options}
+
+
+class Handled(Observation):
+    """An observation of a request that a Django handler serves; `wsgi` tells which kind."""
+
+    __slots__ = ("wsgi",)
+
+    wsgi: bool  # set by the middleware
 
 
 class Dialect:
@@ -44,7 +59,7 @@ class Dialect:
 
 def _unresolved(request: HttpRequest) -> Any:
     """Match a request that middleware answered; one that broke in middleware has no route."""
-    if any(observation.error for observation in observations(request).values()):
+    if any(observation.error for observation in observations(request)):
         return None
     try:
         return resolve(request.path_info, urlconf=getattr(request, "urlconf", None))
@@ -67,7 +82,7 @@ def server_request(request: HttpRequest) -> MutableMapping[str, Any]:
     try:
         return request.environ  # type: ignore[attr-defined, no-any-return]
     except AttributeError:
-        return request.scope  # type: ignore[attr-defined, no-any-return]
+        return getattr(request, "scope", {})
 
 
 def method(request: HttpRequest) -> str:
@@ -76,10 +91,19 @@ def method(request: HttpRequest) -> str:
     return str(below.get("REQUEST_METHOD") or below.get("method"))
 
 
-def observations(request: HttpRequest) -> dict[str, Observation]:
+def note_outer(request: HttpRequest, key: str, outer: Observation) -> None:
+    """Keep the observation of a door further out: what happens to `request` concerns it, too."""
+    vars(request).setdefault(_OUTER, {})[key] = outer
+
+
+def observations(request: HttpRequest) -> list[Observation]:
     """Return the observations of `request`, one for each registry."""
-    below = server_request(request)
-    return {key: one for key, one in below.items() if isinstance(one, Observation)}
+    own = [
+        one
+        for key, one in list(server_request(request).items())
+        if key.startswith(KEY_PREFIX) and isinstance(one, Handled) and one.request is request
+    ]
+    return [*own, *vars(request).get(_OUTER, {}).values()]
 
 
 def discard(request: HttpRequest) -> None:

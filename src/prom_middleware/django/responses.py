@@ -11,29 +11,14 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from prom_middleware import failures
+from prom_middleware.django.requests import Handled
 from prom_middleware.instrumentation import (
     COMPLETE,
     DISCONNECT,
     STATUSES,
-    Observation,
     status_label,
 )
 from prom_middleware.instrumentation.tracing import TRACING
-
-
-class Handled(Observation):
-    """An observation of a request that a Django handler serves.
-
-    `wsgi` tells which kind of handler, `root` and `path` where a WSGI handler stands: see
-    `wsgi.place`.
-    """
-
-    __slots__ = ("path", "root", "wsgi")
-
-    # Set by the middleware.
-    wsgi: bool
-    root: str
-    path: str
 
 
 def observe_response(observation: Handled, response: Any) -> None:

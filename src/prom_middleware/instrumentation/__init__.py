@@ -40,6 +40,7 @@ __all__ = [
     "DISCONNECT",
     "ERROR",
     "INCOMPLETE",
+    "KEY_PREFIX",
     "OTHER",
     "STATUSES",
     "UNMATCHED",

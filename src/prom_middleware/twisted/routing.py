@@ -46,7 +46,8 @@ def _template(resource: Any, segments: list[bytes], request: Any) -> str | None:
     static = ""
     for index, segment in enumerate(segments):
         # Most of a tree are plain resources: what has nothing but children is asked for those only.
-        child = resource.children.get(segment) if type(resource) is Resource else None
+        plain = type(resource) is Resource and not resource.isLeaf
+        child = resource.children.get(segment) if plain else None
         if child is None:
             # An encoding wrapper (gzip) stands for the resource that it wraps.
             resource = getattr(resource, "original", resource)

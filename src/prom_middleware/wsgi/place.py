@@ -27,6 +27,12 @@ def _decoded(native: str) -> str:
     return native if native.isascii() else native.encode("latin-1").decode("utf-8", "replace")
 
 
+def enter(environ: MutableMapping[str, Any]) -> None:
+    """Note where a door stands whose observation does not: mounts further in are told from it."""
+    if ENTRANCE not in environ:
+        environ[ENTRANCE] = environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""), ""
+
+
 def outer_observation(environ: MutableMapping[str, Any], key: str) -> Observation | None:
     """Return the observation of a door further out, be it WSGI, or ASGI or Twisted's."""
     if key in environ:
