@@ -171,7 +171,8 @@ class Observation:
                         if core.extra_labels is None:
                             route = self.route
                             if route is None:
-                                route = self.resolve(self.request) or UNMATCHED
+                                resolve = self.resolve
+                                route = resolve(self.request) or UNMATCHED
                             labels = self._labels = (self.method, route, status)
                         else:
                             labels = self.labels()
