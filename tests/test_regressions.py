@@ -77,8 +77,11 @@ def test_nothing_of_ours_stays_in_the_scope() -> None:
 
 def test_a_django_response_can_be_cached() -> None:
     responses = pytest.importorskip("prom_middleware.django.responses")
+    core = Instrumentation({"registry": CollectorRegistry()}, Dialect())
     closer = responses.Closer()
-    closer.observation = None  # which could not be pickled
+    closer.observation = responses.Handled()
+    closer.observation.begin(core, {}, "GET")
+    closer.observation.wsgi = True
     assert pickle.loads(pickle.dumps(closer))() is None
 
 

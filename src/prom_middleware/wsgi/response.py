@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Write = Callable[[bytes], object]
     Name = Callable[[Observation, WSGIEnvironment], None]
 
-CONTENT_TYPE = "Content-Type"  # as nearly all spell it
+_CONTENT_TYPE = "Content-Type"  # as nearly all spell it
 _CODES = frozenset(STATUSES.values())
 
 
@@ -71,7 +71,7 @@ class Response(Observation):
             self.status = code if code in _CODES else _unusual(code)
             self.headers = headers
             for name, value in headers:
-                if name == CONTENT_TYPE or (len(name) == 12 and name.lower() == "content-type"):
+                if name == _CONTENT_TYPE or (len(name) == 12 and name.lower() == "content-type"):
                     # Long enough, with an "e" in the right place: that spares nearly all the call.
                     if len(value) > 16 and value[5] in "eE":
                         self.note_type(value)
