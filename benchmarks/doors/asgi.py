@@ -16,7 +16,13 @@ from benchmarks.rounds import OURS, PASS, TIMER, Case, Contender
 from prom_middleware.asgi import PrometheusMiddleware
 
 Make = Callable[[], Any]
+Drive = Callable[[Any, str], Callable[[int], float]]  # an application and a path: make n requests
 LOOP = asyncio.new_event_loop()
+
+
+def called(app: Any, path: str) -> Callable[[int], float]:
+    """Return what calls an application, without a server."""
+    return traffic.asgi(app, path, LOOP)
 
 
 def raw_app() -> Any:
@@ -67,9 +73,10 @@ def fastapi_app(routes: int) -> Any:
 class Bench:
     """What all contenders of one case have in common."""
 
-    def __init__(self, make: Make, routes: int, routed: bool) -> None:
+    def __init__(self, make: Make, routes: int, routed: bool, drive: Drive = called) -> None:
         self.make = make
         self.routes = routes
+        self._drive = drive
         self._path = traffic.path(routes)
         # What peers call the route: without a framework there is none, and they use the path.
         self.route = traffic.template(routes - 1) if routed else self._path
@@ -78,8 +85,7 @@ class Bench:
         self, name: str, role: str, app: Any, count: Count | None = None, **more: Any
     ) -> Contender:
         """Return a contender that serves `app`."""
-        drive = traffic.asgi(app, self._path, LOOP)
-        return Contender(name, role, drive, count, **more)
+        return Contender(name, role, self._drive(app, self._path), count, **more)
 
     def case(self, peers: Callable[[Bench], Iterator[Contender]], route: str) -> Case:
         """Return the case; `route` is what our own door calls it."""
@@ -129,40 +135,3 @@ def _case(make: Make, routes: int, peers: Callable[[Bench], Iterator[Contender]]
 
 def _no_peers(_: Bench) -> Iterator[Contender]:
     return iter(())
-
-
-def starlette_routed(routes: tuple[int, ...]) -> list[Case]:
-    """Return the cases of Starlette's routes, see `_routed`."""
-    return [_routed(partial(starlette_app, n), n) for n in routes]
-
-
-def fastapi_routed(routes: tuple[int, ...]) -> list[Case]:
-    """Return the cases of FastAPI's routes, see `_routed`."""
-    return [_routed(partial(fastapi_app, n), n) for n in routes]
-
-
-def _routed(make: Make, routes: int) -> Case:
-    """Return a case in which the framework's own matching takes no time.
-
-    With 500 routes that matching takes a hundred times as long as a middleware, and its noise hides
-    what the middleware does. Here the scope is filled in as the framework's router leaves it.
-    """
-
-    def app() -> Any:
-        framework, answer = make(), raw_app()
-        route = framework.routes[-1]
-        found = {
-            "app": framework,
-            "router": framework.router,
-            "route": route,
-            "endpoint": route.endpoint,
-            "path_params": {"item_id": "42"},
-        }
-
-        async def routed(scope: Any, receive: Any, send: Any) -> None:
-            scope.update(found)
-            await answer(scope, receive, send)
-
-        return routed
-
-    return _case(app, routes, _no_peers)

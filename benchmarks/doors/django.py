@@ -6,6 +6,7 @@ import asyncio
 import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from time import perf_counter
 from types import ModuleType
 from typing import Any
@@ -16,13 +17,16 @@ from django.conf import settings
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.http import JsonResponse
+from django.urls import URLPattern
 from django.urls import path as django_path
+from django.urls.resolvers import RoutePattern
 from django.utils.decorators import sync_and_async_middleware
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from benchmarks import traffic
 from benchmarks.counting import Called, Count, otel, samples
 from benchmarks.limits import BOUNDS, Histogram
+from benchmarks.matching import Stopwatch
 from benchmarks.rounds import OURS, PASS, PEER, TIMER, Case, Contender
 
 PARAMETER = "<str:item_id>"
@@ -86,52 +90,95 @@ def timed(get_response: Callable[..., Any]) -> Callable[..., Any]:
     return time_sync
 
 
+class Passed(URLPattern):
+    """Match nothing, and tell that the matching has come so far."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        super().__init__(RoutePattern("-"), view)
+        self._tell = tell
+
+    def resolve(self, path: str) -> None:
+        """Match nothing."""
+        self._tell()
+
+
+@dataclass(frozen=True)
+class Handler:
+    """One of Django's two, and how it is called."""
+
+    make: Callable[[], Any]
+    view: Callable[..., Any]
+    drive: Callable[[Any, str], Callable[[int], float]]
+
+
+WSGI = Handler(WSGIHandler, view, traffic.wsgi)
+ASGI = Handler(ASGIHandler, async_view, lambda app, path: traffic.asgi(app, path, LOOP))
+
+
 def wsgi(routes: tuple[int, ...]) -> list[Case]:
     """Return the cases of the WSGI handler."""
-    return _cases(routes, WSGIHandler, view, traffic.wsgi)
+    return [_case(number, WSGI, _peers) for number in _set_up(routes)]
 
 
 def asgi(routes: tuple[int, ...]) -> list[Case]:
     """Return the cases of the ASGI handler."""
-    return _cases(routes, ASGIHandler, async_view, lambda app, path: traffic.asgi(app, path, LOOP))
+    return [_case(number, ASGI, _peers) for number in _set_up(routes)]
 
 
-def _cases(
-    routes: tuple[int, ...], handler: Any, view: Callable[..., Any], driver: Callable[..., Any]
-) -> list[Case]:
+def wsgi_uncounted(routes: tuple[int, ...]) -> list[Case]:
+    """Return the same cases without peers, and the matching is not counted."""
+    return [_case(number, WSGI, watch=Stopwatch()) for number in _set_up(routes)]
+
+
+def _set_up(routes: tuple[int, ...]) -> tuple[int, ...]:
     settings.configure(ALLOWED_HOSTS=["*"], MIDDLEWARE=[], SECRET_KEY="-", USE_TZ=True)
     django.setup()
-    return [_case(number, handler, _urls(number, view), driver) for number in routes]
+    return routes
 
 
-def _urls(routes: int, view: Callable[..., Any]) -> str:
+def _urls(routes: int, view: Callable[..., Any], watch: Stopwatch | None) -> str:
     module = ModuleType(f"benchmarks_urls_{routes}")
-    module.urlpatterns = [  # type: ignore[attr-defined]
+    patterns = [
         django_path(traffic.template(n, PARAMETER)[1:], view, name=f"item{n}")
         for n in range(routes)
     ]
+    if watch is not None:
+        patterns = watch.around(patterns, Passed)
+    module.urlpatterns = patterns  # type: ignore[attr-defined]
     sys.modules[module.__name__] = module
     return module.__name__
 
 
-def _case(routes: int, handler: Any, urls: str, driver: Callable[..., Any]) -> Case:
+def _no_peers(routes: int, contender: Callable[..., Contender]) -> Iterator[Contender]:
+    return iter(())
+
+
+def _case(
+    routes: int,
+    handler: Handler,
+    peers: Callable[..., Iterator[Contender]] = _no_peers,
+    watch: Stopwatch | None = None,
+) -> Case:
+    urls = _urls(routes, handler.view, watch)
+
     def contender(
         name: str, role: str, middleware: Sequence[str], count: Count | None = None
     ) -> Contender:
         settings.MIDDLEWARE = list(middleware)
-        drive = driver(handler(), traffic.path(routes))
+        drive = handler.drive(handler.make(), traffic.path(routes))
+        drive = drive if watch is None else watch.without(drive)
 
         def drive_here(number: int) -> float:
             settings.ROOT_URLCONF = urls
-            return drive(number)  # type: ignore[no-any-return]
+            return drive(number)
 
         return Contender(name, role, drive_here, count)
 
     bare = contender("bare", "bare", [])
-    return Case(routes, bare, list(_contenders(routes, contender)))
+    return Case(routes, bare, [*_own(routes, contender), *peers(routes, contender)])
 
 
-def _contenders(routes: int, contender: Callable[..., Contender]) -> Iterator[Contender]:
+def _own(routes: int, contender: Callable[..., Contender]) -> Iterator[Contender]:
     route = traffic.template(routes - 1, PARAMETER)
     HISTOGRAM[0] = Histogram()
     yield contender(PASS, PASS, [f"{__name__}.passed"])
@@ -143,6 +190,8 @@ def _contenders(routes: int, contender: Callable[..., Contender]) -> Iterator[Co
     ours = ["prom_middleware.django.PrometheusMiddleware"]
     yield contender("prom_middleware", OURS, ours, count)
 
+
+def _peers(routes: int, contender: Callable[..., Contender]) -> Iterator[Contender]:
     # Its metrics are in the default registry, and named by the view.
     count = samples(
         REGISTRY,
@@ -155,7 +204,8 @@ def _contenders(routes: int, contender: Callable[..., Contender]) -> Iterator[Co
     yield contender("django-prometheus", PEER, peer, count)
 
     middleware, points = _otel()
-    yield contender("opentelemetry-instrumentation-django", PEER, middleware, points(route[1:]))
+    count = points(traffic.template(routes - 1, PARAMETER)[1:])
+    yield contender("opentelemetry-instrumentation-django", PEER, middleware, count)
 
 
 PLACES = ("Before", "After")
