@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 
 from prom_middleware import failures
+from prom_middleware.errors import OptionError
 from prom_middleware.exposition import ScrapeRequest
 from prom_middleware.exposition.scraping import answer
 from prom_middleware.instrumentation import (
@@ -29,7 +30,10 @@ _ANCHORS = re.compile(r"(?<![\[\\])\^|(?<!\\)\$|\\[AZ]")
 
 def configured(**options: Any) -> dict[str, Any]:
     """Return what `settings.PROM_MIDDLEWARE` says, and `options`, which win."""
-    return {**getattr(settings, "PROM_MIDDLEWARE", {}), **options}
+    given = getattr(settings, "PROM_MIDDLEWARE", {})
+    if not isinstance(given, Mapping):
+        raise OptionError(f"settings.PROM_MIDDLEWARE={given!r}: give a dictionary of options")
+    return {**given, **options}
 
 
 class Handled(Observation):
