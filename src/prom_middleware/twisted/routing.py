@@ -83,17 +83,9 @@ def _makes_children(kind: type) -> bool:
 
 
 def _klein_rule(static: str, url_map: Any, rest: list[bytes], request: Any) -> str | None:
-    from werkzeug.exceptions import HTTPException, MethodNotAllowed
+    from prom_middleware.werkzeug import matching_rule  # no other site needs werkzeug
 
     path = "/" + b"/".join(rest).decode("utf-8", "replace")
     adapter = url_map.bind("localhost")
-    method = request.method.decode("latin-1")
-    try:
-        rule, _ = adapter.match(path, method, return_rule=True)
-    except MethodNotAllowed as error:
-        if not error.valid_methods:
-            return None
-        rule, _ = adapter.match(path, next(iter(error.valid_methods)), return_rule=True)
-    except HTTPException:  # not found, or a redirect to the path with a slash
-        return None
-    return static + str(rule.rule).replace(KLEIN_REST, "{path}")
+    rule = matching_rule(adapter, path, request.method.decode("latin-1"))
+    return None if rule is None else static + str(rule.rule).replace(KLEIN_REST, "{path}")
