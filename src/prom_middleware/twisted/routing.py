@@ -30,9 +30,8 @@ class Dialect:
         return _template(request.site.resource, segments, request)
 
     def path(self, request: Any) -> str:
-        """Return the path."""
-        path: bytes = request.path
-        return path.decode("utf-8", "replace")
+        """Return the path, decoded."""
+        return path_of(request)
 
     def headers(self, request: Any) -> Mapping[str, str]:
         """Return the headers, names in lower case, the first of each name."""
@@ -40,6 +39,14 @@ class Dialect:
             name.decode("latin-1").lower(): values[0].decode("latin-1")
             for name, values in request.requestHeaders.getAllRawHeaders()
         }
+
+
+def path_of(request: Any) -> str:
+    """Return the path, decoded as that of a WSGI application is."""
+    path: bytes = request.path
+    if b"%" in path:
+        path = unquote_to_bytes(path)
+    return path.decode("utf-8", "replace")
 
 
 def _template(resource: Any, segments: list[bytes], request: Any) -> str | None:
@@ -68,11 +75,9 @@ def _made_up(static: str, resource: Any, rest: list[bytes], request: Any) -> str
     """Return the template where a resource answers for what is no child of it, or None."""
     if not (resource.isLeaf or _makes_children(type(resource))):
         return None
-    if rest == [b""]:
-        return static + "/"
     if not static and request.code == 404:  # the root had nothing there, so nothing matched
         return None
-    return static + DYNAMIC
+    return static + ("/" if rest == [b""] else DYNAMIC)
 
 
 def _makes_children(kind: type) -> bool:
