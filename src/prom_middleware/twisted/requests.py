@@ -23,7 +23,7 @@ from prom_middleware.instrumentation import (
 )
 from prom_middleware.instrumentation.tracing import RAW_TRACEPARENT, TRACEPARENT
 from prom_middleware.twisted.resources import MetricsResource
-from prom_middleware.twisted.routing import path_of
+from prom_middleware.twisted.routing import PERCENT, path_of
 
 # WSGI applications run in a pool of threads, with the context (of Twisted's kind) of the request.
 _CONTEXT = "prom_middleware"
@@ -47,7 +47,7 @@ def observed_request(request_class: Any, core: Instrumentation) -> Any:
 
         def process(self) -> None:
             path = self.path
-            if b"%" in path:
+            if PERCENT in path:
                 path = unquote_to_bytes(path)
             if path in metrics_paths:
                 self.site = self.channel.site

@@ -13,6 +13,8 @@ from urllib.parse import unquote_to_bytes
 from twisted.web.resource import Resource
 
 DYNAMIC = "/{path}"
+# As a number: given bytes, `in` tries first to make a number of them, and takes ten times as long.
+PERCENT = ord("%")
 # What Klein adds to the rule of a branch: the rest of the path.
 KLEIN_REST = "<path:__rest__>"
 
@@ -25,7 +27,7 @@ class Dialect:
         if request.path == b"*":
             return "*"
         segments = request.path[1:].split(b"/")
-        if b"%" in request.path:
+        if PERCENT in request.path:
             segments = [unquote_to_bytes(segment) for segment in segments]
         return _template(request.site.resource, segments, request)
 
@@ -44,7 +46,7 @@ class Dialect:
 def path_of(request: Any) -> str:
     """Return the path, decoded as that of a WSGI application is."""
     path: bytes = request.path
-    if b"%" in path:
+    if PERCENT in path:
         path = unquote_to_bytes(path)
     return path.decode("utf-8", "replace")
 
