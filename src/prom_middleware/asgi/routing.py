@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from prom_middleware import failures
+
 Scope = Mapping[str, Any]
 
 # How a Mount's regex and template end; https://www.starlette.io/routing/#submounting-routes
@@ -175,23 +177,32 @@ def _walk(routes: Iterable[Any], branch: Branch) -> Iterator[Entry]:
     if branch.depth > _DEEPEST:
         return
     for route in routes:
-        # FastAPI keeps included routers as they are and gives the prefixed routes in "contexts".
-        contexts = getattr(route, "effective_route_contexts", None)
-        if contexts is None:
-            yield from _entries(route, route, branch)
-            continue
-        for context in contexts():
-            yield from _entries(context.starlette_route or context, context, branch)
+        try:
+            found = list(_places(route, branch))
+        except Exception as error:  # another framework's, at most: it costs what it stands for
+            failures.report("route", error)
+        else:
+            yield from found
+
+
+def _places(route: Any, branch: Branch) -> Iterator[Entry]:
+    # FastAPI keeps included routers as they are and gives the prefixed routes in "contexts".
+    contexts = getattr(route, "effective_route_contexts", None)
+    if contexts is None:
+        yield from _entries(route, route, branch)
+        return
+    for context in contexts():
+        yield from _entries(context.starlette_route or context, context, branch)
 
 
 def _entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
     if hasattr(route, "host_regex"):
         yield from _host_entries(route, key, branch)
-    elif not getattr(route, "path_format", None):
-        return
+    elif not getattr(route, "path_format", None) or not hasattr(route, "path_regex"):
+        return  # other frameworks have `routes`, too
     elif hasattr(route, "routes"):
         yield from _mount_entries(route, key, branch)
-    else:
+    elif hasattr(route, "endpoint"):
         methods = getattr(route, "methods", None)
         yield Entry(
             template=branch.template + route.path_format,
@@ -246,7 +257,14 @@ def _compile(branch: Branch, route: Any) -> re.Pattern[str]:
 
 
 def _fingerprint(routes: Iterable[Any]) -> list[tuple[int, int]]:
-    return [(id(route), len(getattr(route, "routes", None) or ())) for route in routes]
+    return [(id(route), _size(route)) for route in routes]
+
+
+def _size(route: object) -> int:
+    try:
+        return len(getattr(route, "routes", None) or ())
+    except Exception:  # something else that has this name
+        return 0
 
 
 def _route(scope: Scope) -> object:
