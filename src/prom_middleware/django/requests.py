@@ -19,7 +19,9 @@ from prom_middleware.instrumentation import (
     Configuration,
     Observation,
     discard_observations,
+    nesting,
 )
+from prom_middleware.wsgi.place import path_of, script_name
 
 # On a request: the observations of doors further out, by registry.
 _OUTER = "_prom_middleware"
@@ -107,8 +109,12 @@ def observations(request: HttpRequest) -> list[Observation]:
 
 
 def discard(request: HttpRequest) -> None:
-    """Forget the request: it is a scrape."""
-    discard_observations(server_request(request))
+    """Forget the request, in doors further out as well: it is a scrape."""
+    below = server_request(request)
+    discard_observations(below)
+    if "REQUEST_METHOD" in below:
+        path = path_of(below)
+        nesting.discard(below["REQUEST_METHOD"], (path, script_name(below) + path))
 
 
 def answer_scrape(request: HttpRequest, config: Configuration) -> HttpResponse:
@@ -122,6 +128,7 @@ def answer_scrape(request: HttpRequest, config: Configuration) -> HttpResponse:
 
 
 def _scrape_request(request: HttpRequest) -> ScrapeRequest:
+    discard(request)
     return ScrapeRequest(
         method=method(request),
         path=request.path_info,
