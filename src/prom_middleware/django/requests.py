@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
+from django.utils import translation
 
 from prom_middleware import failures
 from prom_middleware.exposition import ScrapeRequest
@@ -63,10 +64,22 @@ def _unresolved(request: HttpRequest) -> Any:
     """Match a request that middleware answered; one that broke in middleware has no route."""
     if any(observation.error for observation in observations(request)):
         return None
+    found = partial(resolve, request.path_info, getattr(request, "urlconf", None))
+    language = _language(request)
     try:
-        return resolve(request.path_info, urlconf=getattr(request, "urlconf", None))
+        if translation.get_language() == language:
+            return found()
+        with translation.override(language):
+            return found()
     except Resolver404:
         return None
+
+
+def _language(request: HttpRequest) -> str:
+    # As LocaleMiddleware set it, or would have: the thread's is that of the request before, maybe.
+    chosen: str | None = getattr(request, "LANGUAGE_CODE", None)
+    chosen = chosen or translation.get_language_from_path(request.path_info)
+    return chosen or settings.LANGUAGE_CODE
 
 
 @lru_cache(maxsize=4096)  # as many as a project has patterns, times its languages
