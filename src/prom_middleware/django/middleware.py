@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ from prom_middleware.django.requests import (
     observations,
     server_request,
 )
-from prom_middleware.django.responses import observe_response
+from prom_middleware.django.responses import client_left, observe_response
 from prom_middleware.instrumentation import Instrumentation, Observation, nesting
 from prom_middleware.instrumentation.queueing import QUEUE_START, REQUEST_START
 from prom_middleware.instrumentation.tracing import HTTP_TRACEPARENT, TRACING
@@ -143,8 +142,7 @@ class PrometheusMiddleware:
             if observation is None:
                 self._refine(request)
                 return
-            # Django cancels a view for one reason: its client is gone.
-            observation.disconnected = isinstance(error, asyncio.CancelledError)
+            observation.disconnected = client_left(observation, error)
             observation.failed(error)
         except Exception as failure:
             failures.report("finish", failure)
