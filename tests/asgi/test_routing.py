@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
-from starlette.routing import Match, Mount, Route, Router, WebSocketRoute
+from starlette.routing import Host, Match, Mount, Route, Router, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
@@ -284,6 +284,28 @@ def test_a_router_below_an_opaque_mount_is_no_application(registry: CollectorReg
     [record] = records(registry)
     # Not every Starlette leaves the route in the scope.
     assert record[1] in ("/api/users/{id}", "/api/{path}")
+
+
+@pytest.mark.parametrize(
+    ("target", "template"),
+    [("/users/1", "/users/{id}"), ("/m/1/users/2", "/m/{t}/users/{id}")],
+)
+@pytest.mark.parametrize("inner", [fastapi, starlette])
+@pytest.mark.parametrize("above", ["", "/in"])
+def test_what_is_below_an_opaque_host(
+    registry: CollectorRegistry, inner: Any, above: str, target: str, template: str
+) -> None:
+    both = inner()
+    hosts: list[Any] = [Host("testserver", closure(both)), Mount("/plain", both)]
+    app = Starlette(routes=[Mount(above, routes=hosts)] if above else hosts)
+    request(instrument(app, registry=registry), above + target)
+    check(registry, [("GET", above + template, 200, "", "complete")])
+
+
+def test_a_miss_below_an_opaque_host(registry: CollectorRegistry) -> None:
+    app = Starlette(routes=[Host("testserver", closure(starlette()))])
+    request(instrument(app, registry=registry), "/nope")
+    check(registry, [("GET", "<unmatched>", 404, "", "complete")])
 
 
 async def greet(socket: WebSocket) -> None:

@@ -103,6 +103,7 @@ class Routes:
         self._seen = _fingerprint(self.routes)
         self._entries = list(_walk(self.routes, Branch()))
         self._opaque = [entry for entry in self._entries if entry.above is not None]
+        self._hosted = any(entry.prefix is not None for entry in self._opaque)
         self._before = tuple(entry.template.partition("{")[0] for entry in self._opaque)
         # For how many routes `single` tells all: an opaque mount may lead to the same endpoints.
         self.size = -1 if self._opaque else len(self._seen)
@@ -171,8 +172,9 @@ class Routes:
         return _template(self._search(scope, path_below_root(scope)))
 
     def _below_opaque(self, scope: Scope) -> bool:
-        # The first mount that is passed leaves `app_root_path`.
-        return "app_root_path" in scope and path_below_root(scope).startswith(self._before)
+        # The first mount that is passed leaves `app_root_path`; a host leaves nothing.
+        passed = "app_root_path" in scope or self._hosted
+        return passed and path_below_root(scope).startswith(self._before)
 
     def _standing(self, scope: Scope) -> Sequence[Entry]:
         endpoint = id(scope["endpoint"])
@@ -313,6 +315,7 @@ def _host_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
         route.host_regex,
         prefix=branch.template,
         inner=len(inner),
+        above=None if inner or _is_leaf(route.app) else _nameless(branch.regex),
     )
 
 
