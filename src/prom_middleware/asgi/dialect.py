@@ -31,7 +31,7 @@ class Dialect:
         outer_route, outer_scope = outer.resolve, outer.request
         if scope is outer_scope and "router" in scope:
             return
-        prefix = "" if "router" in scope else _prefix(outer_scope, scope)
+        prefix = "" if "router" in scope else added_root(outer_scope, scope)
 
         def resolve(_: object) -> str | None:
             template = self.route(scope)
@@ -40,7 +40,8 @@ class Dialect:
         outer.resolve = resolve
 
 
-def _prefix(outer: Scope, inner: Scope) -> str:
+def added_root(outer: Scope, inner: Scope) -> str:
+    """Return what was added to the root path between two doors, by rules of a dispatcher's own."""
     root: str = inner.get("root_path") or ""
     # FastAPI(root_path=...) is told what the proxy in front of the server strips: not a mount.
     if root == getattr(inner.get("app"), "root_path", None):

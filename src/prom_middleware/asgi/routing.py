@@ -2,7 +2,8 @@
 
 Nothing of theirs is imported: a router is whatever has `routes`. Their own matching leaves the
 endpoint in the scope, and the endpoint is looked up in a table made once from the tree of routes.
-Only where an endpoint stands in several places are the templates tried against the path.
+Only where an endpoint stands in several places are the templates tried against the path, and where
+a mount is opaque: what it leads to is found when it was led to.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+from prom_middleware import failures
 
 Scope = Mapping[str, Any]
 
@@ -19,6 +22,15 @@ _MOUNT_TAIL = "/{path}"
 _GROUP_NAME = r"\(\?P<\w+>"
 _DEEPEST = 16  # an application may be mounted in itself
 _MOST_TABLES = 64  # an application may make routers as it runs
+# What has no routes, and leads to none. Any other mount may: `Mount("/api", wrapper(FastAPI()))`.
+_LEAVES = {
+    "starlette.staticfiles.StaticFiles",
+    "starlette.middleware.wsgi.WSGIMiddleware",
+    "a2wsgi.wsgi.WSGIMiddleware",
+    "asgiref.wsgi.WsgiToAsgi",
+    "django.core.handlers.asgi.ASGIHandler",
+    "prom_middleware.exposition.asgi.MetricsApp",
+}
 
 
 class Entry:
@@ -26,7 +38,8 @@ class Entry:
 
     `regex` matches the whole path below the root, `route` is the framework's own object. `prefix`
     is set in the entry of a mount with routes of its own: it stands for what misses all of them,
-    the `inner` entries before it.
+    the `inner` entries before it. `above` is set in the entry of a mount that may have routes which
+    nobody sees, and matches what is above them.
     """
 
     def __init__(
@@ -40,15 +53,21 @@ class Entry:
         methods: frozenset[str] | None = None,
         prefix: str | None = None,
         inner: int = 0,
+        above: re.Pattern[str] | None = None,
     ) -> None:
         self.template, self.endpoint, self.route = template, endpoint, route
         self.regex, self.host = regex, host
         self.scope_type, self.methods = scope_type, methods
-        self.prefix, self.inner = prefix, inner
+        self.prefix, self.inner, self.above = prefix, inner, above
 
     def takes(self, scope: Scope) -> bool:
         """Tell whether the method of `scope` is one of this place's."""
         return self.methods is None or scope["method"] in self.methods
+
+    def rest(self, path: str) -> str:
+        """Return what is left of `path` below an opaque mount."""
+        matched = self.above.match(path) if self.above is not None else None
+        return "" if matched is None else path[matched.end() :]
 
     def matches(self, scope: Scope, path: str) -> bool:
         """Tell whether this place is where `scope` leads to, whatever its method."""
@@ -82,8 +101,12 @@ class Routes:
     def read(self) -> None:
         """Read the tree of routes, again where it has changed."""
         self._seen = _fingerprint(self.routes)
-        self.size = len(self._seen)
         self._entries = list(_walk(self.routes, Branch()))
+        self._opaque = [entry for entry in self._entries if entry.above is not None]
+        self._hosted = any(entry.prefix is not None for entry in self._opaque)
+        self._before = tuple(entry.template.partition("{")[0] for entry in self._opaque)
+        # For how many routes `single` tells all: an opaque mount may lead to the same endpoints.
+        self.size = -1 if self._opaque else len(self._seen)
         self._by_endpoint: dict[int, list[Entry]] = {}
         self._by_route: dict[tuple[int, int], list[Entry]] = {}
         for entry in self._entries:
@@ -97,6 +120,14 @@ class Routes:
             if len({entry.template for entry in entries}) == 1 and entries[0].prefix is None
         }
 
+    def refresh(self, scope: Scope) -> None:
+        """Read the routes again if some were added: below a mount, the endpoint is unknown then."""
+        endpoint = scope.get("endpoint")
+        unknown = endpoint is not None and id(endpoint) not in self._by_endpoint
+        added = len(self.routes) != len(self._seen)
+        if added or (unknown and self._seen != _fingerprint(self.routes)):
+            self.read()
+
     @property
     def entries(self) -> Sequence[Entry]:
         """Return all places, in the order in which the routers try them."""
@@ -107,43 +138,75 @@ class Routes:
         endpoint = scope.get("endpoint")
         if endpoint is None:
             return _frontend(scope)
-        if id(endpoint) not in self._by_endpoint and self._seen != _fingerprint(self.routes):
-            self.read()
-        return self.single.get(id(endpoint)) or self._among(scope, endpoint)
+        return self.single.get(id(endpoint)) or self._among(scope)
 
-    def _among(self, scope: Scope, endpoint: object) -> str | None:
-        entries = self._by_route.get((id(endpoint), id(_route(scope))))
-        entries = entries or self._by_endpoint.get(id(endpoint))
-        if entries is None:  # a route class that makes its endpoint anew for every request
-            return getattr(scope.get("route"), "path_format", None)
-        if len(entries) == 1 and entries[0].prefix is None:
-            return entries[0].template
-        if entries[0].prefix is not None:
-            return self.search(scope)
+    def besides(self, scope: Scope) -> str | None:
+        """Return what `single` tells, if no opaque mount can have led to its endpoint."""
+        if self._below_opaque(scope) or len(self.routes) != len(self._seen):
+            return None
+        return self.single.get(id(scope.get("endpoint")))
+
+    def passed(self, scope: Scope) -> Entry | None:
+        """Return the opaque mount that led to the endpoint of `scope`, if one did."""
+        if not self._below_opaque(scope):
+            return None
         path = path_below_root(scope)
+        above = [entry for entry in self._opaque if entry.matches(scope, path)]
+        if not above or above[0].endpoint is scope.get("endpoint"):
+            return None
+        found = self._search(scope, path)
+        return found if found in above else None
+
+    def place(self, scope: Scope, path: str) -> str | None:
+        """Return the template of the endpoint of `scope`, if that stands here at `path`."""
+        entries = self._standing(scope)
+        if entries and entries[0].prefix is not None:
+            return _template(self._search(scope, path))
         found = [entry for entry in entries if entry.matches(scope, path)]
         taking = [entry for entry in found if entry.takes(scope)]
         return next((entry.template for entry in taking or found), None)
 
     def search(self, scope: Scope) -> str | None:
-        """Return the template that the routers would choose; for a request that never got there.
+        """Return the template that the routers would choose; for a request that never got there."""
+        self.refresh(scope)
+        return _template(self._search(scope, path_below_root(scope)))
+
+    def _below_opaque(self, scope: Scope) -> bool:
+        # The first mount that is passed leaves `app_root_path`; a host leaves nothing.
+        passed = "app_root_path" in scope or self._hosted
+        return passed and path_below_root(scope).startswith(self._before)
+
+    def _standing(self, scope: Scope) -> Sequence[Entry]:
+        endpoint = id(scope["endpoint"])
+        among = self._by_route.get((endpoint, id(_route(scope))))
+        return among or self._by_endpoint.get(endpoint) or ()
+
+    def _among(self, scope: Scope) -> str | None:
+        entries = self._standing(scope)
+        if not entries:  # a route class that makes its endpoint anew for every request
+            bare = getattr(scope.get("route"), "path_format", None)
+            return self.search(scope) if bare is None or "app_root_path" in scope else bare
+        if len(entries) == 1 and entries[0].prefix is None:
+            return entries[0].template
+        return self.place(scope, path_below_root(scope))
+
+    def _search(self, scope: Scope, path: str) -> Entry | None:
+        """Return the place that the routers would choose for `path`.
 
         The first full match wins, else the first whose methods differ (405). Nothing beside a
         mount is tried once its prefix has matched.
         """
-        if len(self.routes) != len(self._seen):
-            self.read()
-        path, partial, at = path_below_root(scope), "", -1
+        partial, at = None, -1
         for index, entry in enumerate(self._entries):
             if not entry.matches(scope, path):
                 continue
             if entry.prefix is not None:
-                return partial if at >= index - entry.inner else entry.template
+                return partial if at >= index - entry.inner else entry
             if entry.takes(scope):
-                return entry.template
-            if not partial:
-                partial, at = entry.template, index
-        return partial or None
+                return entry
+            if partial is None:
+                partial, at = entry, index
+        return partial
 
 
 def path_below_root(scope: Scope) -> str:
@@ -161,37 +224,51 @@ def path_below(root: str, scope: Scope) -> str:
 
 def routes_of(app: object) -> Sequence[Any]:
     """Return the routes of `app`, or of what it wraps as middleware does, in `app`."""
-    for _ in range(_DEEPEST):
-        if app is None:
-            break
-        routes = getattr(app, "routes", None)
+    for layer in _layers(app):
+        routes = getattr(layer, "routes", None)
         if isinstance(routes, list):
             return routes
-        app = getattr(app, "app", None)
     return ()
+
+
+def _layers(app: object) -> Iterator[object]:
+    for _ in range(_DEEPEST):
+        if app is None:
+            return
+        yield app
+        app = getattr(app, "app", None)
 
 
 def _walk(routes: Iterable[Any], branch: Branch) -> Iterator[Entry]:
     if branch.depth > _DEEPEST:
         return
     for route in routes:
-        # FastAPI keeps included routers as they are and gives the prefixed routes in "contexts".
-        contexts = getattr(route, "effective_route_contexts", None)
-        if contexts is None:
-            yield from _entries(route, route, branch)
-            continue
-        for context in contexts():
-            yield from _entries(context.starlette_route or context, context, branch)
+        try:
+            found = list(_places(route, branch))
+        except Exception as error:  # another framework's, at most: it costs what it stands for
+            failures.report("route", error)
+        else:
+            yield from found
+
+
+def _places(route: Any, branch: Branch) -> Iterator[Entry]:
+    # FastAPI keeps included routers as they are and gives the prefixed routes in "contexts".
+    contexts = getattr(route, "effective_route_contexts", None)
+    if contexts is None:
+        yield from _entries(route, route, branch)
+        return
+    for context in contexts():
+        yield from _entries(context.starlette_route or context, context, branch)
 
 
 def _entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
     if hasattr(route, "host_regex"):
         yield from _host_entries(route, key, branch)
-    elif not getattr(route, "path_format", None):
-        return
+    elif not getattr(route, "path_format", None) or not hasattr(route, "path_regex"):
+        return  # other frameworks have `routes`, too
     elif hasattr(route, "routes"):
         yield from _mount_entries(route, key, branch)
-    else:
+    elif hasattr(route, "endpoint"):
         methods = getattr(route, "methods", None)
         yield Entry(
             template=branch.template + route.path_format,
@@ -219,6 +296,7 @@ def _mount_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
         branch.host,
         prefix=prefix if inner else None,
         inner=len(inner),
+        above=None if inner or _is_leaf(route.app) else _nameless(regex),
     )
 
 
@@ -237,22 +315,51 @@ def _host_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
         route.host_regex,
         prefix=branch.template,
         inner=len(inner),
+        above=None if inner or _is_leaf(route.app) else _nameless(branch.regex),
     )
 
 
 def _compile(branch: Branch, route: Any) -> re.Pattern[str]:
+    return _nameless(branch.regex + route.path_regex.pattern[1:])
+
+
+def _nameless(regex: str) -> re.Pattern[str]:
     # Names are dropped, since a mount and a route below it may use the same.
-    return re.compile(re.sub(_GROUP_NAME, "(?:", branch.regex + route.path_regex.pattern[1:]))
+    return re.compile(re.sub(_GROUP_NAME, "(?:", regex))
+
+
+def _is_leaf(app: object) -> bool:
+    classes = (base for layer in _layers(app) for base in type(layer).__mro__)
+    return any(f"{base.__module__}.{base.__qualname__}" in _LEAVES for base in classes)
 
 
 def _fingerprint(routes: Iterable[Any]) -> list[tuple[int, int]]:
-    return [(id(route), len(getattr(route, "routes", None) or ())) for route in routes]
+    return [(id(route), _size(route)) for route in routes]
+
+
+def _size(route: object) -> int:
+    try:
+        return len(getattr(route, "routes", None) or ())
+    except Exception:  # something else that has this name
+        return 0
 
 
 def _route(scope: Scope) -> object:
     route = scope.get("route")
     context = _fastapi(scope).get("effective_route_context")
     return context if getattr(context, "original_route", None) is route else route
+
+
+def _template(entry: Entry | None) -> str | None:
+    return None if entry is None else entry.template
+
+
+def _bare(scope: Scope, path: str) -> str | None:
+    route = scope.get("route")
+    regex = getattr(route, "path_regex", None)
+    if regex is None or regex.match(path) is None:
+        return None
+    return getattr(route, "path_format", None)
 
 
 def _frontend(scope: Scope) -> str | None:
@@ -301,10 +408,27 @@ class Router:
         return self._routed(scope, routes)
 
     def _routed(self, scope: Scope, routes: Sequence[Any]) -> str | None:
-        self._last = table = self._table(routes)
-        if len(routes) != table.size:  # routes were added
-            table.read()
-        return table.routed(scope)
+        table = self._last
+        if routes is not table.routes:
+            self._last = table = self._table(routes)
+        template = table.besides(scope) if table.size < 0 else None
+        if template is not None:
+            return template
+        table.refresh(scope)
+        mount = table.passed(scope)
+        return table.routed(scope) if mount is None else self._below(mount, scope)
+
+    def _below(self, mount: Entry, scope: Scope) -> str:
+        """Return the template of what an opaque mount led to.
+
+        Where the application that served the request is not right below it, or is none, nobody
+        knows what stands between: then the mount's own.
+        """
+        path = mount.rest(path_below_root(scope))
+        table = self._table(routes_of(scope.get("app")))
+        table.refresh(scope)
+        template = table.place(scope, path) or _bare(scope, path)
+        return mount.template.removesuffix(_MOUNT_TAIL) + template if template else mount.template
 
     def _unrouted(self, scope: Scope) -> str | None:
         # Answered before it was routed. The wrapped application comes first, because `scope["app"]`
