@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from prom_middleware.asgi.routing import Router, path_below_root
+from prom_middleware.asgi.routing import Router
+from prom_middleware.asgi.tree import path_below_root
 from prom_middleware.exposition.asgi import headers
 
 if TYPE_CHECKING:
