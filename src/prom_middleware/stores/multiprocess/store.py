@@ -30,6 +30,7 @@ from prom_middleware.stores.multiprocess.snapshot import (
 )
 from prom_middleware.stores.multiprocess.takeover import take_over
 from prom_middleware.stores.multiprocess.tally import CellTally
+from prom_middleware.stores.multiprocess.upkeep import keep_young
 from prom_middleware.stores.multiprocess.vector import Vector, take_slot
 from prom_middleware.stores.turn import Turn
 
@@ -94,6 +95,7 @@ class MultiprocessStore:
                     self._agree()
                 except Exception as error:
                     self._failed(error)
+                keep_young(self.directory, self._lock.modified)
                 return self._view()
         except Exception as error:
             self._failed(error)
