@@ -34,6 +34,7 @@ class Home:
         self._values: set[ref[SharedValue]] = set()
         self.marked = False
         store.renewals.append(self._renew)
+        store.arrivals.append(self.mark)
         _homes.add(self)
 
     def add(self, value: SharedValue) -> None:
@@ -66,18 +67,18 @@ class Home:
     def close(self) -> None:
         """Leave the store alone from now on."""
         self.store.renewals.remove(self._renew)
+        self.store.arrivals.remove(self.mark)
         self.removals.announcements.close()
 
     def mark(self) -> None:
-        """Note, when this process first writes, that it has all its gauges, at zero until set.
+        """Note, when this process has first written, that it has all its gauges, at zero until set.
 
         As in `prometheus_client`, where the file of a process has all of them.
         """
-        if not self.marked:
-            self.marked = True
-            for value in self.values():
-                if isinstance(value, GaugeValue):
-                    value.touch()
+        self.marked = True
+        for value in self.values():
+            if isinstance(value, GaugeValue):
+                value.touch()
 
 
 _homes: WeakSet[Home] = WeakSet()
@@ -193,7 +194,6 @@ class SharedValue:
         if self.gone:
             return None
         if self.offset is None:
-            self.home.mark()
             self._find()
         return self.offset
 
@@ -279,7 +279,6 @@ class GaugeValue(SharedValue):
     def _bound(self) -> int | None:
         if self.gone:
             return None
-        self.home.mark()
         if self.labels:
             self.home.removals.look()
         if self.offset is None:

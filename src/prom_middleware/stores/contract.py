@@ -68,13 +68,15 @@ class Store(Protocol):
     Who calls `allocate` or `snapshot`, or changes `cells`, has the store's turn. `cells` must be
     read anew for every update: a store may replace it when it grows or when the process forks.
     `renewals` are called when offsets that were handed out are void: the maps of `offsets` are
-    right at once, offsets kept elsewhere are not. `shared` tells whether processes outlive others.
+    right at once, offsets kept elsewhere are not. `arrivals` are called, in turn, after a process's
+    first write to what it shares. `shared` tells whether processes outlive others.
     """
 
     turn: Turn
     cells: Cells
     shared: bool
     renewals: list[Callable[[], object]]
+    arrivals: list[Callable[[], object]]
 
     def offsets(self, family: Family) -> Mapping[Labels, int]:
         """Return the living map from label values to the first cell of their block."""

@@ -27,6 +27,7 @@ class MemoryStore:
         self.turn = Turn()
         self.shared = False
         self.renewals: list[Callable[[], object]] = []
+        self.arrivals: list[Callable[[], object]] = []
         self._cells: list[float] = []
         self.cells: Cells = self._cells
         self._offsets: dict[Family, dict[Labels, int]] = {}

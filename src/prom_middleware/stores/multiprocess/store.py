@@ -50,6 +50,7 @@ class MultiprocessStore:
         self.turn = Turn()
         self.shared = True
         self.renewals: list[Callable[[], object]] = []
+        self.arrivals: list[Callable[[], object]] = []
         self.directory = os.fspath(directory)
         self._lock = DirectoryLock(self.directory)
         self._index = Index()
@@ -130,6 +131,8 @@ class MultiprocessStore:
             self._patch_with(NOTHING)
             # But the offset of the write that waits must stay right: nothing may be moved.
             self._try(self._agree, False)
+            # After the write: whoever has the turn looks there.
+            self.turn.pending.extend((arrival, ()) for arrival in self.arrivals)
         return self.cells
 
     def _try(self, change: Callable[..., None], *arguments: Any) -> None:
