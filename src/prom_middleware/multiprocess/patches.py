@@ -22,6 +22,7 @@ from prom_middleware.multiprocess.adoption import (
     is_ours,
     values_of,
 )
+from prom_middleware.multiprocess.removals import Removals
 from prom_middleware.multiprocess.shapes import KINDS, kind_of, select
 from prom_middleware.multiprocess.values import GaugeValue, Home, SharedValue, provisional_family
 from prom_middleware.multiprocess.view import View
@@ -242,7 +243,9 @@ def _remove(self: Any, *labelvalues: Any) -> None:
         expected = len(self._labelnames)
         raise ValueError(f"Incorrect label count (expected {expected}, got {labelvalues})")
     labels = tuple(map(str, labelvalues))
-    _remove_where(self, lambda each: each == labels)
+    with self._lock:
+        _drop(self, labels)
+    _in_all_workers(self, Removals.remove, labels)
 
 
 def _remove_by_labels(self: Any, labels: dict[str, str]) -> None:
@@ -266,16 +269,27 @@ def _clear(self: Any) -> None:
 def _remove_where(metric: Any, chosen: Callable[[Labels], bool]) -> None:
     with metric._lock:
         for labels in [labels for labels in metric._metrics if chosen(labels)]:
-            for value in values_of(metric._metrics.pop(labels)):
-                value.leave()
+            _drop(metric, labels)
+    _in_all_workers(metric, Removals.remove_where, chosen)
+
+
+def _drop(metric: Any, labels: Labels) -> None:
+    child = metric._metrics.pop(labels, None)
+    for value in () if child is None else values_of(child):
+        value.leave()
+
+
+def _in_all_workers(metric: Any, remove: Callable[..., None], what: object) -> None:
     family = vars(metric).get(FAMILY)
     if _installed is not None and family is not None:
-        _installed.home.turn.update(_remove_shared, _installed, family, chosen)
+        _installed.home.turn.update(_remove_shared, _installed, remove, family, what)
 
 
-def _remove_shared(adoption: Adoption, family: Family, chosen: Callable[[Labels], bool]) -> None:
+def _remove_shared(
+    adoption: Adoption, remove: Callable[..., None], family: Family, what: object
+) -> None:
     try:
-        adoption.home.removals.remove(family, chosen)
+        remove(adoption.home.removals, family, what)
     except Exception as error:
         failures.report("multiprocess.remove", error)
 

@@ -93,3 +93,12 @@ class Store(Protocol):
     def snapshot(self) -> Snapshot:
         """Return what the store holds now."""
         ...
+
+    def extract(
+        self, choose: Callable[[Iterable[Family]], Iterable[Family]], labels: Labels | None = None
+    ) -> Snapshot:
+        """Return what the store holds, in a hurry: the blocks for `labels` of some families.
+
+        `choose` is given all families, and returns those. Without labels, all is returned.
+        """
+        ...

@@ -64,6 +64,10 @@ class MemoryStore:
         blocks = {family: (list(one), list(one.values())) for family, one in self._offsets.items()}
         return MemorySnapshot(self._cells[:], blocks, self._since)
 
+    def extract(self, choose: object, labels: Labels | None = None) -> MemorySnapshot:
+        """Return a whole snapshot."""
+        return self.snapshot()
+
 
 class MemorySnapshot:
     """A copy of the cells, and where the blocks are in it."""
