@@ -334,6 +334,20 @@ def test_a_lock_that_is_held_is_waited_for_as_by_any_request(
     assert samples(registry) == {}
 
 
+@pytest.mark.parametrize("removal", ["remove", "clear"])
+def test_a_removal_that_could_not_be_read_of_is_asked_for_again(
+    removal: str, pair: Any, installed: MultiprocessStore
+) -> None:
+    here, there = pair
+    here.call("sum", ("a",), "inc", 1)
+    there.call("call", "sum", (), *(("remove", "a") if removal == "remove" else ("clear",)))
+    installed._retry_at = monotonic() + 60  # somebody had the lock for too long
+    here.call("sum", ("a",), "inc", 2)
+    installed._retry_at = 0.0
+    here.call("sum", ("a",), "inc", 4)
+    assert here.samples() == there.call("samples") == {("sum", (("kind", "a"),)): 4}
+
+
 @pytest.mark.parametrize("name", METRICS)
 def test_in_memory_it_is_the_same(name: str, registry: CollectorRegistry) -> None:
     make, options, update = METRICS[name]

@@ -117,6 +117,10 @@ class Removals:
             return 0
         return self._known.get(removals_of(family), {}).get(labels, 0)
 
+    def is_stale(self, family: Family, labels: Labels) -> bool:
+        """Tell whether `number` could not be read: somebody had the store's lock for too long."""
+        return bool(self._stale) and name_of(family, labels) in self._stale
+
     def look(self) -> None:
         """Hear of removals by any process."""
         if self.announcements.length() == self.seen:  # on the way of users' requests
@@ -125,11 +129,11 @@ class Removals:
         if news is None:
             return
         seen, names = news
-        if EVERYTHING in names or len(self._stale) > MOST_STALE:
-            self._learn(View(self._store.extract(list)))
-        else:
+        if EVERYTHING not in names and len(self._stale) < MOST_STALE:
             self._stale |= names
-        self.seen = seen
+            self.seen = seen
+        elif self._learn(View(self._store.extract(list))):
+            self.seen = seen
 
     def renew(self) -> None:
         """Begin anew, the store being another."""
@@ -147,12 +151,15 @@ class Removals:
             view = View(self._store.extract(beside, labels))
             for each in _removals(beside(view.snapshot.families())):
                 self._known.setdefault(each, {}).update(_numbers(view, each))
-            self._stale.discard(name)
+            if view.snapshot.agreed:
+                self._stale.discard(name)
 
-    def _learn(self, view: View) -> None:
+    def _learn(self, view: View) -> bool:
         families = _removals(view.snapshot.families())
         self._known = {family: _numbers(view, family) for family in families}
-        self._stale.clear()
+        if view.snapshot.agreed:
+            self._stale.clear()
+        return view.snapshot.agreed
 
     def remove(self, family: Family, labels: Labels) -> None:
         """Remove one label set; TimeoutError if others take too long."""

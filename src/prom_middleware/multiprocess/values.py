@@ -292,9 +292,9 @@ class GaugeValue(SharedValue):
     def _look(self) -> None:
         removals = self.home.removals
         removals.look()
-        if self.seen != removals.seen:
+        if self.seen != removals.seen or self.offset is None:
             self.number = removals.number(self.family, self.labels)
-            self.seen = removals.seen
+            self.seen = -1 if removals.is_stale(self.family, self.labels) else removals.seen
 
     def _cleared(self, offset: int) -> float:
         """Forget what was set before the last removal; return what is in SET once it is set."""

@@ -34,9 +34,14 @@ class Tally(Protocol):
 
 
 class Snapshot(Protocol):
-    """What a store held at one moment. `sums` tells whether `read` adds up, and takes its time."""
+    """What a store held at one moment.
+
+    `sums` tells whether `read` adds up, and takes its time; `agreed` whether it is known to have
+    every block that any process has made.
+    """
 
     sums: bool
+    agreed: bool
 
     @property
     def workers(self) -> Sequence[Worker]:

@@ -78,7 +78,7 @@ class MemorySnapshot:
         blocks: dict[Family, tuple[list[Labels], list[int]]],
         since: float,
     ) -> None:
-        self.sums = False
+        self.sums, self.agreed = False, True
         self.workers = (Worker(0, os.getpid(), True, 1, since),)
         self._cells = cells
         self._blocks = blocks

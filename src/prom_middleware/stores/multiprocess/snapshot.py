@@ -152,7 +152,7 @@ class MultiprocessSnapshot:
         created: Mapping[int, float],
         since: float,
     ) -> None:
-        self.sums = True
+        self.sums = self.agreed = True
         self.workers = tuple(holding.worker for holding in holdings if holding.worker.slot >= 0)
         self._holdings = holdings
         self._blocks = blocks

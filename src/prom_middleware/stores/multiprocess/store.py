@@ -117,7 +117,11 @@ class MultiprocessStore:
         self.check_process()
         found: list[MultiprocessSnapshot] = []
         self._try(self._extract, choose, labels, found)
-        return found[0] if found else self._part(choose, labels)
+        if found:
+            return found[0]
+        part = self._part(choose, labels)
+        part.agreed = False
+        return part
 
     def check_process(self) -> None:
         """Notice that this is a forked child, where no hook told it."""
@@ -285,7 +289,10 @@ class MultiprocessStore:
     def _extract(
         self, choose: Choose, labels: Labels | None, found: list[MultiprocessSnapshot]
     ) -> None:
-        self._agree()
+        try:
+            self._agree()
+        except Exception as error:
+            self._failed(error)
         found.append(self._part(choose, labels))
 
     def _part(self, choose: Choose, labels: Labels | None) -> MultiprocessSnapshot:
