@@ -176,6 +176,39 @@ def test_any_history_ends_as_with_their_own_files(seed: int, tmp_path: Path) -> 
     scraper.kill()
 
 
+@pytest.mark.parametrize("inherited", [False, True])
+def test_a_worker_that_has_only_counted_has_all_its_gauges_at_zero(
+    inherited: bool, installed: MultiprocessStore
+) -> None:
+    class Counting:
+        def __init__(self) -> None:
+            self.made = gauges if inherited else make()
+            self.counter = counter if inherited else Counter("counter", "C.")
+
+        def count(self) -> None:
+            self.counter.inc()
+
+    def make() -> list[Gauge]:
+        return [Gauge(f"p_{mode}", "P.", multiprocess_mode=mode) for mode in ("min", "livemax")]
+
+    # The same as `Counting` has in its own process, or they are there when it is forked.
+    there = None if inherited else Process(Counting)
+    gauges, counter = make(), Counter("counter", "C.")
+    there = there or Process(Counting)
+    gauges[0].set(5)
+    gauges[1].set(-5)
+    found = [samples(REGISTRY, "p_min", "p_livemax")]
+    there.call("count")
+    found.append(samples(REGISTRY, "p_min", "p_livemax"))
+    there.kill()
+    found.append(samples(REGISTRY, "p_min", "p_livemax"))
+    assert found == [
+        {("p_min", ()): 5, ("p_livemax", ()): -5},
+        {("p_min", ()): 0, ("p_livemax", ()): 0},
+        {("p_min", ()): 0, ("p_livemax", ()): -5},
+    ]
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_dead_worker_s_value(
     mode: str, installed: MultiprocessStore, registry: CollectorRegistry

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from pathlib import Path
-from time import time
+from time import monotonic, time
 from typing import Any
 
 import pytest
@@ -13,7 +13,8 @@ from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram
 
 from multiprocess.workers import Process, Samples, samples, value
 from prom_middleware import failures
-from prom_middleware.multiprocess import announcing
+from prom_middleware.multiprocess import announcing, install, uninstall
+from prom_middleware.stores import MemoryStore
 from prom_middleware.stores.multiprocess import MultiprocessStore
 from stores.multiprocess.children import killed
 
@@ -226,3 +227,140 @@ def test_a_lock_that_is_not_given_back_is_counted_and_nothing_raises(
         counter.remove("a")
     assert failures.counts()["multiprocess.remove"] == reported + 1
     assert os.path.getsize(Path(installed.directory) / announcing.REMOVALS) == 0
+
+
+def test_removing_a_label_set_again_and_again_takes_no_more_room(
+    pair: Any, installed: MultiprocessStore
+) -> None:
+    here, there = pair
+
+    def sessions() -> list[int]:
+        for call in (here.call, lambda *each: there.call("call", *each)):
+            for name in ("counter", "sum", "livesum", "enum"):
+                call(name, ("bob",), *METRICS[name][2])
+                call(name, (), "remove", "bob")
+        paths = sorted(Path(installed.directory).glob("prom_middleware-*"))
+        return [path.stat().st_size for path in paths]
+
+    before = sessions()
+    assert all(sessions() == before for _ in range(20))
+    assert here.samples() == there.call("samples") == {}
+    assert (Path(installed.directory) / announcing.REMOVALS).stat().st_blocks * 512 <= 2**16
+
+
+def test_removing_one_label_set_looks_at_no_other(
+    pair: Any, installed: MultiprocessStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = pair
+    update = {name: METRICS[name][2] for name in ("counter", "histogram", "sum", "enum")}
+    for name, one in update.items():
+        for kind in ("a", "b", "c"):
+            here.call(name, (kind,), *one)
+
+    def whole() -> None:
+        raise AssertionError("all was read")
+
+    reported = failures.counts()
+    with monkeypatch.context() as patch:
+        patch.setattr(installed, "_view", whole)
+        for name, one in update.items():
+            here.call(name, (), "remove", "a")
+            there.call("call", name, (), "remove", "b")
+            for kind in ("a", "b", "c"):
+                here.call(name, (kind,), *one)
+    assert failures.counts() == reported
+    assert value(here.registry, "counter_total", kind="a") == 2
+    assert value(here.registry, "counter_total", kind="b") == 2
+    assert value(here.registry, "counter_total", kind="c") == 4
+    assert {value(here.registry, "sum", kind=kind) for kind in "ab"} == {2}
+
+
+def test_who_has_missed_more_than_is_announced_by_name_knows_all(pair: Any) -> None:
+    here, there = pair
+    there.call("call", "sum", ("a",), "inc", 1)
+    here.call("sum", ("b",), "inc", 1)
+    for name in map(str, range(announcing.PLACES + 5)):
+        here.call("sum", (name,), "inc", 1)
+        here.call("sum", (), "remove", name)
+    here.call("sum", (), "remove", "a")
+    there.call("call", "sum", ("a",), "inc", 3)
+    there.call("call", "sum", ("7",), "inc", 4)
+    assert {kind: value(here.registry, "sum", kind=kind) for kind in ("a", "b", "7")} == {
+        "a": 3,
+        "b": 1,
+        "7": 4,
+    }
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("sum", 5), ("max", 3), ("min", 2)])
+def test_what_dead_workers_left_before_a_removal_is_not_added_to_what_came_after(
+    mode: str, expected: int, installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    gauge = Gauge("g", "G.", ["kind"], registry=registry, multiprocess_mode=mode)
+    for amounts in ((9, 1), (3, 2)):  # each takes the slot of the one before
+        for amount in amounts:
+            killed(lambda amount=amount: gauge.labels("a").inc(amount))
+        if amounts == (9, 1):
+            killed(lambda: gauge.remove("a"))
+    assert value(registry, "g", kind="a") == expected
+
+
+@pytest.mark.parametrize("name", ["sum", "livesum", "max", "enum"])
+def test_a_new_worker_does_not_bring_back_what_was_removed_before_it(name: str, pair: Any) -> None:
+    here, there = pair
+    here.call(name, ("a",), *METRICS[name][2])
+    there.call("call", name, (), "remove", "a")
+    late = Process(lambda: here)
+    late.call("call", "counter", ("b",), "inc", 1)
+    found = late.call("samples")
+    late.kill()
+    assert found == here.samples() == {("counter_total", (("kind", "b"),)): 1}
+
+
+def test_a_lock_that_is_held_is_waited_for_as_by_any_request(
+    installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    import fcntl
+
+    counter = Counter("jobs", "Jobs done.", ["kind"], registry=registry)
+    counter.labels("a").inc()
+    before = monotonic()
+    with open(Path(installed.directory) / "prom_middleware-1.lock", "rb") as locked:
+        fcntl.flock(locked, fcntl.LOCK_EX)
+        counter.remove("a")
+        took = monotonic() - before
+    assert took < 1
+    installed._retry_at = 0.0
+    assert samples(registry) == {}
+
+
+@pytest.mark.parametrize("removal", ["remove", "clear"])
+def test_a_removal_that_could_not_be_read_of_is_asked_for_again(
+    removal: str, pair: Any, installed: MultiprocessStore
+) -> None:
+    here, there = pair
+    here.call("sum", ("a",), "inc", 1)
+    there.call("call", "sum", (), *(("remove", "a") if removal == "remove" else ("clear",)))
+    installed._retry_at = monotonic() + 60  # somebody had the lock for too long
+    here.call("sum", ("a",), "inc", 2)
+    installed._retry_at = 0.0
+    here.call("sum", ("a",), "inc", 4)
+    assert here.samples() == there.call("samples") == {("sum", (("kind", "a"),)): 4}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_in_memory_it_is_the_same(name: str, registry: CollectorRegistry) -> None:
+    make, options, update = METRICS[name]
+    install(MemoryStore())
+    try:
+        metric = make(name, "M.", ["kind"], registry=registry, **options)
+        getattr(metric.labels("a"), update[0])(*update[1:])
+        once = samples(registry)
+        metric.labels("b")
+        for remove in (lambda: metric.remove("a"), metric.clear):
+            remove()
+            assert not {key for key in samples(registry) if ("kind", "a") in key[1]}
+            getattr(metric.labels("a"), update[0])(*update[1:])
+            assert once.items() <= samples(registry).items()
+    finally:
+        uninstall()

@@ -22,9 +22,10 @@ from prometheus_client import (
     generate_latest,
     values,
 )
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from multiprocess.workers import Process, leave_registry, samples, value
-from prom_middleware.multiprocess import install, uninstall
+from prom_middleware.multiprocess import install, uninstall, whole
 from prom_middleware.stores import MemoryStore
 from prom_middleware.stores.multiprocess import MultiprocessStore
 from stores.multiprocess.children import killed
@@ -159,6 +160,37 @@ def test_a_metric_that_only_another_worker_has_is_shown_once(
     assert value(REGISTRY, "lazy_total", kind="a") == 2
     REGISTRY.unregister(lazily)
     assert value(REGISTRY, "lazy_total", kind="a") is None
+
+
+def test_who_reads_the_files_sees_the_store_too(
+    installed: MultiprocessStore, registry: CollectorRegistry, tmp_path: Path
+) -> None:
+    jobs, mine = Counter("jobs", "J."), Counter("mine", "M.", registry=CollectorRegistry())
+    Gauge("unset", "U.", multiprocess_mode="sum")
+    jobs.inc(2)
+    mine.inc()
+    Counter("mine", "M.", registry=None).inc()  # with the same file, it would be the same
+    killed(lambda: (jobs.inc(3), Counter("lazy", "L.").inc()))
+    MultiProcessCollector(registry, installed.directory)
+    expected = {
+        ("jobs_total", ()): 5.0,
+        ("mine_total", ()): 2.0,
+        ("lazy_total", ()): 1.0,
+        ("unset", ()): 0.0,
+    }
+    names = ("jobs", "mine", "lazy", "unset")
+    assert samples(registry, *names) == samples(whole(registry), *names) == expected
+    other = CollectorRegistry()
+    MultiProcessCollector(other, str(tmp_path))  # another directory
+    assert samples(other) == {}
+
+
+def test_who_reads_the_files_in_the_default_registry_shows_nothing_twice(
+    installed: MultiprocessStore,
+) -> None:
+    Counter("jobs", "J.").inc(2)
+    MultiProcessCollector(REGISTRY, installed.directory)
+    assert samples(REGISTRY, "jobs") == samples(whole(REGISTRY), "jobs") == {("jobs_total", ()): 2}
 
 
 def test_another_help_is_the_same_metric(

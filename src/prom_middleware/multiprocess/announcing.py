@@ -1,8 +1,12 @@
-"""How all workers come to know that one of them removes something: a file that gets longer.
+"""How all workers come to know what one of them removes: a file that gets longer.
 
-It has a byte for each beginning of a removal and one for each end. So an odd length says that one
-is under way, or that its process was killed in it; the file's lock, which is free then, tells the
-two apart. Who finds it free notes the end.
+Its length is RING and a byte for each beginning of a removal and for each end. So an odd length
+says that one is under way, or that its process was killed in it; the file's lock, which is free
+then, tells the two apart. Who finds it free notes the end. Those bytes are never written: they
+take no room on the disk.
+
+The first RING bytes say what the last removals were of, 8 bytes each, in turn; they are written
+before the beginning is noted.
 """
 
 from __future__ import annotations
@@ -13,15 +17,19 @@ from contextlib import contextmanager, suppress
 from time import monotonic, sleep
 
 from prom_middleware import failures
-from prom_middleware.stores.multiprocess.layout import FLAGS
+from prom_middleware.multiprocess.removals import EVERYTHING
+from prom_middleware.stores.multiprocess.layout import FLAGS, write_whole
 from prom_middleware.stores.multiprocess.locking import free_flock, try_flock
 from prom_middleware.stores.multiprocess.openfile import OpenFile
 
-REMOVALS = "prom_middleware.removals-1"
+REMOVALS = "prom_middleware.removals-2"
 # Seconds to wait for others who remove something.
-PATIENCE = 0.5
+PATIENCE = 0.2
 PAUSE = 0.0005
 ENDED, BEGUN = 0, 1
+
+PLACES, NAME = 512, len(EVERYTHING)
+RING = PLACES * NAME
 
 
 class AnnouncementFile(OpenFile):
@@ -47,7 +55,23 @@ class AnnouncementFile(OpenFile):
         except OSError:
             return 0
 
-    def settled(self, length: int) -> int | None:
+    def since(self, seen: int) -> tuple[int, set[bytes]] | None:
+        """Return the length, and what was removed since it was `seen`: EVERYTHING, or names.
+
+        None while somebody removes.
+        """
+        length = self._settled(self.length())
+        if length is None:
+            return None
+        first, last = _removals(seen), _removals(length)
+        ring = os.pread(self._fd, RING, 0) if last else b""
+        # Who removes next, or has done so meanwhile, writes over the oldest.
+        if last < first or _removals(self.length()) - first >= PLACES:
+            return length, {EVERYTHING}
+        places = (each % PLACES * NAME for each in range(first, last))
+        return length, {ring[place : place + NAME] for place in places}
+
+    def _settled(self, length: int) -> int | None:
         """Return the length, with the end of who was killed; None while somebody removes."""
         if length % 2 == ENDED:
             return length
@@ -59,7 +83,7 @@ class AnnouncementFile(OpenFile):
             return None
 
     @contextmanager
-    def removing(self) -> Iterator[None]:
+    def removing(self, name: bytes) -> Iterator[None]:
         """Be the only one who removes; TimeoutError if others take too long."""
         with self._own() as fd:
             deadline = monotonic() + PATIENCE
@@ -67,7 +91,7 @@ class AnnouncementFile(OpenFile):
                 if monotonic() >= deadline:
                     raise TimeoutError(f"{self._path} was locked for {PATIENCE} s")
                 sleep(PAUSE)
-            _note(fd, BEGUN)
+            _begin(fd, name)
             try:
                 yield
             finally:
@@ -84,10 +108,27 @@ class AnnouncementFile(OpenFile):
             os.close(fd)
 
     def _open(self) -> int:
-        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | FLAGS, 0o600)
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | FLAGS, 0o600)
+
+
+def _removals(length: int) -> int:
+    """Return how many removals have ended."""
+    return max(length - RING, 0) // 2
+
+
+def _begin(fd: int, name: bytes) -> None:
+    # The end of who was killed comes first: its name is not to be written over.
+    if os.fstat(fd).st_size < RING:
+        os.ftruncate(fd, RING)
+    length = _note(fd, ENDED)
+    write_whole(fd, name, _removals(length) % PLACES * NAME)
+    _note(fd, BEGUN)
 
 
 def _note(fd: int, what: int) -> int:
     # Not twice: who was killed has noted the beginning for the next one.
     length = os.fstat(fd).st_size
-    return length if length % 2 == what else length + os.write(fd, b".")
+    if length % 2 != what:
+        length += 1
+        os.ftruncate(fd, length)
+    return length

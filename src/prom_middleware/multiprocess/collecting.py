@@ -15,9 +15,10 @@ from prometheus_client.samples import Exemplar, Sample
 from prometheus_client.utils import floatToGoString
 
 from prom_middleware import failures
-from prom_middleware.multiprocess.adoption import children
+from prom_middleware.multiprocess.adoption import children, values_of
 from prom_middleware.multiprocess.notes import Note
 from prom_middleware.multiprocess.shapes import SEPARATOR, TIME, VALUE, kind_of, states_of
+from prom_middleware.multiprocess.values import GaugeValue
 from prom_middleware.multiprocess.view import Sum, View, Written
 from prom_middleware.stores import Family, Labels, Worker
 
@@ -117,7 +118,7 @@ def _gauges(view: View, family: Family, metric: Any) -> Iterator[tuple[LabelSet,
     own, computed = _own(metric), _computed(metric)
     found: dict[tuple[tuple[str, str], ...], Written] = {}
     for each in view.alike(family):
-        for labels, written in view.gauges(each):
+        for labels, written in view.gauges(each, own):
             if each is family and labels in computed:
                 here = Worker(-1, os.getpid(), True, 0, 0.0)
                 written = [one for one in written if one[0] and one[0].pid != here.pid]
@@ -130,8 +131,14 @@ def _gauges(view: View, family: Family, metric: Any) -> Iterator[tuple[LabelSet,
         yield dict(key), written
 
 
-def _own(metric: Any) -> set[Labels]:
-    return set() if metric is None else {child._labelvalues for child in children(metric)}
+def _own(metric: Any) -> dict[Labels, int]:
+    """Return this process's children, and after how many removals each was made."""
+    found = [] if metric is None else children(metric)
+    return {child._labelvalues: _made(child) for child in found}
+
+
+def _made(child: Any) -> int:
+    return next((value.made for value in values_of(child) if isinstance(value, GaugeValue)), 0)
 
 
 def _computed(metric: Any) -> dict[Labels, float]:

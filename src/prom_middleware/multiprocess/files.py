@@ -45,26 +45,56 @@ def whole(registry: Collector) -> Whole:
     return Whole(registry)
 
 
-def _whole(registry: Collector, selected: Collector) -> Iterator[Metric]:
+def _whole(registry: Collector, selected: Collector) -> Iterable[Metric]:
     readers = _readers(registry)
     alone = readers and _directory_of(readers) is not None
     return overlay(registry, _beside(registry, readers) if alone else selected.collect())
 
 
-def overlay(registry: Collector, families: Iterable[Metric]) -> Iterator[Metric]:
+def overlay(registry: Collector, families: Iterable[Metric]) -> Iterable[Metric]:
     """Yield `families` of `registry`, but what the files have as the files have it."""
     readers = _readers(registry)
     directory = _directory_of(readers)
     if directory is None:
-        yield from families
-        return
+        return families
+    if readers:
+        families = _with_stored(families, directory)
+    return _over(families, directory, bool(readers) or registry is REGISTRY)
+
+
+def read(directory: str) -> Iterator[Metric]:
+    """Yield what all processes have: what `install()` put into a store, and what is in files."""
+    return _over(_with_stored((), directory), directory, True)
+
+
+def _with_stored(families: Iterable[Metric], directory: str) -> Iterator[Metric]:
+    shown = set()
+    for family in families:
+        shown.add(family.name)
+        yield family
+    # Where it is ours, it says what is in the place of files.
+    stored = getattr(values.ValueClass, "stored", None)
+    if stored is not None:
+        yield from (family for family in stored(directory) if family.name not in shown)
+
+
+def together(families: Iterable[Metric]) -> Iterable[Metric]:
+    """Return one family of each name, as if all had been written to the same files."""
+    found: dict[str, Metric] = {}
+    for family in families:
+        other = found.get(family.name)
+        found[family.name] = family if other is None else _one(other, family)
+    return found.values()
+
+
+def _over(families: Iterable[Metric], directory: str, others: bool) -> Iterator[Metric]:
     files = {family.name: family for family in merged(directory)}
     for family in families:
         found = files.pop(family.name, None)
         shown = family if found is None else _one(family, found)
         if found is None or shown.samples:
             yield shown
-    if readers or registry is REGISTRY:
+    if others:
         yield from (family for family in files.values() if family.samples)
 
 

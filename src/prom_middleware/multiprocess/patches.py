@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 from prometheus_client import REGISTRY, CollectorRegistry, values
 from prometheus_client.metrics import Enum, Info, MetricWrapperBase
 from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import RestrictedRegistry
 
 from prom_middleware import failures
-from prom_middleware.multiprocess import collecting, existing
+from prom_middleware.multiprocess import collecting, existing, files
 from prom_middleware.multiprocess.adoption import (
     FAMILY,
     SHARED,
@@ -20,6 +22,7 @@ from prom_middleware.multiprocess.adoption import (
     is_ours,
     values_of,
 )
+from prom_middleware.multiprocess.removals import Removals
 from prom_middleware.multiprocess.shapes import KINDS, kind_of, select
 from prom_middleware.multiprocess.values import GaugeValue, Home, SharedValue, provisional_family
 from prom_middleware.multiprocess.view import View
@@ -91,6 +94,17 @@ class ValueClass:
         make = GaugeValue if typ == "gauge" else SharedValue
         return make(_installed.home, family, tuple(labelvalues), 0, "value")
 
+    @staticmethod
+    def stored(directory: str) -> Iterator[Metric]:
+        """Yield the metrics that would be in files of `directory` without us: of any registry."""
+        adoption = _installed
+        if adoption is not None and _is_in(adoption.home.store, directory):
+            yield from files.together(_stored(adoption))
+
+
+def _is_in(store: Store, directory: str) -> bool:
+    return getattr(store, "directory", None) == os.path.abspath(directory)
+
 
 def _construct(self: Any, *args: Any, **kwargs: Any) -> None:
     _originals[MetricWrapperBase, "__init__"](self, *args, **kwargs)
@@ -135,6 +149,9 @@ class Scrape:
 
     view: View | None = None
 
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry
+
 
 def _view(adoption: Adoption) -> View:
     scrape: Scrape | None = getattr(_scrape, "now", None)
@@ -160,7 +177,7 @@ def _within(scrape: Scrape, families: Iterable[Metric]) -> Iterator[Metric]:
 
 
 def _collect_registry(self: CollectorRegistry) -> Iterator[Metric]:
-    scrape = Scrape()
+    scrape = Scrape(self)
     yield from _within(scrape, _originals[CollectorRegistry, "collect"](self))
     if self is REGISTRY:
         yield from _within(scrape, _of_others())
@@ -173,27 +190,47 @@ def _collect_restricted(self: RestrictedRegistry) -> Iterator[Metric]:
         yield from select(_within(scrape, _of_others()), self._name_set)
 
 
+def _collect_reader(self: MultiProcessCollector) -> Iterable[Metric]:
+    scrape: Scrape | None = getattr(_scrape, "now", None)
+    # REGISTRY shows by itself what is in the store. Without a scrape, one asks for names that
+    # nobody else may have from then on: those of metrics that are still to be made.
+    if scrape is None or scrape.registry is REGISTRY:
+        found: Iterable[Metric] = _originals[MultiProcessCollector, "collect"](self)
+        return found
+    return files.read(self._path)
+
+
 def _of_others() -> Iterator[Metric]:
     """Yield the metrics of REGISTRY that other workers have made, and this one has not."""
     adoption = _installed
     if adoption is None:
         return
     shown = set(REGISTRY._names_to_collectors) | {name for _, name in adoption.known}
+    yield from _stored(adoption, lambda each: each.scope == "" and each.name not in shown)
+
+
+def _stored(
+    adoption: Adoption, wanted: Callable[[Family], bool] = lambda _: True
+) -> Iterator[Metric]:
+    """Yield users' metrics that are `wanted`, whoever has made them: one of a name and scope."""
     try:
         view = _view(adoption)
-        families = list(view.snapshot.families())
+        families = [each for each in view.snapshot.families() if kind_of(each) in KINDS]
     except Exception as error:
         failures.report("multiprocess.collect", error)
         return
+    shown = set()
     for family in families:
-        if family.scope == "" and kind_of(family) in KINDS and family.name not in shown:
-            shown.add(family.name)
+        if (family.scope, family.name) not in shown and wanted(family):
+            shown.add((family.scope, family.name))
             yield from _of_one(view, family)
 
 
 def _of_one(view: View, family: Family) -> list[Metric]:
     try:
-        return [collecting.collect(view, family)]
+        metric: Any = REGISTRY._names_to_collectors.get(family.name)
+        ours = getattr(metric, FAMILY, None) == family
+        return [collecting.collect(view, family, metric if ours else None)]
     except Exception as error:  # the others are none the worse for it
         failures.report("multiprocess.collect", error)
         return []
@@ -206,7 +243,9 @@ def _remove(self: Any, *labelvalues: Any) -> None:
         expected = len(self._labelnames)
         raise ValueError(f"Incorrect label count (expected {expected}, got {labelvalues})")
     labels = tuple(map(str, labelvalues))
-    _remove_where(self, lambda each: each == labels)
+    with self._lock:
+        _drop(self, labels)
+    _in_all_workers(self, Removals.remove, labels)
 
 
 def _remove_by_labels(self: Any, labels: dict[str, str]) -> None:
@@ -230,16 +269,27 @@ def _clear(self: Any) -> None:
 def _remove_where(metric: Any, chosen: Callable[[Labels], bool]) -> None:
     with metric._lock:
         for labels in [labels for labels in metric._metrics if chosen(labels)]:
-            for value in values_of(metric._metrics.pop(labels)):
-                value.leave()
+            _drop(metric, labels)
+    _in_all_workers(metric, Removals.remove_where, chosen)
+
+
+def _drop(metric: Any, labels: Labels) -> None:
+    child = metric._metrics.pop(labels, None)
+    for value in () if child is None else values_of(child):
+        value.leave()
+
+
+def _in_all_workers(metric: Any, remove: Callable[..., None], what: object) -> None:
     family = vars(metric).get(FAMILY)
     if _installed is not None and family is not None:
-        _installed.home.turn.update(_remove_shared, _installed, family, chosen)
+        _installed.home.turn.update(_remove_shared, _installed, remove, family, what)
 
 
-def _remove_shared(adoption: Adoption, family: Family, chosen: Callable[[Labels], bool]) -> None:
+def _remove_shared(
+    adoption: Adoption, remove: Callable[..., None], family: Family, what: object
+) -> None:
     try:
-        adoption.home.removals.remove(family, chosen)
+        remove(adoption.home.removals, family, what)
     except Exception as error:
         failures.report("multiprocess.remove", error)
 
@@ -276,4 +326,5 @@ PATCHES: tuple[tuple[Any, str, Any, str], ...] = (
     (Enum, "state", _state, "nor does an enum"),
     (CollectorRegistry, "collect", _collect_registry, "one look at the store; others' metrics"),
     (RestrictedRegistry, "collect", _collect_restricted, "the same"),
+    (MultiProcessCollector, "collect", _collect_reader, "reads what would be in files"),
 )

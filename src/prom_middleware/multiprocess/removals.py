@@ -2,20 +2,35 @@
 
 Nobody can change another worker's cells. What adds up is therefore removed by subtracting: the sum
 that it had is noted, and what any worker adds after that begins at zero, whether it knows of the
-removal or not. A gauge may be set, too: after each removal a label set has another block, and a
-worker has to know which: it looks for announcements before it writes to a gauge with labels.
+removal or not. A gauge may be set, too: what a worker sets it to says after which removal of the
+label set that was, and is void after the next. So a worker has to know which was the last: it looks
+for announcements before it writes to a gauge with labels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from hashlib import blake2b
 from time import time
 from typing import Protocol
 
-from prom_middleware.multiprocess.shapes import GAUGES, REMOVAL, copies_of, kind_of, removals_of
+from prom_middleware.multiprocess.shapes import (
+    GAUGES,
+    REMOVAL,
+    SEPARATOR,
+    copies_of,
+    kind_of,
+    removals_of,
+)
 from prom_middleware.multiprocess.view import NEVER, View
 from prom_middleware.stores import Family, Labels, Store
+
+# What is announced of a removal that is not of one label set.
+EVERYTHING = bytes(8)
+# Of how many label sets it may be unknown when they were removed: then all are looked at.
+MOST_STALE = 10_000
 
 
 class Announcements(Protocol):
@@ -33,11 +48,11 @@ class Announcements(Protocol):
         """Return another number than before if something was removed since."""
         ...
 
-    def settled(self, length: int) -> int | None:
-        """Return the number that stands for all that was removed; None while somebody is at it."""
+    def since(self, seen: int) -> tuple[int, set[bytes]] | None:
+        """Return the number, and the names of what was removed since; None if somebody is at it."""
         ...
 
-    def removing(self) -> AbstractContextManager[None]:
+    def removing(self, name: bytes) -> AbstractContextManager[None]:
         """Be the only one who removes, and announce it."""
         ...
 
@@ -46,6 +61,7 @@ class Alone:
     """A store of one process needs no announcements but its own."""
 
     def __init__(self) -> None:
+        self._names: list[bytes] = []
         self._length = 0
 
     def reopen(self) -> None:
@@ -58,14 +74,16 @@ class Alone:
         """Return the number of removals."""
         return self._length
 
-    def settled(self, length: int) -> int:
-        """Return the same number."""
-        return length
+    def since(self, seen: int) -> tuple[int, set[bytes]]:
+        """Return the names that nobody has asked for yet."""
+        names, self._names = self._names, []
+        return self._length, set(names)
 
     @contextmanager
-    def removing(self) -> Iterator[None]:
+    def removing(self, name: bytes) -> Iterator[None]:
         """Count one."""
         yield
+        self._names.append(name)
         self._length += 1
 
 
@@ -81,57 +99,87 @@ def announcements_for(store: Store) -> Announcements:
 
 
 class Removals:
-    """What this process knows of removals, in all methods with the store's turn.
+    """What this process knows of removals, in all methods with the store's turn."""
 
-    `changed` is called when gauges have to look for their blocks again.
-    """
-
-    def __init__(self, store: Store, changed: Callable[[], object]) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._changed = changed
-        self._known: Mapping[Family, Mapping[Labels, int]] = {}
-        self._seen = 0
+        self._known: dict[Family, dict[Labels, int]] = {}
+        # The names of label sets that were removed since what is known of them was read.
+        self._stale: set[bytes] = set()
+        self.seen = 0
         self.announcements = announcements_for(store)
 
     def number(self, family: Family, labels: Labels) -> int:
-        """Return which removal of this label set was the last."""
+        """Return which removal of this label set was the last, as of the last `look`."""
+        if self._stale:
+            self._refresh(family, labels)
         if not self._known:
             return 0
         return self._known.get(removals_of(family), {}).get(labels, 0)
 
+    def is_stale(self, family: Family, labels: Labels) -> bool:
+        """Tell whether `number` could not be read: somebody had the store's lock for too long."""
+        return bool(self._stale) and name_of(family, labels) in self._stale
+
     def look(self) -> None:
-        """Learn of removals by any process."""
-        if self.announcements.length() == self._seen:  # `news`, on the way of users' requests
+        """Hear of removals by any process."""
+        if self.announcements.length() == self.seen:  # on the way of users' requests
             return
-        number = self.news()
-        if number is not None:
-            self.learn(number, View(self._store.snapshot()))
+        news = self.announcements.since(self.seen)
+        if news is None:
+            return
+        seen, names = news
+        if EVERYTHING not in names and len(self._stale) < MOST_STALE:
+            self._stale |= names
+            self.seen = seen
+        elif self._learn(View(self._store.extract(list))):
+            self.seen = seen
 
-    def news(self) -> int | None:
-        """Return what `learn` is to be told with a view that is taken after this, if anything."""
-        length = self.announcements.length()
-        return None if length == self._seen else self.announcements.settled(length)
+    def renew(self) -> None:
+        """Begin anew, the store being another."""
+        self.announcements.reopen()
+        self._known, self._stale, self.seen = {}, set(), -1
 
-    def learn(self, number: int, view: View) -> None:
-        """Note what `view` says, to which nothing is news before `number`."""
-        families = [family for family in view.snapshot.families() if kind_of(family) == REMOVAL]
-        self._known = {
-            family: {labels: removal.number for labels, removal in view.removed(family).items()}
-            for family in families
-        }
-        self._seen = number
-        self._changed()
+    def close(self) -> None:
+        """Hear of nothing any more."""
+        self.announcements.close()
 
-    def remove(self, family: Family, chosen: Callable[[Labels], bool]) -> None:
+    def _refresh(self, family: Family, labels: Labels) -> None:
+        name = name_of(family, labels)
+        if name in self._stale:
+            beside = partial(_beside, family)
+            view = View(self._store.extract(beside, labels))
+            for each in _removals(beside(view.snapshot.families())):
+                self._known.setdefault(each, {}).update(_numbers(view, each))
+            if view.snapshot.agreed:
+                self._stale.discard(name)
+
+    def _learn(self, view: View) -> bool:
+        families = _removals(view.snapshot.families())
+        self._known = {family: _numbers(view, family) for family in families}
+        if view.snapshot.agreed:
+            self._stale.clear()
+        return view.snapshot.agreed
+
+    def remove(self, family: Family, labels: Labels) -> None:
+        """Remove one label set; TimeoutError if others take too long."""
+        with self.announcements.removing(name_of(family, labels)):
+            view = View(self._store.extract(partial(_beside, family), labels))
+            self._remove(view, family, lambda each: each == labels)
+        self.look()
+
+    def remove_where(self, family: Family, chosen: Callable[[Labels], bool]) -> None:
         """Remove the label sets that are `chosen`; TimeoutError if others take too long."""
-        with self.announcements.removing():
-            view = View(self._store.snapshot())
-            for each in view.alike(family):
-                if each.label_names == family.label_names:
-                    self._remove(view, each, chosen)
+        with self.announcements.removing(EVERYTHING):
+            self._remove(View(self._store.extract(list)), family, chosen)
         self.look()
 
     def _remove(self, view: View, family: Family, chosen: Callable[[Labels], bool]) -> None:
+        for each in view.alike(family):
+            if each.label_names == family.label_names:
+                self._remove_from(view, each, chosen)
+
+    def _remove_from(self, view: View, family: Family, chosen: Callable[[Labels], bool]) -> None:
         removals, now = view.removals(family), time()
         for labels, cells in _shown(view, family):
             if chosen(labels):
@@ -150,6 +198,26 @@ class Removals:
         # Alike, the two can be added to what an earlier worker left, as all cells of a store are.
         for index in range(len(amounts)):
             cells[valid + index] = cells[other + index]
+
+
+def name_of(family: Family, labels: Labels) -> bytes:
+    """Return what a label set is called in announcements: the same in all processes."""
+    words = SEPARATOR.join((family.scope, family.name, *labels))
+    return blake2b(words.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+
+
+def _beside(family: Family, families: Iterable[Family]) -> list[Family]:
+    """Return all that is kept under the name of `family`."""
+    name, scope = family.name, family.scope
+    return [each for each in families if each.name == name and each.scope == scope]
+
+
+def _removals(families: Iterable[Family]) -> list[Family]:
+    return [family for family in families if kind_of(family) == REMOVAL]
+
+
+def _numbers(view: View, removals: Family) -> dict[Labels, int]:
+    return {labels: removal.number for labels, removal in view.removed(removals).items()}
 
 
 def _shown(view: View, family: Family) -> list[tuple[Labels, list[float]]]:

@@ -3,7 +3,8 @@
 counter    value, uses
 summary    count, sum, uses
 histogram  sum, one for each bound, uses
-gauge      value, time (Unix seconds; 0 unless mostrecent), 1 if it was ever set
+gauge      value, time (Unix seconds; 0 unless mostrecent), 0 if it was never set, otherwise
+           1 and after how many removals of the label set that was
 stateset   as a gauge that is mostrecent: the number of the state
 info       uses; what it says is in notes
 removal    flips: which of two copies is valid, the second after an odd number; a copy: how often

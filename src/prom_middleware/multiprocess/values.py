@@ -15,7 +15,7 @@ from prom_middleware.multiprocess import notes
 from prom_middleware.multiprocess.notes import Note
 from prom_middleware.multiprocess.removals import Removals
 from prom_middleware.multiprocess.shapes import SEPARATOR, SET, TIME
-from prom_middleware.multiprocess.view import View, incarnation
+from prom_middleware.multiprocess.view import View
 from prom_middleware.stores import Family, Labels
 
 if TYPE_CHECKING:
@@ -30,10 +30,11 @@ class Home:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.turn = store.turn
-        self.removals = Removals(store, self.void)
+        self.removals = Removals(store)
         self._values: set[ref[SharedValue]] = set()
         self.marked = False
         store.renewals.append(self._renew)
+        store.arrivals.append(self.mark)
         _homes.add(self)
 
     def add(self, value: SharedValue) -> None:
@@ -53,31 +54,27 @@ class Home:
 
     def _renew(self) -> None:
         self.void()
-        self.removals.announcements.reopen()
+        self.removals.renew()
 
     def view(self) -> View:
         """Return what all workers have now."""
-        number = self.removals.news()
-        view = View(self.turn.read(self.store.snapshot))
-        if number is not None:
-            self.turn.update(self.removals.learn, number, view)
-        return view
+        return View(self.turn.read(self.store.snapshot))
 
     def close(self) -> None:
         """Leave the store alone from now on."""
         self.store.renewals.remove(self._renew)
-        self.removals.announcements.close()
+        self.store.arrivals.remove(self.mark)
+        self.removals.close()
 
     def mark(self) -> None:
-        """Note, when this process first writes, that it has all its gauges, at zero until set.
+        """Note, when this process has first written, that it has all its gauges, at zero until set.
 
         As in `prometheus_client`, where the file of a process has all of them.
         """
-        if not self.marked:
-            self.marked = True
-            for value in self.values():
-                if isinstance(value, GaugeValue):
-                    value.touch()
+        self.marked = True
+        for value in self.values():
+            if isinstance(value, GaugeValue):
+                value.touch()
 
 
 _homes: WeakSet[Home] = WeakSet()
@@ -173,19 +170,22 @@ class SharedValue:
     # What follows is called by whoever has the store's turn.
 
     def _begin(self) -> None:
+        again = self._removal()
         offset = self._find()
-        if self.labels and self.home.removals.number(self.family, self.labels):
+        if again:
             self._store.cells[offset + self.family.width - 1] += 1
 
-    def _find(self) -> int:
-        if self.labels:
-            self.home.removals.look()
-        return self._place(self.labels)
+    def _removal(self) -> int:
+        """Return how often the label set was removed."""
+        if not self.labels:
+            return 0
+        self.home.removals.look()
+        return self.home.removals.number(self.family, self.labels)
 
-    def _place(self, labels: Labels) -> int:
-        offset = self._store.offsets(self.family).get(labels)
+    def _find(self) -> int:
+        offset = self._store.offsets(self.family).get(self.labels)
         if offset is None:
-            offset = self._store.allocate(self.family, labels)
+            offset = self._store.allocate(self.family, self.labels)
         self.offset = offset + self.index
         return offset
 
@@ -193,7 +193,6 @@ class SharedValue:
         if self.gone:
             return None
         if self.offset is None:
-            self.home.mark()
             self._find()
         return self.offset
 
@@ -223,8 +222,7 @@ class SharedValue:
     def _note(self, text: str, value: float, time: float) -> None:
         try:
             if self._bound() is not None:
-                self.home.removals.look()
-                stamp = self.home.removals.number(self.family, self.labels)
+                stamp = self._removal()
                 labels = (*self.labels, self.series)
                 notes.write(self._store, self.family, labels, Note(text, value, time, stamp))
                 if self.family.kind == "info" and self.offset is not None:
@@ -253,7 +251,14 @@ def is_provisional(value: object, home: Home) -> bool:
 class GaugeValue(SharedValue):
     """The number of a gauge, or of an enum's state: one for each worker."""
 
-    __slots__ = ()
+    __slots__ = ("made", "number", "seen")
+
+    def move(self, home: Home, family: Family, labels: Labels, index: int, series: str) -> None:
+        """Have the number elsewhere from now on; nobody may have written to it."""
+        super().move(home, family, labels, index, series)
+        # How often the label set was removed: before this was made, and now, by what this process
+        # had seen of removals when it looked.
+        self.made = self.number = self.seen = 0
 
     def inc(self, amount: float) -> None:
         """Add to the number."""
@@ -261,41 +266,60 @@ class GaugeValue(SharedValue):
 
     def touch(self) -> None:
         """Note that this worker has the gauge; the store's turn must be ours."""
-        if self.gone or self.family.kind != "gauge":
-            return
-        self._find()
-        if self.offset is not None:
-            self._store.cells[self.offset + SET] = 1.0
+        offset = self._bound()
+        # What was removed since it was made is not there again for that.
+        if offset is not None and self.number == self.made and self.family.kind == "gauge":
+            self._store.cells[offset + SET] = self._cleared(offset)
 
     def _begin(self) -> None:
-        self._find()
-        if self.home.marked:
-            self.touch()
-
-    def _place(self, labels: Labels) -> int:
-        number = self.home.removals.number(self.family, labels)
-        return super()._place(labels + incarnation(number))
+        offset = self._bound()
+        self.made = self.number
+        if self.family.kind == "gauge":
+            if self.home.marked:
+                self.touch()
+        elif self.number and offset is not None:  # an enum, in its first state again
+            self._store.cells[offset + SET] = self._cleared(offset)
 
     def _bound(self) -> int | None:
         if self.gone:
             return None
-        self.home.mark()
         if self.labels:
-            self.home.removals.look()
+            self._look()
         if self.offset is None:
             self._find()
         return self.offset
 
+    def _look(self) -> None:
+        removals = self.home.removals
+        removals.look()
+        if self.seen != removals.seen or self.offset is None:
+            self.number = removals.number(self.family, self.labels)
+            self.seen = -1 if removals.is_stale(self.family, self.labels) else removals.seen
+
+    def _cleared(self, offset: int) -> float:
+        """Forget what was set before the last removal; return what is in SET once it is set."""
+        cells, current = self._store.cells, self.number + 1.0
+        # Shown only when SET says so: until then, it is all the same who is killed here.
+        if cells[offset + SET] != current:
+            cells[offset] = cells[offset + TIME] = 0.0
+        return current
+
     def _add(self, amount: float) -> None:
         offset = self._bound()
         if offset is not None:
+            current = self._cleared(offset)
             self._store.cells[offset] += amount
-            self._store.cells[offset + SET] = 1.0
+            self._store.cells[offset + SET] = current
 
     def _put(self, value: float, timestamp: float | None) -> None:
         offset = self._bound()
         if offset is not None:
-            cells = self._store.cells
+            current, cells = self._cleared(offset), self._store.cells
             cells[offset] = value
             cells[offset + TIME] = timestamp or 0.0
-            cells[offset + SET] = 1.0
+            cells[offset + SET] = current
+
+    def _own(self) -> float:
+        offset, cells = self._bound(), self._store.cells
+        current = offset is not None and cells[offset + SET] == self.number + 1
+        return cells[offset] if offset is not None and current else 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from math import fsum, ulp
+from types import MappingProxyType
 from typing import NamedTuple
 
 from prom_middleware.multiprocess import notes
@@ -12,6 +13,7 @@ from prom_middleware.multiprocess.shapes import (
     AMOUNTS,
     NOTE,
     NUMBER,
+    SET,
     SINCE,
     copies_of,
     kind_of,
@@ -92,13 +94,20 @@ class View:
             if any(left):
                 yield labels, Sum(left, removal.time)
 
-    def gauges(self, family: Family) -> Iterator[tuple[Labels, Written]]:
-        """Yield each label set of a gauge with what each worker last set it to."""
-        removals, size = self.removals(family), len(family.label_names)
+    def gauges(
+        self, family: Family, own: Mapping[Labels, int] = MappingProxyType({})
+    ) -> Iterator[tuple[Labels, Written]]:
+        """Yield each label set of a gauge with what each worker last set it to.
+
+        One that was removed is left out until somebody sets it again, or has made it again: `own`
+        says after how many removals that was.
+        """
+        removals = self.removals(family)
         for labels, written in self.snapshot.each(family):
-            current = removals.get(labels[:size], NEVER).number
-            if labels[size:] == incarnation(current):
-                yield labels[:size], [(worker, block) for worker, block in written if block[2]]
+            number = removals.get(labels, NEVER).number
+            found = [(worker, block) for worker, block in written if block[SET] == number + 1]
+            if found or not number or own.get(labels) == number:
+                yield labels, found
 
     def notes(self, family: Family) -> dict[Labels, notes.Note]:
         """Return what is said of the series of `family`, their names being the last label."""
@@ -116,11 +125,6 @@ class View:
             for labels, note in said.items()
             if note.stamp >= removals.get(labels[:-1], NEVER).number
         }
-
-
-def incarnation(number: int) -> Labels:
-    """Return what is added to the labels of a gauge's block after removal `number`."""
-    return (str(number),) if number else ()
 
 
 def _less(block: list[float], removed: list[float]) -> list[float]:

@@ -34,9 +34,14 @@ class Tally(Protocol):
 
 
 class Snapshot(Protocol):
-    """What a store held at one moment. `sums` tells whether `read` adds up, and takes its time."""
+    """What a store held at one moment.
+
+    `sums` tells whether `read` adds up, and takes its time; `agreed` whether it is known to have
+    every block that any process has made.
+    """
 
     sums: bool
+    agreed: bool
 
     @property
     def workers(self) -> Sequence[Worker]:
@@ -68,13 +73,15 @@ class Store(Protocol):
     Who calls `allocate` or `snapshot`, or changes `cells`, has the store's turn. `cells` must be
     read anew for every update: a store may replace it when it grows or when the process forks.
     `renewals` are called when offsets that were handed out are void: the maps of `offsets` are
-    right at once, offsets kept elsewhere are not. `shared` tells whether processes outlive others.
+    right at once, offsets kept elsewhere are not. `arrivals` are called, in turn, after a process's
+    first write to what it shares. `shared` tells whether processes outlive others.
     """
 
     turn: Turn
     cells: Cells
     shared: bool
     renewals: list[Callable[[], object]]
+    arrivals: list[Callable[[], object]]
 
     def offsets(self, family: Family) -> Mapping[Labels, int]:
         """Return the living map from label values to the first cell of their block."""
@@ -90,4 +97,13 @@ class Store(Protocol):
 
     def snapshot(self) -> Snapshot:
         """Return what the store holds now."""
+        ...
+
+    def extract(
+        self, choose: Callable[[Iterable[Family]], Iterable[Family]], labels: Labels | None = None
+    ) -> Snapshot:
+        """Return what the store holds, in a hurry: the blocks for `labels` of some families.
+
+        `choose` is given all families, and returns those. Without labels, all is returned.
+        """
         ...

@@ -27,6 +27,7 @@ class MemoryStore:
         self.turn = Turn()
         self.shared = False
         self.renewals: list[Callable[[], object]] = []
+        self.arrivals: list[Callable[[], object]] = []
         self._cells: list[float] = []
         self.cells: Cells = self._cells
         self._offsets: dict[Family, dict[Labels, int]] = {}
@@ -63,6 +64,10 @@ class MemoryStore:
         blocks = {family: (list(one), list(one.values())) for family, one in self._offsets.items()}
         return MemorySnapshot(self._cells[:], blocks, self._since)
 
+    def extract(self, choose: object, labels: Labels | None = None) -> MemorySnapshot:
+        """Return a whole snapshot."""
+        return self.snapshot()
+
 
 class MemorySnapshot:
     """A copy of the cells, and where the blocks are in it."""
@@ -73,7 +78,7 @@ class MemorySnapshot:
         blocks: dict[Family, tuple[list[Labels], list[int]]],
         since: float,
     ) -> None:
-        self.sums = False
+        self.sums, self.agreed = False, True
         self.workers = (Worker(0, os.getpid(), True, 1, since),)
         self._cells = cells
         self._blocks = blocks

@@ -132,6 +132,23 @@ def test_values_that_live_elsewhere_are_left_to_collect(monkeypatch: pytest.Monk
         assert direct_family(metric(kind)) is None
 
 
+def test_no_probe_is_made_where_values_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    class Kept(MutexValue):
+        """A value that outlives its metric, as one in a file does."""
+
+        def __init__(self, typ: str, metric_name: str, *rest: Any, **options: Any) -> None:
+            made.append(metric_name)
+            super().__init__(typ, metric_name, *rest, **options)
+
+    before, childless = [metric(kind) for kind in KINDS], metric(Counter, ("a",))
+    monkeypatch.setattr("prometheus_client.values.ValueClass", Kept)
+    for each in (*before, childless, *map(metric, KINDS)):
+        assert direct_family(each) is None
+    assert set(made) == {"a_seconds"}
+
+
 def _renamed(monkeypatch: pytest.MonkeyPatch) -> None:
     def get(self: MutexValue) -> float:
         return 0.0

@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
-from prometheus_client import Counter, Gauge, Histogram, Summary, metrics
+from prometheus_client import Counter, Gauge, Histogram, Summary, metrics, values
 from prometheus_client.samples import Exemplar
 from prometheus_client.values import MutexValue
 
@@ -44,7 +44,8 @@ def direct_family(metric: Any) -> BlockFamily | None:
 def _as_known(kind: Any) -> bool:
     """Tell whether nobody changed a class, and its metrics are what they are thought to be."""
     used = (kind.collect, kind._child_samples, MutexValue.get)
-    return all(map(is_original, used)) and _agrees(kind)
+    # Where values are kept elsewhere, in files for one, a probe would stay there for good.
+    return values.ValueClass is MutexValue and all(map(is_original, used)) and _agrees(kind)
 
 
 @lru_cache(maxsize=8)
@@ -126,10 +127,10 @@ def _histogram_rows(children: Children) -> Iterator[Row]:
     for labels, child in children:
         buckets = child._buckets
         counts = [one._value if type(one) is MutexValue else one.get() for one in buckets]
-        values = list(accumulate(counts, initial=0.0))
-        del values[0]
-        values += (values[-1], _read_value(child._sum))
-        yield Row(labels, values, child._created, _exemplars(buckets))
+        numbers = list(accumulate(counts, initial=0.0))
+        del numbers[0]
+        numbers += (numbers[-1], _read_value(child._sum))
+        yield Row(labels, numbers, child._created, _exemplars(buckets))
 
 
 def _exemplars(buckets: Any) -> dict[int, Exemplar] | None:

@@ -14,7 +14,9 @@ from struct import Struct
 
 from prom_middleware.stores.base import Family
 
-PREFIX = "prom_middleware-"
+# Of every file of ours; those with the second one are the store's.
+NAMES = "prom_middleware"
+PREFIX = f"{NAMES}-"
 STEM = f"{PREFIX}1."
 
 DICTIONARY = STEM + "dictionary"

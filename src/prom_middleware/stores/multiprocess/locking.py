@@ -38,6 +38,8 @@ class DirectoryLock(OpenFile):
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._path = os.path.join(directory, LOCK)
+        # Of the file, in Unix seconds: nobody writes to it, so who keeps it young says when.
+        self.modified = 0.0
 
     @contextmanager
     def held(self, patience: float) -> Iterator[None]:
@@ -63,7 +65,9 @@ class DirectoryLock(OpenFile):
             self._open()
         if not try_flock(self._fd):
             return False
-        if os.fstat(self._fd).st_nlink:
+        found = os.fstat(self._fd)
+        self.modified = found.st_mtime
+        if found.st_nlink:
             return True
         # It was deleted, and others lock another file of that name.
         self.close()

@@ -9,7 +9,7 @@ import errno
 import math
 import os
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, reduce
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from prom_middleware.stores.multiprocess.layout import (
     CELL,
     FLAGS,
     GENERATION,
+    HEADER_CELLS,
     PID,
     SINCE,
     VECTOR,
@@ -40,6 +41,7 @@ from prom_middleware.stores.multiprocess.takeover import (
 from prom_middleware.stores.multiprocess.takeover import values as own_values
 
 Cells = array  # of "d"
+Reader = Callable[[int], bytes]
 # What is not a file: deleted meanwhile, a symbolic link, a pipe, a directory.
 NO_VECTOR = frozenset((errno.ENOENT, errno.ELOOP, errno.EMLINK, errno.ESPIPE, errno.EISDIR))
 
@@ -51,17 +53,39 @@ class Holding(NamedTuple):
     cells: Cells[float]
 
 
+def up_to(end: int) -> Reader:
+    """Return what reads the first `end` cells of a vector."""
+    return lambda fd: os.pread(fd, end * CELL, 0)
+
+
+def runs_of(runs: Sequence[tuple[int, int]]) -> Reader:
+    """Return what reads a vector's header, and then runs of cells: first one, how many."""
+
+    def read(fd: int) -> bytes:
+        header = os.pread(fd, HEADER_CELLS * CELL, 0)
+        if len(header) < HEADER_CELLS * CELL:
+            return header
+        return header + b"".join(_run(fd, *each) for each in runs)
+
+    return read
+
+
+def _run(fd: int, first: int, count: int) -> bytes:
+    data = os.pread(fd, count * CELL, first * CELL)
+    return data[: len(data) - len(data) % CELL].ljust(count * CELL, b"\0")
+
+
 def read_slots(
-    directory: str, number: bytes, end: int, foreign: Callable[[str], None]
+    directory: str, number: bytes, end: int, read: Reader, foreign: Callable[[str], None]
 ) -> list[Holding]:
-    """Return what is in every slot, in the order of the slots.
+    """Return what `read` finds in every slot, `end` cells, in the order of the slots.
 
     Raises OSError where one cannot be read: without it, every counter would seem to have fallen.
     """
     holdings = []
     for name in sorted(os.listdir(directory)):
         match = VECTOR.fullmatch(name)
-        live, data = _read_vector(os.path.join(directory, name), end) if match else NOTHING
+        live, data = _read_vector(os.path.join(directory, name), read) if match else NOTHING
         if is_foreign(name) or data[:8] not in (VECTOR_MAGIC, b""):
             foreign(name)
         elif match and data[:16] == VECTOR_MAGIC + number:
@@ -72,9 +96,9 @@ def read_slots(
 NOTHING = False, b""
 
 
-def _read_vector(path: str, end: int) -> tuple[bool, bytes]:
+def _read_vector(path: str, read: Reader) -> tuple[bool, bytes]:
     try:
-        return _read(path, end)
+        return _read(path, read)
     except OSError as error:
         if error.errno not in NO_VECTOR:
             raise
@@ -82,13 +106,13 @@ def _read_vector(path: str, end: int) -> tuple[bool, bytes]:
         return NOTHING
 
 
-def _read(path: str, end: int) -> tuple[bool, bytes]:
+def _read(path: str, read: Reader) -> tuple[bool, bytes]:
     fd = os.open(path, os.O_RDONLY | FLAGS)
     try:
         # First: a worker that dies after this is read as the living one that it was.
         dead = try_flock(fd)
         try:
-            return not dead, os.pread(fd, end * CELL, 0)
+            return not dead, read(fd)
         finally:
             if dead:
                 free_flock(fd)
@@ -128,7 +152,7 @@ class MultiprocessSnapshot:
         created: Mapping[int, float],
         since: float,
     ) -> None:
-        self.sums = True
+        self.sums = self.agreed = True
         self.workers = tuple(holding.worker for holding in holdings if holding.worker.slot >= 0)
         self._holdings = holdings
         self._blocks = blocks

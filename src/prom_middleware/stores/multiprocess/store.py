@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from time import monotonic, time
 from typing import Any
@@ -19,17 +19,22 @@ from prom_middleware.stores.contract import Cells
 from prom_middleware.stores.multiprocess import forking
 from prom_middleware.stores.multiprocess.cells import NOTHING, Patched, Unbound
 from prom_middleware.stores.multiprocess.dictionary import DamagedError, Dictionary, Index
+from prom_middleware.stores.multiprocess.layout import HEADER_CELLS, span
 from prom_middleware.stores.multiprocess.locking import DirectoryLock
 from prom_middleware.stores.multiprocess.private import Private, estate, view
 from prom_middleware.stores.multiprocess.snapshot import (
     Holding,
     MultiprocessSnapshot,
+    Reader,
     cells_of,
     hold,
     read_slots,
+    runs_of,
+    up_to,
 )
 from prom_middleware.stores.multiprocess.takeover import take_over
 from prom_middleware.stores.multiprocess.tally import CellTally
+from prom_middleware.stores.multiprocess.upkeep import keep_young
 from prom_middleware.stores.multiprocess.vector import Vector, take_slot
 from prom_middleware.stores.turn import Turn
 
@@ -37,6 +42,8 @@ from prom_middleware.stores.turn import Turn
 HURRY, PATIENCE = 0.2, 2.0
 # Seconds after a failure in which nothing is tried for the sake of a request.
 PAUSE = 1.0
+
+Choose = Callable[[Iterable[Family]], Iterable[Family]]
 
 
 class MultiprocessStore:
@@ -49,6 +56,7 @@ class MultiprocessStore:
         self.turn = Turn()
         self.shared = True
         self.renewals: list[Callable[[], object]] = []
+        self.arrivals: list[Callable[[], object]] = []
         self.directory = os.fspath(directory)
         self._lock = DirectoryLock(self.directory)
         self._index = Index()
@@ -94,10 +102,26 @@ class MultiprocessStore:
                     self._agree()
                 except Exception as error:
                     self._failed(error)
+                keep_young(self.directory, self._lock.modified)
                 return self._view()
         except Exception as error:
             self._failed(error)
         return self._view()
+
+    def extract(self, choose: Choose, labels: Labels | None = None) -> MultiprocessSnapshot:
+        """Return what all processes have recorded in the blocks for `labels` of some families.
+
+        `choose` is given all families. Without labels, it is a whole snapshot; either way the lock
+        is not waited for longer than for the sake of a request.
+        """
+        self.check_process()
+        found: list[MultiprocessSnapshot] = []
+        self._try(self._extract, choose, labels, found)
+        if found:
+            return found[0]
+        part = self._part(choose, labels)
+        part.agreed = False
+        return part
 
     def check_process(self) -> None:
         """Notice that this is a forked child, where no hook told it."""
@@ -128,6 +152,8 @@ class MultiprocessStore:
             self._patch_with(NOTHING)
             # But the offset of the write that waits must stay right: nothing may be moved.
             self._try(self._agree, False)
+            # After the write: whoever has the turn looks there.
+            self.turn.pending.extend((arrival, ()) for arrival in self.arrivals)
         return self.cells
 
     def _try(self, change: Callable[..., None], *arguments: Any) -> None:
@@ -235,7 +261,7 @@ class MultiprocessStore:
         data = b""
         if vector is not None:
             with suppress(OSError):
-                data = vector.read(self._index.end)
+                data = vector.read(up_to(self._index.end))
             vector.close()
             self._patch()
         return cells_of(data, self._index.end)
@@ -260,17 +286,41 @@ class MultiprocessStore:
         else:
             self.cells = vector.cells
 
+    def _extract(
+        self, choose: Choose, labels: Labels | None, found: list[MultiprocessSnapshot]
+    ) -> None:
+        try:
+            self._agree()
+        except Exception as error:
+            self._failed(error)
+        found.append(self._part(choose, labels))
+
+    def _part(self, choose: Choose, labels: Labels | None) -> MultiprocessSnapshot:
+        if labels is None or self._private:
+            return self._view()
+        index, blocks, end = self._index, {}, HEADER_CELLS
+        runs, created = [], {}
+        for family in choose(list(index.offsets)):
+            offset = index.of(family).get(labels)
+            if offset is not None:
+                blocks[family], created[end] = {labels: end}, index.created[offset]
+                runs.append((offset, span(family)))
+                end += span(family)
+        holdings = self._holdings(end, runs_of(runs)) if runs else []
+        return MultiprocessSnapshot(holdings, blocks, created, self._since)
+
     def _view(self) -> MultiprocessSnapshot:
-        holdings = self._holdings(self._index.end)
+        end = self._index.end
+        holdings = self._holdings(end, up_to(end))
         return view(self._index, self._private, holdings, self._vector, self._since)
 
-    def _holdings(self, end: int) -> list[Holding]:
+    def _holdings(self, end: int, read: Reader) -> list[Holding]:
         try:
-            return read_slots(self.directory, self._dictionary.id, end, self._name_foreign)
+            return read_slots(self.directory, self._dictionary.id, end, read, self._name_foreign)
         except (FileNotFoundError, NotADirectoryError) as error:
             failures.report("store", error)
         vector = self._vector
-        return hold(vector.read(end), vector.slot, True, end) if vector else []
+        return hold(vector.read(read), vector.slot, True, end) if vector else []
 
     def _name_foreign(self, name: str) -> None:
         if name not in self._foreign:

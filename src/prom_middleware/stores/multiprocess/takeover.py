@@ -158,10 +158,17 @@ def is_written(block: Values) -> bool:
 
 
 def combine(mode: str, one: Values, other: Values) -> Values:
-    """Return what two workers' values are together: value, time, and 1 if it was ever set."""
+    """Return what two workers' values are together: value, time, and 0 if it was never set.
+
+    Another number says since when it counts: what has a lesser one is void.
+    """
     if not is_written(other):
         return one
-    return MODES[mode](one, other) if is_written(one) else other
+    if not is_written(one):
+        return other
+    if one[2:3] != other[2:3]:
+        return max(one, other, key=itemgetter(2))
+    return MODES[mode](one, other)
 
 
 def _sum(one: Values, other: Values) -> Values:

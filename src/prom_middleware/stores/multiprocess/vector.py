@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from mmap import mmap
 
 from prom_middleware import failures
@@ -75,9 +76,9 @@ class Vector(OpenFile):
         finally:
             os.close(fd)
 
-    def read(self, end: int) -> bytes:
-        """Return the first `end` cells, or as many as there are; nothing if it is noise."""
-        data = os.pread(self._fd, end * CELL, 0)
+    def read(self, read: Callable[[int], bytes]) -> bytes:
+        """Return what `read` finds in the file; nothing if it is noise."""
+        data = read(self._fd)
         return data if data.startswith(self._expected) else b""
 
     def is_sound(self) -> bool:
