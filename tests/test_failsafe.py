@@ -41,6 +41,8 @@ EXEMPT = {
     "wsgi.response.Response.close": ENTRY,
     "wsgi.response.Response.__del__": ENTRY,
     "wsgi.response.SizedResponse.__len__": ENTRY,
+    "wsgi.response.Pieces.__iter__": ENTRY,
+    "wsgi.response.Pieces.close": ENTRY,
     "wsgi.response._watch_file.observed_close": ENTRY,
     "wsgi.input.CountedInput.read": ENTRY,
     "wsgi.input.CountedInput.__getattr__": ENTRY,

@@ -118,16 +118,22 @@ class Response(Observation):
             if self.done:  # a scrape, further in
                 return body
             self.iterated = False
+            self.body: Any = body
+            if type(body) is list:
+                pieces = Pieces(body)
+                pieces.response = self
+                return pieces
             wrapper = self.request.get("wsgi.file_wrapper")
             if wrapper is not None and isinstance(wrapper, type) and isinstance(body, wrapper):
                 if self.core.promises:
                     self.promise()
                 _watch_file(self, body)
                 return body
-            self.body: Any = body
             if hasattr(body, "__len__"):
-                self.__class__ = SizedResponse
-            return self
+                return self._sized(body)
+            if hasattr(body, "__iter__") or hasattr(body, "__getitem__") or body is None:
+                return self
+            return self._give_back(body)
         except Exception as error:
             failures.report("body", error)
             self.finish(COMPLETE)
@@ -181,6 +187,8 @@ class Response(Observation):
         # A test client, or a server at fault, drops the body without closing it.
         try:
             if not self.done:
+                if isinstance(self.body, list) and not self.iterated:  # read where it lies, in C
+                    self.sent += sum(map(len, self.body))
                 self._ended()
         except Exception as error:
             failures.report("finish", error)
@@ -203,14 +211,44 @@ class Response(Observation):
     def _outcome(self) -> str:
         # A server need not iterate what it does not send, nor look for an end that it knows.
         unread = not self.iterated or self.method == "HEAD"
-        return COMPLETE if unread or self._whole() else DISCONNECT
+        return COMPLETE if unread or self.is_whole() else DISCONNECT
 
-    def _whole(self) -> bool:
-        """Tell whether as much was sent as the headers promised; a wrong promise is harmless."""
+    def _sized(self, body: Iterable[bytes]) -> Iterable[bytes]:
+        kind: type = type(body)
+        if kind is bytes:  # uWSGI takes it in one piece
+            return self._give_back(body)
+        if isinstance(body, Pieces):  # of a door further in
+            pieces = Pieces(body.copy())
+            pieces.response = self
+            return pieces
+        self.__class__ = SizedResponse
+        return self
+
+    def _give_back(self, body: Iterable[bytes]) -> Iterable[bytes]:
+        """Return what is no iterable of bytes: the server knows it, or raises without us, too."""
+        kind: type = type(body)
+        if kind is bytes:
+            self.sent += len(self.body)
+            self.finish(COMPLETE)
+        elif kind is not object:
+            self.failed(TypeError(f"{kind.__name__!r} object is not iterable"))
+        elif self.status is None:  # gunicorn's sentinel: the application has taken the socket
+            self.discard()
+        else:
+            self.finish(COMPLETE)
+        return body
+
+    def is_whole(self) -> bool:
+        """Tell whether as much was sent as the headers promised."""
+        length = self.promised_length()
+        return length is not None and self.sent >= length
+
+    def promised_length(self) -> int | None:
+        """Return how long the headers say the body is; a wrong promise is harmless."""
         for name, value in getattr(self, "headers", ()):
             if name.lower() == "content-length" and value.isdecimal():
-                return self.sent >= int(value)
-        return False
+                return int(value)
+        return None
 
 
 class SizedResponse(Response):
@@ -220,6 +258,32 @@ class SizedResponse(Response):
 
     def __len__(self) -> int:
         return len(self.body)
+
+
+class Pieces(list[bytes]):
+    """A list that a response has in its place: some servers look whether it is one.
+
+    They make a Content-Length from it, as granian does; others see an iterable with a `close`. The
+    response does not know it, so that no cycle keeps it from its end.
+    """
+
+    __slots__ = ("response",)
+
+    response: Response
+
+    def __iter__(self) -> Iterator[bytes]:
+        response = self.response
+        if type(response.body) is list:
+            response.body = self.copy()  # what is outside of us may have changed it
+        else:  # of a door further in
+            response.body[:] = self.copy()
+        return response.__iter__()
+
+    def close(self) -> None:
+        """Record the end."""
+        response = self.response
+        if not response.done:
+            response.close()
 
 
 def _watch_file(response: Response, body: Any) -> None:
