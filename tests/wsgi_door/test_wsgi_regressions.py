@@ -93,7 +93,8 @@ def test_a_file_wrapper_s_body_stays_itself_and_is_closed_once(
 def test_a_file_is_counted_when_it_is_closed(registry: CollectorRegistry) -> None:
     _, request = file_request(FileWrapper)
     body: Any = PrometheusMiddleware(sends_file, registry=registry)(request, ignore)
-    assert in_progress(registry) == 1
+    assert list(body) == [BYTES]
+    assert (in_progress(registry), sent(registry)) == (1, 0)
     body.close()
     assert (in_progress(registry), sent(registry)) == (0, len(BYTES))
 

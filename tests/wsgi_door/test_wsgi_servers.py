@@ -84,15 +84,6 @@ def test_a_wrapped_file_need_not_be_one() -> None:
     assert value(collected(registry), "http_response_body_bytes_total") == len(CONTENT)
 
 
-def test_a_wrapper_that_is_a_function_is_harmless(file: Path) -> None:
-    registry = CollectorRegistry()
-    door = PrometheusMiddleware(file_app(file), registry=registry)
-    function = {"wsgi.file_wrapper": lambda stream, size: FileWrapper(stream, size)}
-    assert call(door, environ(**function)).body == CONTENT
-    assert records(registry) == [("GET", "<unmatched>", 200, "", "complete")]
-    assert value(collected(registry), "http_response_body_bytes_total") == len(CONTENT)
-
-
 class Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         pass

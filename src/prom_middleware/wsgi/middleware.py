@@ -11,6 +11,7 @@ from prom_middleware.exposition.wsgi import headers, make_wsgi_app
 from prom_middleware.instrumentation import Instrumentation, Observation, nesting
 from prom_middleware.instrumentation.queueing import QUEUE_START, REQUEST_START
 from prom_middleware.instrumentation.tracing import HTTP_TRACEPARENT
+from prom_middleware.wsgi.files import observed_wrapper
 from prom_middleware.wsgi.input import observe_input
 from prom_middleware.wsgi.place import outer_observation, path_of
 from prom_middleware.wsgi.response import Response
@@ -91,6 +92,9 @@ class PrometheusMiddleware:
             response.server, response.name = start_response, self.name
             response.root, response.path = environ.get("SCRIPT_NAME", ""), path
             environ[core.key] = response
+            response.wrapper = wrapper = environ.get("wsgi.file_wrapper")
+            if wrapper is not None and type(wrapper) is not type:
+                response.wrapper = observed_wrapper(environ)
             if environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ:
                 observe_input(environ, response)
             return response

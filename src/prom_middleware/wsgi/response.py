@@ -6,7 +6,6 @@ makes the server answer 500, whatever `start_response` was told.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from prom_middleware.instrumentation import (
     status_label,
 )
 from prom_middleware.instrumentation.tracing import TRACING
+from prom_middleware.wsgi.files import watch_file
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -47,12 +47,14 @@ class Response(Observation):
         "pieces",
         "root",
         "server",
+        "wrapper",
         "writer",
     )
 
-    # Set by the door: `start_response`, what names the route when it is called, and where the door
-    # stands.
+    # Set by the door: `start_response`, the server's file wrapper, what names the route when a
+    # response starts, and where the door stands.
     server: Any
+    wrapper: Any
     name: Name | None
     root: str
     path: str
@@ -123,11 +125,16 @@ class Response(Observation):
                 pieces = Pieces(body)
                 pieces.response = self
                 return pieces
-            wrapper = self.request.get("wsgi.file_wrapper")
-            if wrapper is not None and isinstance(wrapper, type) and isinstance(body, wrapper):
+            wrapper = self.wrapper
+            if wrapper is not None and (
+                isinstance(body, wrapper)
+                if isinstance(wrapper, type)
+                else getattr(wrapper, "body", self) is body
+            ):
+                self.body = None  # it holds us: without the cycle, it need not wait for the GC
                 if self.core.promises:
                     self.promise()
-                _watch_file(self, body)
+                watch_file(self, body, wrapper)
                 return body
             if hasattr(body, "__len__"):
                 return self._sized(body)
@@ -284,32 +291,6 @@ class Pieces(list[bytes]):
         response = self.response
         if not response.done:
             response.close()
-
-
-def _watch_file(response: Response, body: Any) -> None:
-    """Record the end when the server closes its own file wrapper, which it may send by sendfile."""
-    file = getattr(body, "filelike", None) or getattr(body, "file", None)
-    size = _bytes_left(file)
-    closing = [close] if (close := getattr(body, "close", None)) is not None else []
-
-    def observed_close() -> None:
-        if not response.done:
-            response.sent += size
-            response.finish(COMPLETE)
-        if closing:  # once, whatever the server does
-            closing.pop()()
-
-    body.close = observed_close
-
-
-def _bytes_left(file: Any) -> int:
-    try:
-        position = file.tell()
-        end = file.seek(0, os.SEEK_END)
-        file.seek(position)
-        return int(end - position)
-    except (AttributeError, OSError, TypeError, ValueError):  # a pipe: nobody knows
-        return 0
 
 
 def _unusual(code: str) -> str:
