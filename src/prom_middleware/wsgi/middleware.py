@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
 from prom_middleware.errors import NotAnApplicationError
-from prom_middleware.exposition.wsgi import headers, make_wsgi_app
+from prom_middleware.exposition.wsgi import headers, make_wsgi_app, undecoded
 from prom_middleware.instrumentation import Instrumentation, Observation, nesting
 from prom_middleware.instrumentation.queueing import QUEUE_START, REQUEST_START
 from prom_middleware.instrumentation.tracing import HTTP_TRACEPARENT
@@ -37,7 +37,7 @@ class PrometheusMiddleware:
             raise NotAnApplicationError(f"app={app!r} is not callable: give a WSGI application")
         self.app = app
         self.core = core = Instrumentation(options, self.dialect())
-        self._metrics_paths = core.config.metrics_paths
+        self._metrics_paths = tuple(map(undecoded, core.config.metrics_paths))
         self._metrics = make_wsgi_app(core.config.registry, access=core.config.access)
         nesting.expect_inner_doors()
 

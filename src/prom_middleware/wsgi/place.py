@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
+from prom_middleware.exposition.wsgi import decoded
 from prom_middleware.instrumentation import Observation, nesting
 
 # In the environ, where the outermost door is none of WSGI: SCRIPT_NAME and PATH_INFO there, and the
@@ -14,17 +15,12 @@ ENTRANCE = "prom_middleware.entrance"
 
 def path_of(environ: Mapping[str, Any]) -> str:
     """Return the path below the application's root."""
-    return _decoded(environ.get("PATH_INFO", ""))
+    return decoded(environ.get("PATH_INFO", ""))
 
 
 def script_name(environ: Mapping[str, Any]) -> str:
     """Return the application's root."""
-    return _decoded(environ.get("SCRIPT_NAME", ""))
-
-
-def _decoded(native: str) -> str:
-    # PEP 3333: the bytes of the path, each as one character.
-    return native if native.isascii() else native.encode("latin-1").decode("utf-8", "replace")
+    return decoded(environ.get("SCRIPT_NAME", ""))
 
 
 def enter(environ: MutableMapping[str, Any]) -> None:
@@ -68,4 +64,4 @@ def place_of(environ: Mapping[str, Any], observation: Any) -> str:
     mounts = script.removeprefix(root).rstrip("/")
     # A proxy's prefix (ProxyFix) is no mount: it was not taken from the path.
     mounted = mounts + environ.get("PATH_INFO", "") == path
-    return prefix + _decoded(mounts) if mounted else prefix
+    return prefix + decoded(mounts) if mounted else prefix
