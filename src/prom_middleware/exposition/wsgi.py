@@ -81,9 +81,13 @@ def scrape_request(environ: Mapping[str, Any]) -> ScrapeRequest:
 def decoded(native: str) -> str:
     """Return a path of the environ as text.
 
-    PEP 3333, "Unicode Issues": it has the bytes of the path, each as one character.
+    PEP 3333, "Unicode Issues": it has the bytes of the path, each as one character. But Django puts
+    the text in their place, and a client may send what is no text.
     """
-    return native if native.isascii() else native.encode("latin-1").decode("utf-8", "replace")
+    try:
+        return native if native.isascii() else native.encode("latin-1").decode()
+    except UnicodeError:
+        return native
 
 
 def undecoded(path: str) -> str:

@@ -36,8 +36,7 @@ def outer_observation(environ: MutableMapping[str, Any], key: str) -> Observatio
         return observation
     if not nesting.outer_doors:
         return None
-    root, path = script_name(environ), path_of(environ)
-    outer = nesting.outer(key, environ["REQUEST_METHOD"], (path, root + path))
+    outer = nesting.outer(key, environ["REQUEST_METHOD"], paths_of(environ))
     if outer is None:
         return None
     prefix = nesting.place(outer.observation)
@@ -51,6 +50,17 @@ def outer_observation(environ: MutableMapping[str, Any], key: str) -> Observatio
     return outer.observation
 
 
+def paths_of(environ: Mapping[str, Any]) -> list[str]:
+    """Return what the path of a request may be in a door further out."""
+    root, path = script_name(environ), path_of(environ)
+    paths = [path, root + path]
+    if path == "/":  # Django writes that in the place of nothing
+        paths.append(root)
+    if not paths[1].isascii():  # others leave a mark in the place of bytes that are no text
+        paths += [one.encode("latin-1", "replace").decode("utf-8", "replace") for one in paths]
+    return paths
+
+
 def place_of(environ: Mapping[str, Any], observation: Any) -> str:
     """Return the template of the mounts between the outermost door and this application."""
     script: str = environ.get("SCRIPT_NAME", "")
@@ -61,7 +71,8 @@ def place_of(environ: Mapping[str, Any], observation: Any) -> str:
         root, path, prefix = observation.root, observation.path, ""
     if script == root:
         return prefix
-    mounts = script.removeprefix(root).rstrip("/")
+    mounts = decoded(script).removeprefix(decoded(root)).rstrip("/")
+    below, whole = path_of(environ), decoded(path)
     # A proxy's prefix (ProxyFix) is no mount: it was not taken from the path.
-    mounted = mounts + environ.get("PATH_INFO", "") == path
-    return prefix + decoded(mounts) if mounted else prefix
+    mounted = mounts + below == whole or (below == "/" and mounts == whole)  # see `paths_of`
+    return prefix + mounts if mounted else prefix
