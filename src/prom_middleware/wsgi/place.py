@@ -75,4 +75,4 @@ def place_of(environ: Mapping[str, Any], observation: Any) -> str:
     below, whole = path_of(environ), decoded(path)
     # A proxy's prefix (ProxyFix) is no mount: it was not taken from the path.
     mounted = mounts + below == whole or (below == "/" and mounts == whole)  # see `paths_of`
-    return prefix + mounts if mounted else prefix
+    return prefix + observation.core.prefixes.label(mounts) if mounted else prefix
