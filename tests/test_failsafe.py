@@ -41,6 +41,7 @@ EXEMPT = {
     "wsgi.response.Response.close": ENTRY,
     "wsgi.response.Response.__del__": ENTRY,
     "wsgi.response.SizedResponse.__len__": ENTRY,
+    "wsgi.response.SizedResponse.__iter__": ENTRY,
     "wsgi.response.Pieces.__iter__": ENTRY,
     "wsgi.response.Pieces.close": ENTRY,
     "wsgi.files.SentFile.read": ENTRY,

@@ -243,6 +243,20 @@ def test_a_list_stays_one(registry: CollectorRegistry) -> None:
     assert (records(registry), sent(registry)) == (seen(200), 11)
 
 
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_pieces_are_counted_once(registry: CollectorRegistry, kind: Any) -> None:
+    """While it sends the first, gevent's server adds them up for a Content-Length."""
+    body = kind([b"one", b"two", b"three"])
+    given: Any = PrometheusMiddleware(answers(body), registry=registry)(environ(), ignore)
+    pieces = iter(given)
+    assert next(pieces) == b"one"
+    assert sum(len(piece) for piece in given) == 11
+    assert (in_progress(registry), sent(registry)) == (1, 0)
+    assert [*pieces] == [b"two", b"three"]
+    given.close()
+    assert (records(registry), sent(registry)) == (seen(200), 11)
+
+
 def test_a_list_that_is_changed_outside_of_us(registry: CollectorRegistry) -> None:
     given = listing(registry, b"one")
     given.append(b"more")

@@ -259,9 +259,15 @@ class Response(Observation):
 
 
 class SizedResponse(Response):
-    """A response whose body has a length: servers make a Content-Length from a single piece."""
+    """A response whose body has a length: servers make a Content-Length from a single piece.
+
+    gevent's makes it from all of them, which it adds up while it sends the first.
+    """
 
     __slots__ = ()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.body) if self.iterated else Response.__iter__(self)
 
     def __len__(self) -> int:
         return len(self.body)
@@ -270,8 +276,8 @@ class SizedResponse(Response):
 class Pieces(list[bytes]):
     """A list that a response has in its place: some servers look whether it is one.
 
-    They make a Content-Length from it, as granian does; others see an iterable with a `close`. The
-    response does not know it, so that no cycle keeps it from its end.
+    They make a Content-Length from it, as granian does; others see an iterable with a `close`, that
+    counts the first time. The response does not know it, so that no cycle keeps it from its end.
     """
 
     __slots__ = ("response",)
@@ -280,6 +286,8 @@ class Pieces(list[bytes]):
 
     def __iter__(self) -> Iterator[bytes]:
         response = self.response
+        if response.iterated or response.done:
+            return super().__iter__()
         if type(response.body) is list:
             response.body = self.copy()  # what is outside of us may have changed it
         else:  # of a door further in
