@@ -96,6 +96,7 @@ EXEMPT = {
     "flask.Door.refining.named_start": ENTRY,
     "twisted.requests._start": GUARD,
     "twisted.requests._announce": GUARD,
+    "twisted.requests._forget_websocket": GUARD,
     "twisted.requests._begun": GUARD,
     "twisted.requests._promise": GUARD,
     "twisted.requests._end": GUARD,

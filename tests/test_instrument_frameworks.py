@@ -197,6 +197,47 @@ def test_django_s_exceptions_are_seen(project: Any, registry: CollectorRegistry)
     assert records(registry) == [("GET", "/boom/", 500, "ValueError", "complete")]
 
 
+@DJANGO
+@pytest.mark.parametrize("project", ["wsgi", "asgi"], indirect=True)
+@pytest.mark.parametrize("layers", [1, 2])
+def test_django_s_static_files_handler(
+    project: Any, layers: int, registry: CollectorRegistry
+) -> None:
+    """It stands around the handler that has the routes, and has none itself."""
+    from django.contrib.staticfiles import handlers
+    from django.test import override_settings
+
+    kinds = {"wsgi": handlers.StaticFilesHandler, "asgi": handlers.ASGIStaticFilesHandler}
+    with override_settings(STATIC_URL="/static/"):
+        for _ in range(layers):
+            project.handler = kinds[project.server](project.handler)
+        project.handler = instrument(project.handler, registry=registry)
+        assert project.fetch("GET", "/u/3/").body == b"3 0"
+        project.fetch("GET", "/boom/")
+        assert project.fetch("GET", "/static/nothing").status == 404
+    static = ("GET", "<unmatched>", 404, "", "complete")
+    assert records(registry) == [
+        ("GET", "/boom/", 500, "ValueError", "complete"),
+        DJANGO_HIT,
+        static,
+    ]
+
+
+@DJANGO
+@pytest.mark.parametrize("project", ["wsgi"], indirect=True)
+def test_django_s_static_files_handler_around_a_door(
+    project: Any, registry: CollectorRegistry
+) -> None:
+    from django.contrib.staticfiles.handlers import StaticFilesHandler
+    from django.test import override_settings
+
+    with override_settings(STATIC_URL="/static/"):
+        inner = instrument(project.handler, registry=registry)
+        project.handler = instrument(StaticFilesHandler(inner), registry=registry)
+        assert project.fetch("GET", "/u/3/").body == b"3 0"
+    assert records(registry) == [DJANGO_HIT]
+
+
 # --- Twisted
 
 

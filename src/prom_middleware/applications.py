@@ -87,8 +87,14 @@ def _django(door: Callable[..., Any], handler: Any, **options: Any) -> Any:
     from prom_middleware.django.requests import configured
 
     options = configured(**options)
-    # The inner one names the route for the outer one, which sees the request from its first byte.
-    handler._middleware_chain = PrometheusMiddleware(handler._middleware_chain, **options)
+    inner = handler
+    # A StaticFilesHandler has no chain of its own: what it does not serve is its application's.
+    while getattr(inner, "_middleware_chain", None) is None and hasattr(inner, "application"):
+        inner = inner.application
+    chain = getattr(inner, "_middleware_chain", None)
+    if chain is not None:
+        # This one names the route for the outer one, which sees the request from its first byte.
+        inner._middleware_chain = PrometheusMiddleware(chain, **options)
     return door(handler, **options)
 
 

@@ -18,8 +18,10 @@ from prom_middleware.wsgi.place import place_of
 try:
     import flask
     from flask.signals import got_request_exception
-    from werkzeug.exceptions import HTTPException, MethodNotAllowed
+    from werkzeug.exceptions import MethodNotAllowed
     from werkzeug.wrappers import Response
+
+    from prom_middleware.werkzeug import matching_rule
 except ImportError as missing:
     raise MissingFrameworkError(
         f"prom_middleware.flask needs Flask 2.2 or newer ({missing}): "
@@ -146,28 +148,23 @@ class Rules(Dialect):
         """Return the rule that matched, also where only the method did not (405)."""
         request = environ.get("werkzeug.request")
         if isinstance(request, flask.Request):
-            rule = request.url_rule or self._rule_of_other_method(request)
+            rule = self._rule_of(request)
         elif request is None and "werkzeug.request" in environ and ASKED in environ:
             return None
         else:  # it broke before it started a response, and Flask has taken its request away
             rule = self._match(flask.Request(dict(environ), populate_request=False))
         return None if rule is None else place_of(environ, environ[self.key]) + str(rule.rule)
 
-    def _rule_of_other_method(self, request: flask.Request) -> Any:
+    def _rule_of(self, request: flask.Request) -> Any:
         error = request.routing_exception
-        if not isinstance(error, MethodNotAllowed) or not error.valid_methods:
-            return None
-        return self._match(request, next(iter(error.valid_methods)))
+        # Neither: the application has made another request of the environ that Flask matched.
+        if request.url_rule is None and (error is None or isinstance(error, MethodNotAllowed)):
+            return self._match(request)
+        return request.url_rule
 
-    def _match(self, request: flask.Request, method: str | None = None) -> Any:
+    def _match(self, request: flask.Request) -> Any:
         app = self._app()
-        if app is None:
-            return None
-        adapter: Any = app.create_url_adapter(request)
-        try:
-            return adapter.match(method=method, return_rule=True)[0]
-        except HTTPException:
-            return None
+        return None if app is None else matching_rule(app.create_url_adapter(request))
 
 
 def connect(app: flask.Flask, rules: Rules) -> None:

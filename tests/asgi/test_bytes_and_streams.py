@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from asgi.driver import BODY, LAST, STARTED, check, ok, request, sending
+from asgi.driver import (
+    BODY,
+    LAST,
+    STARTED,
+    Server,
+    check,
+    http_scope,
+    ok,
+    request,
+    run,
+    sending,
+)
 from metrics import collected, value
 from prom_middleware.asgi import PrometheusMiddleware
 
@@ -68,6 +81,51 @@ def test_bytes_that_were_not_sent_are_not_counted(registry: CollectorRegistry) -
     app = PrometheusMiddleware(sending(STARTED, BODY, BODY, LAST), registry=registry)
     request(app, spec="2.4", leaves_after=2)
     assert value(collected(registry), "http_response_body_bytes_total") == 5
+
+
+class Copying(Server):
+    """A server that has the system send files, from where they are open if nothing else is said."""
+
+    def __init__(self) -> None:
+        super().__init__([{"type": "http.request"}], {"type": "http.disconnect"})
+        self.copied = 0
+
+    async def send(self, message: dict[str, Any]) -> None:
+        await super().send(message)
+        if message["type"] == "http.response.zerocopysend":
+            count, offset = message.get("count", 2000), message.get("offset")
+            with Path(os.devnull).open("wb") as target:
+                file = message["file"].fileno()
+                self.copied += os.sendfile(target.fileno(), file, offset, count)
+
+
+@pytest.mark.skipif(not hasattr(os, "sendfile"), reason="the system has no sendfile")
+@pytest.mark.parametrize(
+    ("steps", "copied"),
+    [
+        ([{}], 900),
+        ([{"count": 100, "more_body": True}, {}], 900),
+        ([{"offset": 300}], 700),
+        ([{"offset": 300, "count": 50}], 50),
+        ([{"more_body": True}, {}], 900),
+    ],
+    ids=["all", "in two", "offset", "part", "nothing after all"],
+)
+def test_bytes_of_a_file_are_those_that_the_system_sent(
+    registry: CollectorRegistry, tmp_path: Path, steps: list[dict[str, Any]], copied: int
+) -> None:
+    (tmp_path / "file").write_bytes(b"x" * 1000)
+    servers: list[Copying] = []
+    with (tmp_path / "file").open("rb", buffering=0) as file:
+        file.seek(100)
+        copy = {"type": "http.response.zerocopysend", "file": file}
+        door = PrometheusMiddleware(
+            sending(STARTED, *({**copy, **step} for step in steps)), registry=registry
+        )
+        run(door, http_scope(), lambda: servers.append(Copying()) or servers[-1])
+    check(registry, [(*UNMATCHED, 200, "", "complete")])
+    assert servers[0].copied == copied
+    assert value(collected(registry), "http_response_body_bytes_total") == copied
 
 
 @pytest.mark.parametrize(

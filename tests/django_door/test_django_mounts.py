@@ -11,6 +11,7 @@ from asgi.driver import request
 from django_door.project import Project
 from metrics import collected, in_progress, records, value
 from prom_middleware.asgi import PrometheusMiddleware as ASGIDoor
+from prom_middleware.instrumentation.nesting import MOST_PREFIXES
 from prom_middleware.wsgi import PrometheusMiddleware as WSGIDoor
 from wsgi_door.driver import call, environ
 
@@ -70,3 +71,18 @@ def test_the_facts_have_the_path_that_was_asked_for(path: str) -> None:
         call(project.handler, environ("GET", native(path)))
         assert told == [path]
         assert value(collected(project.registry), "http_requests_total", {"fact": "told"}) == 1
+
+
+def test_tenants_that_clients_invent_are_not_all_in_the_route() -> None:
+    with Project("asgi") as project:
+
+        async def tenants(scope: Any, receive: Any, send: Any) -> None:
+            first = "/" + scope["path"].split("/")[1]
+            await project.handler({**scope, "root_path": first}, receive, send)
+
+        app = ASGIDoor(tenants, registry=project.registry)
+        for number in range(MOST_PREFIXES + 3):
+            request(app, f"/tenant-{number}/u/3/")
+        routes = [route for _, route, *_ in records(project.registry)]
+        assert len(set(routes)) == MOST_PREFIXES + 1
+        assert routes.count("/{path}" + USER) == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any, NamedTuple
 from wsgiref.util import FileWrapper
 
@@ -10,6 +11,7 @@ import django
 import pytest
 
 from django_door.project import Project
+from django_door.settings import OURS
 from django_door.views import FILE
 from metrics import collected, in_progress, records, value
 from prom_middleware.asgi import PrometheusMiddleware as ASGIDoor
@@ -19,6 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consu
 
 USER = "/u/<int:id>/"
 NONE = "<unmatched>"
+ERROR = {"reason": "error"}
 
 
 class Row(NamedTuple):
@@ -246,3 +249,23 @@ def test_c9_asgi_server_that_ends_midway() -> None:
         assert (route, status) == ("/aslowst/", 200)
         assert outcome in ("error", "disconnect")
         assert in_progress(project.registry) == 0
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="a task does not tell before Python 3.11")
+@pytest.mark.parametrize(
+    ("path", "status"), [("/acancelled/", 500), ("/acancelledst/", 200)], ids=["view", "stream"]
+)
+def test_a_view_s_own_task_that_is_cancelled_is_no_disconnect(path: str, status: int) -> None:
+    with Project("asgi", MIDDLEWARE=[OURS]) as project:
+        project.fetch("GET", path)
+        assert records(project.registry) == [("GET", path, status, "CancelledError", "error")]
+        assert value(collected(project.registry), "http_responses_aborted_total", ERROR) == 1
+        assert in_progress(project.registry) == 0
+
+
+def test_what_is_cancelled_under_wsgi_is_no_disconnect() -> None:
+    with Project("wsgi", MIDDLEWARE=[OURS]) as project:
+        project.fetch("GET", "/acancelled/")
+        assert records(project.registry) == [
+            ("GET", "/acancelled/", 500, "CancelledError", "error")
+        ]

@@ -10,6 +10,7 @@ import django
 import pytest
 from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client, RequestFactory
+from django.utils import translation
 from prometheus_client import CollectorRegistry
 
 from django_door.project import HANDLERS, Answer, Project
@@ -127,6 +128,37 @@ def test_stack(server: str, stack: str) -> None:
         assert records(project.registry) == expected
         assert in_progress(project.registry) == 0
         assert answer.status == expected[0][2]
+
+
+LOCALE = "django.middleware.locale.LocaleMiddleware"
+REDIRECTS = {"SECURE_SSL_REDIRECT": True, "MIDDLEWARE": [OURS, SECURITY, LOCALE]}
+IN_LANGUAGES = {
+    "of-the-path": ({}, "/de/loc/3/", "/de/loc/<int:x>/", 301),
+    "of-the-path, the default": ({}, "/en/loc/3/", "/en/loc/<int:x>/", 301),
+    "of-none": ({}, "/u/3/", USER, 301),
+    "missing": ({}, "/loc/3/", "<unmatched>", 301),
+    "routed": ({"MIDDLEWARE": [OURS, LOCALE]}, "/de/loc/3/", "/de/loc/<int:x>/", 200),
+    "after-locale": (
+        {"MIDDLEWARE": [OURS, LOCALE, REFUSES]},
+        "/de/loc/3/",
+        "/de/loc/<int:x>/",
+        401,
+    ),
+}
+
+
+@SERVERS
+@pytest.mark.parametrize("before", ["en", "de", None])
+@pytest.mark.parametrize("case", IN_LANGUAGES.values(), ids=IN_LANGUAGES)
+def test_the_language_is_the_request_s(server: str, before: str | None, case: Any) -> None:
+    """Not that of the request before, which the thread keeps."""
+    changes, path, route, status = case
+    with Project(server, **{**REDIRECTS, **changes}) as project:
+        with translation.override(before):
+            assert project.fetch("GET", path).status == status
+            if status == 301:
+                assert translation.get_language() == before
+        assert records(project.registry) == seen(route, status)
 
 
 @SERVERS

@@ -147,6 +147,13 @@ def test_wrong_options_stop_the_project_at_its_start() -> None:
     assert "no slash" in message
 
 
+@pytest.mark.parametrize("wrong", [None, [["metrics_path", "/x"]], "metrics"], ids=str)
+def test_settings_that_are_no_dictionary_stop_the_project(wrong: object) -> None:
+    name, message = run(program=WRONG, INSTALLED_APPS=APPS, PROM_MIDDLEWARE=wrong)
+    assert name == "OptionError"
+    assert message.startswith(f"settings.PROM_MIDDLEWARE={wrong!r}: give a dictionary")
+
+
 LAZY = """
 import json, sys
 sys.stdin.read()

@@ -33,6 +33,8 @@ urlpatterns = [
     path("fr/", views.file),
     path("mfr/", views.memory_file),
     path("aslow/", views.slow),
+    path("acancelled/", views.cancelled_task),
+    path("acancelledst/", views.cancelled_stream),
     path("aslowst/", views.waiting_stream),
     *i18n_patterns(path("loc/<int:x>/", views.root)),
 ]

@@ -138,6 +138,23 @@ def waiting_stream(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(waiting())
 
 
+async def cancelled() -> AsyncIterator[bytes]:
+    yield b"one"
+    task = asyncio.create_task(asyncio.sleep(30))
+    task.cancel()
+    await task
+
+
+async def cancelled_task(request: HttpRequest) -> HttpResponse:
+    async for _ in cancelled():
+        pass
+    return HttpResponse("not reached")
+
+
+def cancelled_stream(request: HttpRequest) -> StreamingHttpResponse:
+    return StreamingHttpResponse(cancelled())
+
+
 async def slow(request: HttpRequest) -> HttpResponse:
     WAITING.set()
     await asyncio.sleep(30)

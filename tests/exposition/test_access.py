@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from ipaddress import ip_network
 from types import SimpleNamespace
 from typing import Any
 
@@ -139,6 +140,19 @@ def test_networks(client: str | None, allowed: bool) -> None:
 def test_a_mapped_network_is_the_network() -> None:
     """A server that listens on `::` shows IPv4 peers as mapped addresses (RFC 4291, 2.5.5.2)."""
     assert allow_networks("127.0.0.0/8")(asked(client="::ffff:127.0.0.1"))
+
+
+@pytest.mark.parametrize("client", ["10.1.2.3", "::ffff:10.1.2.3", "11.0.0.1", "::a01:203"])
+def test_a_network_may_be_given_as_mapped(client: str) -> None:
+    rule = allow_networks("::ffff:10.0.0.0/104", "::ffff:192.0.2.7")
+    assert rule(asked(client=client)) is client.endswith("10.1.2.3")
+    assert rule(asked(client="192.0.2.7"))
+    assert not rule(asked(client="192.0.2.8"))
+
+
+def test_a_network_may_be_an_object() -> None:
+    rule = allow_networks(ip_network("10.0.0.0/8"))  # type: ignore[arg-type]
+    assert rule(asked(client="10.1.2.3"))
 
 
 def test_forwarding_headers_are_not_believed() -> None:

@@ -106,7 +106,7 @@ def refusing(app: Any, makes_request: bool) -> Any:
 @pytest.mark.parametrize("makes_request", [False, True], ids=["plainly", "by-werkzeug"])
 @pytest.mark.parametrize(
     ("method", "path", "route"),
-    [("GET", "/u/3", USER), ("DELETE", "/u/3", "<unmatched>"), ("GET", "/nope", "<unmatched>")],
+    [("GET", "/u/3", USER), ("DELETE", "/u/3", USER), ("GET", "/nope", "<unmatched>")],
 )
 def test_what_is_refused_before_flask_has_its_route(
     registry: CollectorRegistry, method: str, path: str, route: str, makes_request: bool
@@ -117,6 +117,32 @@ def test_what_is_refused_before_flask_has_its_route(
     assert call(app, environ(method, path)).status == 401
     assert records(registry) == [(method, route, 401, "", "complete")]
     assert in_progress(registry) == 0
+
+
+@pytest.mark.parametrize("method", ["TRACE", "DELETE"])
+def test_of_several_rules_without_the_method_it_is_the_one_that_flask_tried_first(
+    registry: CollectorRegistry, method: str
+) -> None:
+    """Strings have another order in each process: with one rule of many methods it shows."""
+    app = bare()
+    methods = ["POST", "PUT", "PATCH", *(f"M{number}" for number in range(40))]
+    app.add_url_rule("/who/<name>", "anybody", lambda name: name, methods=methods)
+    app.add_url_rule("/who/me", "me", lambda: "me")
+    Prometheus(app, registry=registry)
+    assert call(app, environ(method, "/who/me")).status == 405
+    assert records(registry) == [(method, "/who/me", 405, "", "complete")]
+
+
+@pytest.mark.parametrize(("path", "route"), [("/again/3", "/again/<id>"), ("/u/3", USER)])
+def test_a_view_may_make_a_request_of_its_own(
+    registry: CollectorRegistry, path: str, route: str
+) -> None:
+    app = bare()
+    view = lambda id: flask.Request(flask.request.environ).path  # noqa: A006, E731
+    app.add_url_rule("/again/<id>", "again", view)
+    Prometheus(app, registry=registry)
+    assert call(app, environ(path=path)).status == 200
+    assert records(registry) == [("GET", route, 200, "", "complete")]
 
 
 @pytest.mark.parametrize("path", ["/u/3", "/boom", "/exit", "/nope"])

@@ -8,6 +8,7 @@ import string
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -121,6 +122,7 @@ WRONG = [
     ("buckets", ["soon"], errors.BucketsError),
     ("buckets", 5, errors.BucketsError),
     ("buckets", None, errors.BucketsError),
+    ("buckets", [10**309], errors.BucketsError),
     ("exclude", 3, errors.OptionError),
     ("exclude", [3], errors.OptionError),
     ("exclude", [re.compile(b"/x")], errors.OptionError),
@@ -198,6 +200,48 @@ def test_an_unknown_preset_comes_with_the_nearest_one() -> None:
         Configuration.from_options({"preset": "defualt"})
 
 
+async def asynchronous(told: object) -> bool:
+    return False
+
+
+class Asynchronous:
+    async def __call__(self, told: object) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [asynchronous, Asynchronous(), partial(asynchronous)],
+    ids=["function", "object", "partial"],
+)
+@pytest.mark.parametrize(
+    ("option", "given"),
+    [
+        ("access", lambda one: one),
+        ("exclude", lambda one: [one]),
+        ("labels", lambda one: {"x": one}),
+    ],
+    ids=["access", "exclude", "labels"],
+)
+def test_what_nobody_awaits_is_refused(
+    option: str, given: Callable[[object], object], wrong: object
+) -> None:
+    """A coroutine is true, and as a label it would be another value for each request."""
+    with pytest.raises(errors.OptionError, match="is not awaited") as caught:
+        Configuration.from_options({option: given(wrong)})
+    assert str(caught.value).startswith(option)
+    assert repr(wrong) in str(caught.value)
+
+
+def test_a_class_may_make_a_label_though_its_objects_are_asynchronous() -> None:
+    assert Configuration.from_options({"labels": {"x": Asynchronous}}).labels
+
+
+def test_a_name_that_is_no_string_is_an_unknown_option() -> None:
+    with pytest.raises(errors.OptionError, match="unknown option 3"):
+        Configuration.from_options({3: "x"})  # type: ignore[dict-item]
+
+
 def test_options_are_keyword_only() -> None:
     from prom_middleware.asgi import PrometheusMiddleware
 
@@ -260,6 +304,11 @@ def test_a_refused_application_leaves_the_registry_alone() -> None:
         lambda: basic_auth("u", ""),
         lambda: basic_auth({}),
         lambda: basic_auth({"u": 3}),  # type: ignore[dict-item]
+        lambda: basic_auth(None),  # type: ignore[arg-type]
+        lambda: basic_auth({1: "x"}),  # type: ignore[dict-item]
+        lambda: basic_auth(b"u", b"p"),  # type: ignore[arg-type]
+        lambda: basic_auth("u\udcff", "p"),
+        lambda: basic_auth("u", "p\udcff"),
         lambda: bearer_token(),
         lambda: bearer_token(""),
         lambda: bearer_token("a b"),
@@ -269,6 +318,9 @@ def test_a_refused_application_leaves_the_registry_alone() -> None:
         lambda: allow_networks("10.0.0.1/8"),
         lambda: allow_networks("localhost"),
         lambda: allow_networks("10.0.0.0/33"),
+        lambda: allow_networks(10),  # type: ignore[arg-type]
+        lambda: allow_networks(True),  # type: ignore[arg-type]
+        lambda: allow_networks(b"\x7f\0\0\1"),  # type: ignore[arg-type]
     ],
 )
 def test_wrong_access_rules_raise_at_construction(make: Callable[[], object]) -> None:
@@ -280,6 +332,12 @@ def test_wrong_access_rules_raise_at_construction(make: Callable[[], object]) ->
 def test_a_message_never_shows_a_secret(secret: Any) -> None:
     with pytest.raises(errors.OptionError) as caught:
         basic_auth({"ok": "hunter2", "": secret})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_what_is_no_user_is_not_shown_either() -> None:
+    with pytest.raises(errors.OptionError, match="of type list") as caught:
+        basic_auth([("u", "hunter2")])  # type: ignore[arg-type]
     assert "hunter2" not in str(caught.value)
 
 

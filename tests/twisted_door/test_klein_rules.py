@@ -35,6 +35,14 @@ def application() -> Any:
     def only_get(request: Any, x: str) -> bytes:
         return b"a"
 
+    @app.route("/who/<name>", methods=["POST", "PUT", *(f"M{number}" for number in range(40))])
+    def anybody(request: Any, name: str) -> str:
+        return name
+
+    @app.route("/who/me", methods=["GET"])
+    def me(request: Any) -> bytes:
+        return b"me"
+
     @app.route("/boom")
     def boom(request: Any) -> bytes:
         raise ValueError("boom")
@@ -79,6 +87,8 @@ ROWS = {
     # What the rules imply.
     "index": ("GET /klein/", ("GET", "/klein/", 200, "")),
     "other method": ("FOO /klein/a/1", ("_OTHER", "/klein/a/<x>", 405, "")),
+    # Two rules without the method: the one that Klein tried first.
+    "no method of two": ("PATCH /klein/who/me", ("PATCH", "/klein/who/me", 405, "")),
     "convertor mismatch": ("GET /klein/sub/in/x", ("GET", "<unmatched>", 404, "")),
     "deferred fails": ("GET /klein/failed", ("GET", "/klein/failed", 500, "KeyError")),
     "slash redirect": ("GET /klein/slash", ("GET", "<unmatched>", 308, "")),

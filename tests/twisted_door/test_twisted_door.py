@@ -16,6 +16,7 @@ from twisted.web.wsgi import WSGIResource
 from metrics import Series, collected, in_progress, records, series, value
 from prom_middleware import basic_auth, instrument
 from prom_middleware.errors import ConfigurationError, NotAnApplicationError
+from prom_middleware.exposition import make_wsgi_app
 from prom_middleware.twisted import MetricsResource, instrument_site
 from twisted_door.reactor import ask, connect, in_reactor, read_all, request, serving
 from twisted_door.resources import USER, Leaf, guarded, tree
@@ -62,6 +63,27 @@ def test_metrics_head_and_other_methods(registry: CollectorRegistry, tmp_path: P
             assert (refused.status, refused.headers["allow"]) == (405, "GET, HEAD")
     assert records(registry) == []
     assert in_progress(registry) == 0
+
+
+@pytest.mark.parametrize("path", ["/%6detrics", "/metrics%2F", "/m%65trics?name[]=x"])
+def test_an_encoded_path_is_the_path(path: str, registry: CollectorRegistry) -> None:
+    with serving(instrument(Resource(), registry=registry)) as port:
+        assert ask(port, f"GET {path}").status == 200
+    assert records(registry) == []
+
+
+@pytest.mark.parametrize(
+    ("metrics_path", "line"), [("/my metrics", "/my%20metrics"), ("/métrics", "/m%C3%A9trics")]
+)
+def test_a_metrics_path_of_other_characters(
+    metrics_path: str, line: str, registry: CollectorRegistry
+) -> None:
+    site = instrument(Resource(), registry=registry, metrics_path=metrics_path)
+    with serving(site) as port:
+        assert ask(port, f"GET {line}").status == 200
+        assert ask(port, "GET /metrics").status == 404
+        counted(registry)
+    assert records(registry) == [("GET", "<unmatched>", 404, "", "complete")]
 
 
 def test_metrics_path_none_leaves_the_path_to_the_application(registry: CollectorRegistry) -> None:
@@ -235,6 +257,21 @@ def test_exclude_and_labels(registry: CollectorRegistry, tmp_path: Path) -> None
     assert value(samples, "http_requests_total") == 1
 
 
+def test_exclude_and_labels_are_told_the_decoded_path(registry: CollectorRegistry) -> None:
+    root = Resource()
+    for name in ("sp ace", "é", "100%"):
+        root.putChild(name.encode(), Leaf())
+    labels = {"path": lambda facts: facts.path}
+    site = instrument(root, registry=registry, exclude=["/sp ace", "/é"], labels=labels)
+    with serving(site) as port:
+        for path in ("/sp%20ace", "/%C3%A9", "/100%25"):
+            assert ask(port, f"GET {path}").status == 200
+        samples = counted(registry)
+        in_reactor(int)
+    assert value(samples, "http_requests_total") == 1
+    assert value(samples, "http_requests_total", {"path": "/100%", "route": "/100%"}) == 1
+
+
 def test_two_registries(tmp_path: Path) -> None:
     one, other = CollectorRegistry(), CollectorRegistry()
     site = instrument(instrument(tree(tmp_path), registry=one), registry=other, metrics_path="/m")
@@ -262,6 +299,8 @@ def test_instrumented_twice_counts_once(registry: CollectorRegistry, tmp_path: P
     ("path", "row"),
     {
         "/flask/q/3": ("GET", "/flask/q/<int:i>", 200, "", "complete"),
+        "/flask/s/a%20b": ("GET", "/flask/s/<text>", 200, "", "complete"),
+        "/%66lask/s/%C3%A9%2541": ("GET", "/flask/s/<text>", 200, "", "complete"),
         "/flask/nope": ("GET", "/flask/{path}", 404, "", "complete"),
         "/flask/boom": ("GET", "/flask/boom", 500, "ValueError", "complete"),
     }.items(),
@@ -279,6 +318,16 @@ def test_an_instrumented_flask_application_inside(
     assert in_progress(registry) == 0
 
 
+def test_a_scrape_of_a_wsgi_application_inside_is_not_recorded(registry: CollectorRegistry) -> None:
+    scraped, root = make_wsgi_app(registry), Resource()
+    root.putChild(b"my metrics", WSGIResource(reactor, reactor.getThreadPool(), scraped))
+    with serving(instrument(root, registry=registry)) as port:
+        assert ask(port, "GET /my%20metrics").status == 200
+        assert becomes(lambda: in_progress(registry), 0.0) == 0
+        in_reactor(int)
+    assert records(registry) == []
+
+
 def flask_app(registry: CollectorRegistry) -> Any:
     flask = pytest.importorskip("flask", reason="Flask is not installed")
     app = flask.Flask(__name__)
@@ -286,6 +335,10 @@ def flask_app(registry: CollectorRegistry) -> Any:
     @app.route("/q/<int:i>")
     def q(i: int) -> str:
         return str(i)
+
+    @app.route("/s/<text>")
+    def s(text: str) -> str:
+        return text
 
     @app.route("/boom")
     def boom() -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 from twisted.web.server import Site
+from twisted.web.vhost import NameVirtualHost
 
 from metrics import collected, in_progress, records, value
 from prom_middleware import instrument
@@ -85,6 +86,15 @@ def test_row(line: str, headers: dict[str, str], expected: Row, tmp_path: Path) 
 
 # Error pages show where a request and its resource are in memory.
 ADDRESS = re.compile(rb"0x[0-9a-f]+")
+
+
+@pytest.mark.parametrize("path", ["/", "/nope", "/nope/x"])
+def test_a_root_that_makes_its_children_up_and_has_none_matches_nothing(path: str) -> None:
+    registry = CollectorRegistry()
+    with serving(instrument(NameVirtualHost(), registry=registry)) as port:
+        assert ask(port, f"GET {path}").status == 404
+        expected = [answered("GET", "<unmatched>", 404)]
+        assert becomes(lambda: records(registry), expected) == expected
 
 
 @pytest.fixture(params=sorted(ROWS))
@@ -181,11 +191,14 @@ def test_a_response_finished_after_the_client_left_is_counted_once(tmp_path: Pat
 def test_an_exception_after_the_start_keeps_the_status(tmp_path: Path) -> None:
     registry = CollectorRegistry()
     with serving(instrument(tree(tmp_path), registry=registry)) as port:
-        assert ask(port, "GET /late").status == 200
+        answer = ask(port, "GET /late HTTP/1.0")
+        assert answer.status == 200
         counted = eventually(lambda: collected(registry), lambda s: value(s, "http_requests_total"))
     where = {"method": "GET", "route": "/late"}
     assert value(counted, "http_requests_total", {**where, "status": "200"}) == 1
     raised = {**where, "exception": "KeyError"}
     assert value(counted, "http_request_exceptions_total", raised) == 1
     assert value(counted, "http_responses_aborted_total", {**where, "reason": "error"}) == 1
+    assert answer.body.startswith(b"half<html>")  # Twisted's error page comes after what was begun
+    assert value(counted, "http_response_body_bytes_total", where) == len(answer.body)
     assert value(counted, "http_requests_in_progress") == 0

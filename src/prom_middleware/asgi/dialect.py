@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from prom_middleware.asgi.routing import Router, path_below_root
+from prom_middleware.asgi.routing import Router
+from prom_middleware.asgi.tree import path_below_root
 from prom_middleware.exposition.asgi import headers
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Dialect:
         outer_route, outer_scope = outer.resolve, outer.request
         if scope is outer_scope and "router" in scope:
             return
-        added = "" if "router" in scope else _prefix(outer_scope, scope)
+        added = "" if "router" in scope else added_root(outer_scope, scope)
         prefix = outer.core.prefixes.label(added)
 
         def resolve(_: object) -> str | None:
@@ -41,7 +42,8 @@ class Dialect:
         outer.resolve = resolve
 
 
-def _prefix(outer: Scope, inner: Scope) -> str:
+def added_root(outer: Scope, inner: Scope) -> str:
+    """Return what was added to the root path between two doors, by rules of a dispatcher's own."""
     root: str = inner.get("root_path") or ""
     # FastAPI(root_path=...) is told what the proxy in front of the server strips: not a mount.
     if root == getattr(inner.get("app"), "root_path", None):

@@ -43,9 +43,17 @@ class Exchange(Observation):
 
     async def send(self, message: Message) -> None:
         """Send a message of the application, and note it once it is sent."""
-        if self.promised is None:
-            self._promise(message)
-        send = self.server_send
+        send, size = self.server_send, 0
+        try:
+            if self.status is None:  # it is the start
+                if self.promised is None:
+                    self._promise(message)
+            elif "body" in message:
+                size = len(message["body"])
+            else:
+                size = _zero_copied(message)
+        except Exception as error:
+            failures.report("send", error)
         try:
             await send(message)
         except OSError:  # how a server says that the client is gone
@@ -54,8 +62,7 @@ class Exchange(Observation):
         try:
             kind = message["type"]
             if kind == "http.response.body":
-                if "body" in message:
-                    self.sent += len(message["body"])
+                self.sent += size
                 if "more_body" not in message or not message["more_body"]:
                     if self.rare is None:
                         self.finish()
@@ -77,7 +84,7 @@ class Exchange(Observation):
                 if "trailers" in message:
                     self.rarely().trailers = bool(message["trailers"])
             else:
-                self._sent_otherwise(kind, message)
+                self._sent_otherwise(kind, message, size)
         except Exception as error:
             failures.report("send", error)
 
@@ -92,7 +99,7 @@ class Exchange(Observation):
         except Exception as error:
             failures.report("promise", error)
 
-    def _sent_otherwise(self, kind: str, message: Message) -> None:
+    def _sent_otherwise(self, kind: str, message: Message, size: int) -> None:
         # https://asgi.readthedocs.io/en/latest/extensions.html
         if kind == "http.response.trailers":
             if not message.get("more_trailers", False):
@@ -103,11 +110,9 @@ class Exchange(Observation):
             finally:
                 self._last_unless_trailers()
         elif kind == "http.response.zerocopysend":
-            try:
-                self.sent += _zero_copied(message)
-            finally:
-                if not message.get("more_body", False):
-                    self._last_unless_trailers()
+            self.sent += size
+            if not message.get("more_body", False):
+                self._last_unless_trailers()
 
     def _last_unless_trailers(self) -> None:
         if self.rare is None or not self.rare.trailers:
@@ -119,6 +124,9 @@ class Exchange(Observation):
 
 
 def _zero_copied(message: Message) -> int:
+    # Before it is sent: without an offset, that moves the file's position.
+    if message["type"] != "http.response.zerocopysend":
+        return 0
     count: int | None = message.get("count")
     if count is not None:
         return count

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from prom_middleware import failures
 from prom_middleware.asgi.dialect import Dialect
 from prom_middleware.asgi.exchange import Exchange
-from prom_middleware.asgi.routing import path_below, path_below_root
+from prom_middleware.asgi.tree import path_below, path_below_root
 from prom_middleware.errors import NotAnApplicationError
 from prom_middleware.exposition.asgi import ASGIApp, Receive, Scope, Send, make_asgi_app
 from prom_middleware.instrumentation import Instrumentation, nesting

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
@@ -22,7 +21,7 @@ from prom_middleware.django.requests import (
     observations,
     server_request,
 )
-from prom_middleware.django.responses import observe_response
+from prom_middleware.django.responses import client_left, observe_response
 from prom_middleware.instrumentation import Instrumentation, Observation, nesting
 from prom_middleware.instrumentation.queueing import QUEUE_START, REQUEST_START
 from prom_middleware.instrumentation.tracing import HTTP_TRACEPARENT, TRACING
@@ -143,8 +142,7 @@ class PrometheusMiddleware:
             if observation is None:
                 self._refine(request)
                 return
-            # Django cancels a view for one reason: its client is gone.
-            observation.disconnected = isinstance(error, asyncio.CancelledError)
+            observation.disconnected = client_left(observation, error)
             observation.failed(error)
         except Exception as failure:
             failures.report("finish", failure)
@@ -160,10 +158,20 @@ class PrometheusMiddleware:
             route = self._dialect.route(request)
             if route is None:
                 return
-            wsgi = "REQUEST_METHOD" in below
-            outer.route = (place_of(below, outer) if wsgi else nesting.place(outer)) + route
+            outer.route = _place(below, outer) + route
         except Exception as error:
             failures.report("route", error)
+
+
+def _place(below: MutableMapping[str, Any], outer: Observation) -> str:
+    if "REQUEST_METHOD" in below:
+        return place_of(below, outer)
+    mount = nesting.place(outer)
+    if mount or outer.request is below or isinstance(outer, Handled):
+        return mount
+    from prom_middleware.asgi.dialect import added_root  # few dispatchers copy the scope
+
+    return outer.core.prefixes.label(added_root(outer.request, below))
 
 
 def _observe_body(request: HttpRequest, observation: Observation) -> None:

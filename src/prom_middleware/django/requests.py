@@ -10,8 +10,10 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
+from django.utils import translation
 
 from prom_middleware import failures
+from prom_middleware.errors import OptionError
 from prom_middleware.exposition import ScrapeRequest
 from prom_middleware.exposition.scraping import answer
 from prom_middleware.instrumentation import (
@@ -19,7 +21,9 @@ from prom_middleware.instrumentation import (
     Configuration,
     Observation,
     discard_observations,
+    nesting,
 )
+from prom_middleware.wsgi.place import paths_of
 
 # On a request: the observations of doors further out, by registry.
 _OUTER = "_prom_middleware"
@@ -29,7 +33,10 @@ _ANCHORS = re.compile(r"(?<![\[\\])\^|(?<!\\)\$|\\[AZ]")
 
 def configured(**options: Any) -> dict[str, Any]:
     """Return what `settings.PROM_MIDDLEWARE` says, and `options`, which win."""
-    return {**getattr(settings, "PROM_MIDDLEWARE", {}), **options}
+    given = getattr(settings, "PROM_MIDDLEWARE", {})
+    if not isinstance(given, Mapping):
+        raise OptionError(f"settings.PROM_MIDDLEWARE={given!r}: give a dictionary of options")
+    return {**given, **options}
 
 
 class Handled(Observation):
@@ -61,10 +68,22 @@ def _unresolved(request: HttpRequest) -> Any:
     """Match a request that middleware answered; one that broke in middleware has no route."""
     if any(observation.error for observation in observations(request)):
         return None
+    found = partial(resolve, request.path_info, getattr(request, "urlconf", None))
+    language = _language(request)
     try:
-        return resolve(request.path_info, urlconf=getattr(request, "urlconf", None))
+        if translation.get_language() == language:
+            return found()
+        with translation.override(language):
+            return found()
     except Resolver404:
         return None
+
+
+def _language(request: HttpRequest) -> str:
+    # As LocaleMiddleware set it, or would have: the thread's is that of the request before, maybe.
+    chosen: str | None = getattr(request, "LANGUAGE_CODE", None)
+    chosen = chosen or translation.get_language_from_path(request.path_info)
+    return chosen or settings.LANGUAGE_CODE
 
 
 @lru_cache(maxsize=4096)  # as many as a project has patterns, times its languages
@@ -107,8 +126,11 @@ def observations(request: HttpRequest) -> list[Observation]:
 
 
 def discard(request: HttpRequest) -> None:
-    """Forget the request: it is a scrape."""
-    discard_observations(server_request(request))
+    """Forget the request, in doors further out as well: it is a scrape."""
+    below = server_request(request)
+    discard_observations(below)
+    if "REQUEST_METHOD" in below:
+        nesting.discard(below["REQUEST_METHOD"], paths_of(below))
 
 
 def answer_scrape(request: HttpRequest, config: Configuration) -> HttpResponse:
@@ -122,6 +144,7 @@ def answer_scrape(request: HttpRequest, config: Configuration) -> HttpResponse:
 
 
 def _scrape_request(request: HttpRequest) -> ScrapeRequest:
+    discard(request)
     return ScrapeRequest(
         method=method(request),
         path=request.path_info,

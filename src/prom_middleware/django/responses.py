@@ -159,7 +159,7 @@ class Stream:
             if isinstance(error, GeneratorExit):
                 return  # closed by the server: `end` says what that means
             observation = self._observation
-            observation.disconnected = isinstance(error, asyncio.CancelledError)
+            observation.disconnected = client_left(observation, error)
             if self._read_ahead:
                 observation.sent = 0
             if observation.wsgi and not observation.sent:
@@ -186,6 +186,21 @@ def _file_size(response: Any) -> int:
         return int(os.fstat(file.fileno()).st_size - file.tell())
     except (AttributeError, OSError, ValueError):  # not a file of the operating system
         return int(response.get("Content-Length") or 0)
+
+
+def client_left(observation: Handled, error: BaseException) -> bool:
+    """Tell whether `error` says that the client has left, as far as a middleware can know.
+
+    Django cancels the task of the request then; a view that awaited another task which was
+    cancelled raises the same error. Before Python 3.11, a task does not tell.
+    """
+    if observation.wsgi or not isinstance(error, asyncio.CancelledError):
+        return False
+    try:
+        cancelling = getattr(asyncio.current_task(), "cancelling", None)
+    except RuntimeError:  # a thread of middleware that is not asynchronous
+        return True
+    return cancelling is None or cancelling() > 0
 
 
 class _Nothing:

@@ -6,16 +6,14 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
-from prom_middleware.django.requests import answer_scrape, configured, discard
+from prom_middleware.django.requests import answer_scrape, configured
 from prom_middleware.instrumentation import Configuration
 
 
 @csrf_exempt  # POST is answered by 405, as everywhere
 def metrics(request: HttpRequest) -> HttpResponse:
     """Answer a scrape, behind whatever middleware the project has."""
-    config = Configuration.from_options(configured())
-    discard(request)
-    return answer_scrape(request, config)
+    return answer_scrape(request, Configuration.from_options(configured()))
 
 
 urlpatterns = [

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from prom_middleware.asgi.routing import Entry, Routes
+from prom_middleware.asgi.routing import Routes
+from prom_middleware.asgi.tree import Entry
 
 # A path that no route is made for: what takes it takes everything.
 ANYTHING = "/prom_middleware/asks/for/what/no/route/is/made/for"

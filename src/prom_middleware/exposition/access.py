@@ -39,19 +39,16 @@ AccessRule = Callable[[ScrapeRequest], object]
 class basic_auth:  # noqa: N801 - reads as the function that it is to its users
     """Allow the given users (RFC 7617): `basic_auth("user", "password")` or `basic_auth({...})`.
 
-    Raises OptionError for a user name with a colon, or without a password.
+    Raises OptionError for what are no such strings, a name with a colon, or without a password.
     """
 
     challenge = 'Basic realm="metrics", charset="UTF-8"'
 
     def __init__(self, user: str | Mapping[str, str], password: str | None = None) -> None:
-        users = {user: password} if isinstance(user, str) else dict(user)
-        for name, secret in users.items():
-            if not name or ":" in name or not secret or not isinstance(secret, str):
-                raise OptionError(f"basic_auth: user {name!r} needs a name without ':', a password")
-        if not users:
+        users = user.items() if isinstance(user, Mapping) else [(user, password)]
+        self._credentials = [_user_credentials(*one) for one in users]
+        if not self._credentials:
             raise OptionError("basic_auth: give at least one user")
-        self._credentials = [f"{name}:{secret}".encode() for name, secret in users.items()]
 
     def __call__(self, request: ScrapeRequest) -> bool:
         """Tell whether `request` may have the metrics."""
@@ -127,9 +124,27 @@ def basic_credentials(request: ScrapeRequest) -> bytes:
 
 def _network(network: str) -> IPv4Network | IPv6Network:
     try:
-        return ip_network(network)
+        # A whole number, a bool even, would be an address.
+        found = ip_network(str(network))
     except ValueError as error:
         raise OptionError(f"allow_networks: {network!r} is not a network: {error}") from error
+    mapped = found.network_address.ipv4_mapped if isinstance(found, IPv6Network) else None
+    # Peers with mapped addresses are compared as what they are (RFC 4291, 2.5.5.2): 96 bits before.
+    return found if mapped is None else IPv4Network((mapped, found.prefixlen - 96))
+
+
+def _user_credentials(name: object, secret: object) -> bytes:
+    if _encodable(name) and _encodable(secret) and ":" not in str(name):
+        return f"{name}:{secret}".encode()
+    # What is no string may be a list of passwords.
+    shown = repr(name) if isinstance(name, str) else f"of type {type(name).__name__}"
+    raise OptionError(
+        f"basic_auth: user {shown} needs a name without ':', a password, both strings of UTF-8"
+    )
+
+
+def _encodable(text: object) -> bool:
+    return isinstance(text, str) and re.fullmatch("[^\ud800-\udfff]+", text) is not None
 
 
 def _visible(token: object) -> bool:

@@ -65,7 +65,7 @@ class Configuration:
         """
         for name in options:
             if name not in CHECKS:
-                raise OptionError(f"unknown option {name!r}{_nearest(name, CHECKS)}")
+                raise OptionError(f"unknown option {name!r}{_nearest(str(name), CHECKS)}")
         made = cls()
         vars(made).update({name: CHECKS[name](value) for name, value in options.items()})
         return made
@@ -123,7 +123,7 @@ def _buckets(value: object) -> tuple[float, ...]:
         raise BucketsError(f"buckets={value!r}: give a list of numbers of seconds")
     try:
         bounds = [float(bound) for bound in cast("Iterable[float]", value)]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise BucketsError(f"buckets={value!r}: give numbers of seconds") from error
     if bounds and bounds[-1] == math.inf:
         bounds.pop()
@@ -149,6 +149,7 @@ def _exclude(value: object) -> tuple[Exclusion, ...]:
                 f"exclude: {exclusion!r} is neither a path, nor a compiled pattern of str, "
                 "nor a callable"
             )
+        _plain("exclude", exclusion)
     return exclusions
 
 
@@ -159,6 +160,7 @@ def _labels(value: object) -> Mapping[str, LabelValue]:
         _label_name(name)
         if not (callable(label) or _exposable(label)):
             raise OptionError(f"labels: {name}={label!r}: give a string of UTF-8, or a callable")
+        _plain(f"labels: {name}", label)
     return dict(value)
 
 
@@ -178,9 +180,15 @@ def _label_name(name: object) -> None:
         raise ReservedLabelError(f"labels: {name!r} is a label of our own; choose another")
 
 
+def _plain(option: str, value: object) -> None:
+    # What it returned would be true, and different each time; nobody would await it.
+    calls = (value, type(value).__call__) if callable(value) else ()
+    if any(map(inspect.iscoroutinefunction, calls)):
+        raise OptionError(f"{option}={value!r}: give a plain function; it is not awaited")
+
+
 def _access(value: object) -> Callable[[Any], object] | None:
-    if inspect.iscoroutinefunction(value):
-        raise OptionError(f"access={value!r}: give a plain function; it is not awaited")
+    _plain("access", value)
     if value is None or (callable(value) and not inspect.isclass(value)):
         return value
     raise OptionError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from twisted.python import context
 from twisted.python.failure import Failure
@@ -22,6 +23,7 @@ from prom_middleware.instrumentation import (
 )
 from prom_middleware.instrumentation.tracing import RAW_TRACEPARENT, TRACEPARENT
 from prom_middleware.twisted.resources import MetricsResource
+from prom_middleware.twisted.routing import PERCENT, path_of
 
 # WSGI applications run in a pool of threads, with the context (of Twisted's kind) of the request.
 _CONTEXT = "prom_middleware"
@@ -41,8 +43,13 @@ def observed_request(request_class: Any, core: Instrumentation) -> Any:
     metrics_paths = tuple(path.encode() for path in core.config.metrics_paths)
 
     class ObservedRequest(request_class):  # type: ignore[misc]
+        _prom_middleware_outcome = COMPLETE
+
         def process(self) -> None:
-            if self.path in metrics_paths:
+            path = self.path
+            if PERCENT in path:
+                path = unquote_to_bytes(path)
+            if path in metrics_paths:
                 self.site = self.channel.site
                 self.render(metrics)
                 return
@@ -53,6 +60,8 @@ def observed_request(request_class: Any, core: Instrumentation) -> Any:
                 super().process()
             else:
                 context.call({_CONTEXT: announced}, super().process)
+            if observation is not None and not observation.done:
+                _forget_websocket(self, observation)
 
         def write(self, data: bytes) -> None:
             started = self.startedWriting
@@ -64,7 +73,7 @@ def observed_request(request_class: Any, core: Instrumentation) -> Any:
 
         def finish(self) -> None:
             super().finish()
-            _end(self, core, COMPLETE)
+            _end(self, core, self._prom_middleware_outcome)
 
         def connectionLost(self, reason: Failure) -> None:  # noqa: N802
             super().connectionLost(reason)
@@ -77,7 +86,7 @@ def observed_request(request_class: Any, core: Instrumentation) -> Any:
         def processingFailed(self, reason: Failure) -> Any:  # noqa: N802
             _raised(self, core, reason)
             if self.startedWriting:  # what was begun is cut off, and an error page comes after it
-                _end(self, core, ERROR)
+                self._prom_middleware_outcome = ERROR
             return super().processingFailed(reason)
 
     # Twisted shows a request's class in an error page, and that must look as it does without us.
@@ -92,7 +101,7 @@ def observed_request(request_class: Any, core: Instrumentation) -> Any:
 
 def _start(request: Any, core: Instrumentation) -> Observation | None:
     try:
-        if core.excluded is not None and core.excluded(request.path.decode("utf-8", "replace")):
+        if core.excluded is not None and core.excluded(path_of(request)):
             return None
         headers = request.requestHeaders
         if headers.hasHeader(_REQUEST_START) or headers.hasHeader(_QUEUE_START):
@@ -117,12 +126,23 @@ def _announce(
 ) -> tuple[nesting.Announced, ...] | None:
     """Return the requests that a door further in may belong to."""
     try:
-        method, path = request.method.decode("latin-1"), request.path.decode("utf-8", "replace")
-        announced = nesting.Announced(observation, core.key, method, "", path)
+        method = request.method.decode("latin-1")
+        announced = nesting.Announced(observation, core.key, method, "", path_of(request))
         return announced, *(context.get(_CONTEXT) or ())
     except Exception as error:
         failures.report("announce", error)
         return None
+
+
+def _forget_websocket(request: Any, observation: Observation) -> None:
+    """Forget a request that is a websocket by now, and hears no more of its end."""
+    try:
+        channel = getattr(request.channel, "__dict__", {})
+        # Twisted's own puts itself in the channel's place, Autobahn takes its transport away.
+        if "connectionLost" in channel or channel.get("transport", channel) is None:
+            observation.discard()
+    except Exception as error:
+        failures.report("websocket", error)
 
 
 def _begun(request: Any, core: Instrumentation) -> None:

@@ -1,0 +1,236 @@
+"""The tree of routes of Starlette and FastAPI, read into the places that it leads to.
+
+Nothing of theirs is imported: a router is whatever has `routes`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from prom_middleware import failures
+
+Scope = Mapping[str, Any]
+
+# How a Mount's regex and template end; https://www.starlette.io/routing/#submounting-routes
+_MOUNT_REGEX_TAIL = "/(?P<path>.*)$"
+MOUNT_TAIL = "/{path}"
+_GROUP_NAME = r"\(\?P<\w+>"
+_DEEPEST = 16  # an application may be mounted in itself
+# What has no routes, and leads to none. Any other mount may: `Mount("/api", wrapper(FastAPI()))`.
+_LEAVES = {
+    "starlette.staticfiles.StaticFiles",
+    "starlette.middleware.wsgi.WSGIMiddleware",
+    "a2wsgi.wsgi.WSGIMiddleware",
+    "asgiref.wsgi.WsgiToAsgi",
+    "django.core.handlers.asgi.ASGIHandler",
+    "prom_middleware.exposition.asgi.MetricsApp",
+}
+
+
+class Entry:
+    """One place in the tree of routes.
+
+    `regex` matches the whole path below the root, `route` is the framework's own object. `prefix`
+    is set in the entry of a mount with routes of its own: it stands for what misses all of them,
+    the `inner` entries before it. `above` is set in the entry of a mount that may have routes which
+    nobody sees, and matches what is above them.
+    """
+
+    def __init__(
+        self,
+        template: str,
+        endpoint: object,
+        route: object,
+        regex: re.Pattern[str],
+        host: re.Pattern[str] | None = None,
+        scope_type: str | None = None,
+        methods: frozenset[str] | None = None,
+        prefix: str | None = None,
+        inner: int = 0,
+        above: re.Pattern[str] | None = None,
+    ) -> None:
+        self.template, self.endpoint, self.route = template, endpoint, route
+        self.regex, self.host = regex, host
+        self.scope_type, self.methods = scope_type, methods
+        self.prefix, self.inner, self.above = prefix, inner, above
+
+    def takes(self, scope: Scope) -> bool:
+        """Tell whether the method of `scope` is one of this place's."""
+        return self.methods is None or scope["method"] in self.methods
+
+    def rest(self, path: str) -> str:
+        """Return what is left of `path` below an opaque mount."""
+        matched = self.above.match(path) if self.above is not None else None
+        return "" if matched is None else path[matched.end() :]
+
+    def matches(self, scope: Scope, path: str) -> bool:
+        """Tell whether this place is where `scope` leads to, whatever its method."""
+        return (
+            self.scope_type in (None, scope["type"])
+            and self.regex.match(path) is not None
+            and (self.host is None or self.host.match(_host(scope)) is not None)
+        )
+
+
+class Branch:
+    """What stands above some routes."""
+
+    def __init__(
+        self,
+        template: str = "",
+        regex: str = "^",
+        host: re.Pattern[str] | None = None,
+        depth: int = 0,
+    ) -> None:
+        self.template, self.regex, self.host, self.depth = template, regex, host, depth
+
+
+def places(routes: Iterable[Any]) -> list[Entry]:
+    """Return all places that `routes` lead to, in the order in which the routers try them."""
+    return list(_walk(routes, Branch()))
+
+
+def routes_of(app: object) -> Sequence[Any]:
+    """Return the routes of `app`, or of what it wraps as middleware does, in `app`."""
+    for layer in _layers(app):
+        routes = getattr(layer, "routes", None)
+        if isinstance(routes, list):
+            return routes
+    return ()
+
+
+def _layers(app: object) -> Iterator[object]:
+    for _ in range(_DEEPEST):
+        if app is None:
+            return
+        yield app
+        app = getattr(app, "app", None)
+
+
+def _walk(routes: Iterable[Any], branch: Branch) -> Iterator[Entry]:
+    if branch.depth > _DEEPEST:
+        return
+    for route in routes:
+        try:
+            found = list(_places(route, branch))
+        except Exception as error:  # another framework's, at most: it costs what it stands for
+            failures.report("route", error)
+        else:
+            yield from found
+
+
+def _places(route: Any, branch: Branch) -> Iterator[Entry]:
+    # FastAPI keeps included routers as they are and gives the prefixed routes in "contexts".
+    contexts = getattr(route, "effective_route_contexts", None)
+    if contexts is None:
+        yield from _entries(route, route, branch)
+        return
+    for context in contexts():
+        yield from _entries(context.starlette_route or context, context, branch)
+
+
+def _entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
+    if hasattr(route, "host_regex"):
+        yield from _host_entries(route, key, branch)
+    elif not getattr(route, "path_format", None) or not hasattr(route, "path_regex"):
+        return  # other frameworks have `routes`, too
+    elif hasattr(route, "routes"):
+        yield from _mount_entries(route, key, branch)
+    elif hasattr(route, "endpoint"):
+        methods = getattr(route, "methods", None)
+        yield Entry(
+            template=branch.template + route.path_format,
+            endpoint=route.endpoint,
+            route=key,
+            regex=_compile(branch, route),
+            host=branch.host,
+            scope_type="http" if hasattr(route, "methods") else "websocket",
+            methods=frozenset(methods) if methods else None,
+        )
+
+
+def _mount_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
+    template = branch.template + route.path_format
+    prefix = template.removesuffix(MOUNT_TAIL)
+    regex = branch.regex + route.path_regex.pattern[1:].removesuffix(_MOUNT_REGEX_TAIL)
+    below = Branch(prefix, regex, branch.host, branch.depth + 1)
+    inner = list(_walk(routes_of(route.app), below))
+    yield from inner
+    yield Entry(
+        template,
+        route.app,
+        key,
+        _compile(branch, route),
+        branch.host,
+        prefix=prefix if inner else None,
+        inner=len(inner),
+        above=None if inner or _is_leaf(route.app) else _nameless(regex),
+    )
+
+
+def _host_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
+    below = Branch(branch.template, branch.regex, route.host_regex, branch.depth + 1)
+    inner = list(_walk(routes_of(route.app), below))
+    yield from inner
+    # A host has no path to be named by: what misses its routes is a miss of the branch.
+    template = branch.template + MOUNT_TAIL if branch.template else ""
+    anything = re.compile(f"{branch.regex}/")
+    yield Entry(
+        template,
+        route.app,
+        key,
+        anything,
+        route.host_regex,
+        prefix=branch.template,
+        inner=len(inner),
+        above=None if inner or _is_leaf(route.app) else _nameless(branch.regex),
+    )
+
+
+def _compile(branch: Branch, route: Any) -> re.Pattern[str]:
+    return _nameless(branch.regex + route.path_regex.pattern[1:])
+
+
+def _nameless(regex: str) -> re.Pattern[str]:
+    # Names are dropped, since a mount and a route below it may use the same.
+    return re.compile(re.sub(_GROUP_NAME, "(?:", regex))
+
+
+def _is_leaf(app: object) -> bool:
+    classes = (base for layer in _layers(app) for base in type(layer).__mro__)
+    return any(f"{base.__module__}.{base.__qualname__}" in _LEAVES for base in classes)
+
+
+def fingerprint(routes: Iterable[Any]) -> list[tuple[int, int]]:
+    """Return what is another one once routes were added, here or in a mount of these."""
+    return [(id(route), _size(route)) for route in routes]
+
+
+def _size(route: object) -> int:
+    try:
+        return len(getattr(route, "routes", None) or ())
+    except Exception:  # something else that has this name
+        return 0
+
+
+def _host(scope: Scope) -> str:
+    for name, value in scope.get("headers") or ():
+        if name == b"host":
+            host: str = value.decode("latin-1")
+            return host if host.endswith("]") else re.sub(r":\d*$", "", host)
+    return ""
+
+
+def path_below_root(scope: Scope) -> str:
+    """Return the path without the server's own root path, in-app mounts included."""
+    return path_below(scope.get("app_root_path", scope.get("root_path")) or "", scope)
+
+
+def path_below(root: str, scope: Scope) -> str:
+    """Return the path without `root`, or whole where it is not below that."""
+    path: str = scope["path"]
+    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
+        return path[len(root) :]
+    return path
