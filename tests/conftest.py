@@ -92,7 +92,11 @@ LONGEST = (
 )
 # Nothing of ours runs in the process of these tests: what they ask is a server. On Python 3.11 it
 # takes as long to trace a client as to be one.
-UNMEASURED = ("multiprocess_servers/", "servers/test_real_servers.py")
+UNMEASURED = (
+    "multiprocess_servers/",
+    "servers/test_real_servers.py",
+    "servers/test_wsgi_bodies.py",
+)
 TESTS = Path(__file__).parent
 
 

@@ -63,6 +63,7 @@ REQUESTS = {
     "head": Request(method="HEAD"),
     "stream": Request("/stream"),
     "file": Request("/file"),
+    "wrapped": Request("/wrapped"),
     "odd": Request("/odd"),
     "silent": Request("/silent"),
     "error": Request("/boom"),
@@ -76,7 +77,7 @@ REQUESTS = {
     "scrape-post": Request("/metrics", "POST", scrape=True),
 }
 HTTP = {name for name, request in REQUESTS.items() if not request.websocket}
-ROUTED = HTTP - {"file", "odd", "silent"}
+ROUTED = HTTP - {"file", "wrapped", "odd", "silent"}
 WEBSOCKETS = set(REQUESTS) - HTTP
 
 
@@ -243,7 +244,8 @@ ASGI_PLACES: dict[str, Any] = {
 
 def wsgi_client(app: Any, request: Request) -> Outcome:
     told: list[Any] = []
-    environ: dict[str, Any] = {"wsgi.file_wrapper": FileWrapper}
+    wrapper = (lambda file: file) if request.path == "/wrapped" else FileWrapper
+    environ: dict[str, Any] = {"wsgi.file_wrapper": wrapper}
     setup_testing_defaults(environ)
     environ.update({"REQUEST_METHOD": request.method, "PATH_INFO": request.path})
     environ.update({_environ_key(name): value.decode() for name, value in request.headers})
@@ -282,8 +284,8 @@ def wsgi_app(environ: Any, start_response: Any) -> Iterable[bytes]:
     if path == "/items/3":
         write(b"item")
         return [environ["wsgi.input"].read(4)]
-    if path == "/file":
-        return FileWrapper(io.BytesIO(FILE))
+    if path in ("/file", "/wrapped"):
+        return environ["wsgi.file_wrapper"](io.BytesIO(FILE))  # type: ignore[no-any-return]
     return pieces(path)
 
 

@@ -257,7 +257,7 @@ def _twisted_client(site: Any, request: Request) -> Outcome:
 
 
 DOORS: dict[str, tuple[str, Build, set[str]]] = {
-    "asgi": ("asyncio", asgi, HTTP | WEBSOCKETS),
+    "asgi": ("asyncio", asgi, HTTP - {"wrapped"} | WEBSOCKETS),
     "starlette": ("starlette", starlette, ROUTED | WEBSOCKETS),
     "wsgi": ("wsgiref", wsgi, HTTP - {"method", "silent"}),
     "flask": ("flask", flask, ROUTED),

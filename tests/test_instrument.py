@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -133,6 +133,20 @@ class WSGIGenerator:
         yield from wsgi_function(environ, start_response)
 
 
+class WSGIClass:
+    """PEP 3333's second example: calling the class gives the body."""
+
+    def __init__(self, environ: Any, start_response: Any) -> None:
+        self.environ, self.start = environ, start_response
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from wsgi_function(self.environ, self.start)
+
+
+class WSGISubclass(WSGIClass):
+    pass
+
+
 def wsgi_with_settings(settings: Any, environ: Any, start_response: Any) -> Iterable[bytes]:
     return wsgi_function(environ, start_response)
 
@@ -146,6 +160,8 @@ WSGI = {
     "generator": wsgi_generator,
     "instance": WSGIInstance(),
     "generator instance": WSGIGenerator(),
+    "class": WSGIClass,
+    "class that inherits": WSGISubclass,
     "bound method": WSGIInstance().method,
     "partial": functools.partial(wsgi_with_settings, {}),
     "partial with a keyword": functools.partial(wsgi_with_default, more=3),
@@ -176,9 +192,29 @@ class Module:
     app = asgi_function
 
 
+class Pair:
+    """It takes two arguments, and is no body."""
+
+    def __init__(self, environ: Any, start_response: Any) -> None:
+        self.pair = environ, start_response
+
+
+class Listing:
+    """It can be iterated, but is not made of two arguments."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield self.path.encode()
+
+
 @pytest.mark.parametrize(
     "thing",
-    [None, 3, 1.5, "main:app", b"app", (), {}, NotCallable(), Module, ASGIInstance, WSGIInstance],
+    [
+        *(None, 3, 1.5, "main:app", b"app", (), {}, NotCallable(), dict, list, zip),
+        *(Module, ASGIInstance, WSGIInstance, Pair, Listing),
+    ],
     ids=without_address,
 )
 def test_no_application(thing: object, registry: CollectorRegistry) -> None:

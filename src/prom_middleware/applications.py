@@ -29,7 +29,7 @@ def instrument(app: Any, **options: Unpack[Options]) -> Any:
             return door(app, **options)
     if _provides_resource(app):
         return _twisted(app, **options)
-    if not callable(app) or inspect.isclass(app):
+    if not callable(app) or (inspect.isclass(app) and not _is_wsgi_class(app)):
         raise NotAnApplicationError(
             f"{app!r} is not an application: give an ASGI or WSGI callable, a Flask, Starlette or "
             "FastAPI application, a Django handler, or a Twisted resource or Site"
@@ -39,6 +39,12 @@ def instrument(app: Any, **options: Unpack[Options]) -> Any:
 
 def _bases(app: object) -> set[str]:
     return {f"{base.__module__}.{base.__qualname__}" for base in type(app).__mro__}
+
+
+def _is_wsgi_class(app: type) -> bool:
+    """Tell whether each request makes an instance, which is the body: PEP 3333's own example."""
+    init = getattr(app, "__init__", None)  # of Python: what C needs, nobody can tell
+    return inspect.isfunction(init) and _required_arguments(app) == 2 and hasattr(app, "__iter__")
 
 
 def _asgi(app: Any, **options: Any) -> Any:

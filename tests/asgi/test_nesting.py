@@ -23,6 +23,7 @@ from metrics import collected, in_progress, records, value
 from prom_middleware.asgi import PrometheusMiddleware
 from prom_middleware.exposition import make_wsgi_app
 from prom_middleware.flask import Prometheus
+from prom_middleware.instrumentation.nesting import MOST_PREFIXES
 from prom_middleware.wsgi import PrometheusMiddleware as WSGIDoor
 
 a2wsgi = pytest.importorskip("a2wsgi")
@@ -149,6 +150,22 @@ def test_a_dispatcher_that_copies_the_scope(registry: CollectorRegistry, root: s
     app = PrometheusMiddleware(dispatcher(starlette_wrapped(registry)), registry=registry)
     request(app, f"{root}/by/users/3", root_path=root)
     check(registry, [(GET, "/by/users/{id}", 200, "", "complete")])
+
+
+def test_tenants_that_clients_invent_are_not_all_in_the_route(registry: CollectorRegistry) -> None:
+    inner = starlette_wrapped(registry)
+
+    async def tenants(scope: Any, receive: Any, send: Any) -> None:
+        first = "/" + scope["path"].split("/")[1]
+        await inner({**scope, "root_path": first}, receive, send)
+
+    app = PrometheusMiddleware(tenants, registry=registry)
+    for number in range(MOST_PREFIXES + 9):
+        request(app, f"/tenant-{number}/users/3")
+    routes = [route for _, route, *_ in records(registry)]
+    assert len(set(routes)) == MOST_PREFIXES + 1
+    assert routes.count("/tenant-0/users/{id}") == 1
+    assert routes.count("/{path}/users/{id}") == 9
 
 
 def test_an_application_that_calls_another(registry: CollectorRegistry) -> None:

@@ -11,6 +11,7 @@ try:
     from django.conf import settings
 except ImportError:
     collect_ignore += ["test_django_rules.py", "test_django_stack.py", "test_installation.py"]
+    collect_ignore += ["test_django_mounts.py"]
 else:
     if not settings.configured:
         from django_door.settings import PROCESS, PROJECT

@@ -6,7 +6,7 @@ import asyncio
 import io
 from pathlib import Path
 from typing import Any
-from wsgiref.util import FileWrapper
+from wsgiref.util import FileWrapper, shift_path_info
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -22,6 +22,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix  # noqa: E402
 
 from prom_middleware.errors import ConfigurationError, NotAnApplicationError  # noqa: E402
 from prom_middleware.flask import Prometheus  # noqa: E402
+from prom_middleware.instrumentation.nesting import MOST_PREFIXES  # noqa: E402
 from prom_middleware.wsgi import PrometheusMiddleware  # noqa: E402
 
 USER = "/u/<int:id>"
@@ -145,6 +146,24 @@ def test_w50_two_dispatchers_deep() -> None:
     )
     call(app, environ(path="/a/pre/u/3"))
     assert records(registry) == [("GET", "/a/pre/u/<int:id>", 200, "", "complete")]
+
+
+def test_tenants_that_clients_invent_are_not_all_in_the_route() -> None:
+    """As the dispatcher of Flask's documentation, which takes the first part of any path away."""
+    registry = CollectorRegistry()
+    inner = instrumented(registry)
+
+    def tenants(env: Any, start: Any) -> Any:
+        shift_path_info(env)
+        return inner(env, start)
+
+    app = PrometheusMiddleware(tenants, registry=registry)
+    for number in range(MOST_PREFIXES + 9):
+        call(app, environ(path=f"/tenant-{number}/u/3"))
+    routes = [route for _, route, *_ in records(registry)]
+    assert len(set(routes)) == MOST_PREFIXES + 1
+    assert routes.count(f"/tenant-0{USER}") == 1
+    assert routes.count("/{path}" + USER) == 9
 
 
 def test_w50_a_miss_below_the_mount_is_not_matched() -> None:

@@ -292,6 +292,25 @@ def test_metrics_path_none_leaves_the_path_to_the_application() -> None:
     assert records(registry) == [("GET", "<unmatched>", 200, "", "complete")]
 
 
+# PEP 3333 has the bytes of the path in the environ, each as one character.
+NATIVE = "/m\u00c3\u00a9trics"
+
+
+@pytest.mark.parametrize("path", [NATIVE, f"{NATIVE}/"])
+def test_metrics_path_that_is_not_ascii(path: str) -> None:
+    asked: list[Any] = []
+
+    def access(request: Any) -> bool:
+        asked.append((request.mount, request.path))
+        return True
+
+    options = {"registry": CollectorRegistry(), "metrics_path": "/métrics", "access": access}
+    app = PrometheusMiddleware(hello, **options)  # type: ignore[arg-type]
+    assert b"prom_middleware_workers" in scraped(app, path=path, SCRIPT_NAME="/\u00c3\u00a9").body
+    assert asked == [("/é", path.replace(NATIVE, "/métrics"))]
+    assert scraped(app, path="/m\u00e9trics").body == b"hello"
+
+
 def test_metrics_path_of_one_s_own_is_below_script_name() -> None:
     registry = CollectorRegistry()
     app = PrometheusMiddleware(hello, registry=registry, metrics_path="/internal/prom")

@@ -93,7 +93,8 @@ def test_a_file_wrapper_s_body_stays_itself_and_is_closed_once(
 def test_a_file_is_counted_when_it_is_closed(registry: CollectorRegistry) -> None:
     _, request = file_request(FileWrapper)
     body: Any = PrometheusMiddleware(sends_file, registry=registry)(request, ignore)
-    assert in_progress(registry) == 1
+    assert list(body) == [BYTES]
+    assert (in_progress(registry), sent(registry)) == (1, 0)
     body.close()
     assert (in_progress(registry), sent(registry)) == (0, len(BYTES))
 
@@ -224,6 +225,132 @@ def test_a_file_wrapper_s_body_that_is_dropped_is_recorded(registry: CollectorRe
     gc.collect()
     assert len(records(registry)) == 1
     assert in_progress(registry) == 0
+
+
+# Lists, which some servers take whole: granian, and others that are made in C.
+
+
+def listing(registry: CollectorRegistry, *pieces: bytes) -> Any:
+    return PrometheusMiddleware(answers([*pieces]), registry=registry)(environ(), ignore)
+
+
+def test_a_list_stays_one(registry: CollectorRegistry) -> None:
+    given = listing(registry, b"one", b"two", b"three")
+    assert isinstance(given, list)
+    assert (len(given), given[0], given[1:]) == (3, b"one", [b"two", b"three"])
+    assert in_progress(registry) == 1
+    assert b"".join(given) == b"onetwothree"
+    assert (records(registry), sent(registry)) == (seen(200), 11)
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_pieces_are_counted_once(registry: CollectorRegistry, kind: Any) -> None:
+    """While it sends the first, gevent's server adds them up for a Content-Length."""
+    body = kind([b"one", b"two", b"three"])
+    given: Any = PrometheusMiddleware(answers(body), registry=registry)(environ(), ignore)
+    pieces = iter(given)
+    assert next(pieces) == b"one"
+    assert sum(len(piece) for piece in given) == 11
+    assert (in_progress(registry), sent(registry)) == (1, 0)
+    assert [*pieces] == [b"two", b"three"]
+    given.close()
+    assert (records(registry), sent(registry)) == (seen(200), 11)
+
+
+def test_a_list_that_is_changed_outside_of_us(registry: CollectorRegistry) -> None:
+    given = listing(registry, b"one")
+    given.append(b"more")
+    assert [*given] == [b"one", b"more"]
+    given.close()
+    assert (records(registry), sent(registry)) == (seen(200), 7)
+
+
+def test_a_list_behind_two_doors() -> None:
+    inner, outer = CollectorRegistry(), CollectorRegistry()
+    app = PrometheusMiddleware(answers([b"one"]), registry=inner)
+    door = PrometheusMiddleware(app, registry=outer)
+    given: Any = door(environ(), ignore)
+    assert isinstance(given, list)
+    given.append(b"more")
+    assert [*given] == [b"one", b"more"]
+    door(environ(), ignore).close()  # type: ignore[attr-defined]
+    for registry in (inner, outer):
+        assert (records(registry), sent(registry)) == (seen(200) * 2, 7)
+        assert in_progress(registry) == 0
+
+
+def test_a_list_whose_client_leaves(registry: CollectorRegistry) -> None:
+    given = listing(registry, b"one", b"two")
+    assert next(iter(given)) == b"one"
+    given.close()
+    assert (records(registry), sent(registry)) == (seen(200, outcome="disconnect"), 3)
+
+
+READERS: dict[str, tuple[Callable[[Any], object], float, str]] = {
+    "in C": (list.copy, 6, "complete"),
+    "joined": (b"".join, 6, "complete"),
+    "iterated": (lambda given: [*given], 6, "complete"),
+    "begun": (lambda given: next(iter(given)), 3, "disconnect"),
+    "asked for an iterator": (lambda given: iter(given) and None, 6, "complete"),
+    "closed unread": (lambda given: given.close(), 0, "complete"),
+}
+
+
+@pytest.mark.parametrize(("read", "count", "outcome"), READERS.values(), ids=READERS)
+def test_a_list_that_is_dropped_does_not_wait_for_the_garbage_collector(
+    registry: CollectorRegistry, read: Callable[[Any], object], count: float, outcome: str
+) -> None:
+    request = environ()
+    gc.disable()
+    try:
+        given = PrometheusMiddleware(answers([b"one", b"two"]), registry=registry)(request, ignore)
+        read(given)
+        request.clear()  # as servers do
+        del given
+        assert (records(registry), sent(registry)) == (seen(200, outcome=outcome), count)
+        assert in_progress(registry) == 0
+    finally:
+        gc.enable()
+
+
+# What is no iterable of bytes goes back as it is: the server knows it, or raises without us, too.
+
+
+def test_the_sentinel_of_a_server_reaches_it(registry: CollectorRegistry) -> None:
+    """Gunicorn's async workers compare with it: the application has answered on the socket."""
+    handled = object()
+    door = PrometheusMiddleware(lambda *_: handled, registry=registry)
+    assert door(environ(), ignore) is handled
+    assert records(registry) == []
+    assert PrometheusMiddleware(answers(handled), registry=registry)(environ(), ignore) is handled
+    assert records(registry) == seen(200)
+    assert in_progress(registry) == 0
+
+
+def test_what_cannot_be_iterated_is_the_server_s_error(registry: CollectorRegistry) -> None:
+    exchange = call(PrometheusMiddleware(answers(5), registry=registry), environ())
+    assert exchange.result == 5
+    assert isinstance(exchange.error, TypeError)
+    assert records(registry) == seen(500, "TypeError", "error")
+
+
+def test_bytes_are_for_the_server_to_judge(registry: CollectorRegistry) -> None:
+    """UWSGI sends them in one piece."""
+    assert PrometheusMiddleware(answers(BYTES), registry=registry)(environ(), ignore) is BYTES
+    assert (records(registry), sent(registry)) == (seen(200), len(BYTES))
+
+
+class Indexed:
+    """An iterable by the old protocol, as gunicorn's file wrapper was."""
+
+    def __getitem__(self, index: int) -> bytes:
+        return [b"one", b"two"][index]
+
+
+def test_a_body_without_iter(registry: CollectorRegistry) -> None:
+    exchange = call(PrometheusMiddleware(answers(Indexed()), registry=registry), environ())
+    assert exchange.body == b"onetwo"
+    assert (records(registry), sent(registry)) == (seen(200), 6)
 
 
 # Streams of real servers, which can do more than PEP 3333 asks for.

@@ -84,15 +84,6 @@ def test_a_wrapped_file_need_not_be_one() -> None:
     assert value(collected(registry), "http_response_body_bytes_total") == len(CONTENT)
 
 
-def test_a_wrapper_that_is_a_function_is_harmless(file: Path) -> None:
-    registry = CollectorRegistry()
-    door = PrometheusMiddleware(file_app(file), registry=registry)
-    function = {"wsgi.file_wrapper": lambda stream, size: FileWrapper(stream, size)}
-    assert call(door, environ(**function)).body == CONTENT
-    assert records(registry) == [("GET", "<unmatched>", 200, "", "complete")]
-    assert value(collected(registry), "http_response_body_bytes_total") == len(CONTENT)
-
-
 class Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         pass
@@ -284,3 +275,23 @@ def test_c3_wsgi_inside_asgi_is_recorded_once() -> None:
     assert asyncio.run(fetch()) == b"single"
     assert records(registry) == [("GET", "<unmatched>", 200, "", "complete")]
     assert in_progress(registry) == 0
+
+
+def test_a_scrape_inside_asgi_at_a_path_that_is_not_ascii() -> None:
+    httpx = pytest.importorskip("httpx", reason="httpx is not installed")
+    a2wsgi = pytest.importorskip("a2wsgi", reason="a2wsgi is not installed")
+    import asyncio
+
+    from prom_middleware.asgi import PrometheusMiddleware as Outer
+    from prom_middleware.wsgi import make_wsgi_app
+
+    registry = CollectorRegistry()
+    app = Outer(a2wsgi.WSGIMiddleware(make_wsgi_app(registry)), registry=registry)
+
+    async def fetch() -> int:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return (await client.get("/métriques")).status_code  # type: ignore[no-any-return]
+
+    assert asyncio.run(fetch()) == 200
+    assert records(registry) == []

@@ -32,7 +32,8 @@ class Dialect:
         outer_route, outer_scope = outer.resolve, outer.request
         if scope is outer_scope and "router" in scope:
             return
-        prefix = "" if "router" in scope else added_root(outer_scope, scope)
+        added = "" if "router" in scope else added_root(outer_scope, scope)
+        prefix = outer.core.prefixes.label(added)
 
         def resolve(_: object) -> str | None:
             template = self.route(scope)

@@ -171,7 +171,7 @@ def _place(below: MutableMapping[str, Any], outer: Observation) -> str:
         return mount
     from prom_middleware.asgi.dialect import added_root  # few dispatchers copy the scope
 
-    return added_root(outer.request, below)
+    return outer.core.prefixes.label(added_root(outer.request, below))
 
 
 def _observe_body(request: HttpRequest, observation: Observation) -> None:

@@ -23,7 +23,7 @@ from prom_middleware.instrumentation import (
     discard_observations,
     nesting,
 )
-from prom_middleware.wsgi.place import path_of, script_name
+from prom_middleware.wsgi.place import paths_of
 
 # On a request: the observations of doors further out, by registry.
 _OUTER = "_prom_middleware"
@@ -130,8 +130,7 @@ def discard(request: HttpRequest) -> None:
     below = server_request(request)
     discard_observations(below)
     if "REQUEST_METHOD" in below:
-        path = path_of(below)
-        nesting.discard(below["REQUEST_METHOD"], (path, script_name(below) + path))
+        nesting.discard(below["REQUEST_METHOD"], paths_of(below))
 
 
 def answer_scrape(request: HttpRequest, config: Configuration) -> HttpResponse:

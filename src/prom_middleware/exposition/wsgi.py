@@ -66,16 +66,33 @@ def scrape_request(environ: Mapping[str, Any]) -> ScrapeRequest:
     from prom_middleware.exposition.access import ScrapeRequest
 
     discard_observations(environ)
-    path = environ.get("PATH_INFO", "")
-    nesting.discard(environ["REQUEST_METHOD"], (path, environ.get("SCRIPT_NAME", "") + path))
+    path, mount = decoded(environ.get("PATH_INFO", "")), decoded(environ.get("SCRIPT_NAME", ""))
+    nesting.discard(environ["REQUEST_METHOD"], (path, mount + path))
     return ScrapeRequest(
         method=environ["REQUEST_METHOD"],
-        path=environ.get("PATH_INFO", ""),
+        path=path,
         query=environ.get("QUERY_STRING", ""),
         headers=headers(environ),
         client=environ.get("REMOTE_ADDR"),
-        mount=environ.get("SCRIPT_NAME", ""),
+        mount=mount,
     )
+
+
+def decoded(native: str) -> str:
+    """Return a path of the environ as text.
+
+    PEP 3333, "Unicode Issues": it has the bytes of the path, each as one character. But Django puts
+    the text in their place, and a client may send what is no text.
+    """
+    try:
+        return native if native.isascii() else native.encode("latin-1").decode()
+    except UnicodeError:
+        return native
+
+
+def undecoded(path: str) -> str:
+    """Return a path as the environ has it."""
+    return path.encode("utf-8", "replace").decode("latin-1")
 
 
 def headers(environ: Mapping[str, Any]) -> dict[str, str]:

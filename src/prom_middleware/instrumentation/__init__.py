@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
 from prom_middleware.instrumentation.config import Configuration
+from prom_middleware.instrumentation.nesting import Prefixes
 from prom_middleware.instrumentation.observation import (
     COMPLETE,
     DISCONNECT,
@@ -108,6 +109,7 @@ class Instrumentation:
         # Where a request keeps its observation, so that it is recorded once per registry.
         self.key = f"{KEY_PREFIX}{id(self.recorder):x}"
         self.resolve = dialect.route
+        self.prefixes = Prefixes()
         self.excluded = _excluder(config.exclude) if config.exclude else None
         self.extra_labels = _extra_labels(config.labels, dialect) if config.labels else None
 

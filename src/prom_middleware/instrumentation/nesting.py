@@ -11,6 +11,8 @@ from contextvars import ContextVar
 
 from prom_middleware.instrumentation.observation import Observation
 
+MOST_PREFIXES = 64  # for each door; a path's first part may be what a client invents
+
 
 class Announced:
     """An outer door's request: its observation, and what tells it from others.
@@ -25,6 +27,22 @@ class Announced:
     ) -> None:
         self.observation, self.key = observation, key
         self.method, self.root, self.path = method, root, path
+
+
+class Prefixes:
+    """The mounts of dispatchers, which have no templates: part of the path, so only so many."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def label(self, prefix: str) -> str:
+        """Return what stands for a mount in labels: itself, or `/{path}` for one too many."""
+        if not prefix or prefix in self._known:
+            return prefix
+        if len(self._known) >= MOST_PREFIXES:
+            return "/{path}"
+        self._known.add(prefix)
+        return prefix
 
 
 _current: ContextVar[tuple[Announced, ...]] = ContextVar("prom_middleware", default=())

@@ -22,10 +22,10 @@ class Connection:
 
     __slots__ = (
         "_code",
-        "_instrumentation",
         "_opened",
         "_route",
         "_status",
+        "core",
         "done",
         "request",
         "resolve",
@@ -33,7 +33,7 @@ class Connection:
     )
 
     def __init__(self, instrumentation: Instrumentation, request: Any) -> None:
-        self._instrumentation = instrumentation
+        self.core = instrumentation
         self.request = request
         self.resolve: Callable[[Any], str | None] = instrumentation.resolve
         self.route: str | None = None
@@ -49,7 +49,7 @@ class Connection:
             return
         self._status = "101"
         self._opened = perf_counter()
-        recorder = self._instrumentation.recorder
+        recorder = self.core.recorder
         recorder.add(recorder.series.websockets_open, ())
 
     def refused(self, status: int) -> None:
@@ -72,7 +72,7 @@ class Connection:
 
     def message(self, direction: str) -> None:
         """Count one message, `received` or `sent`."""
-        recorder = self._instrumentation.recorder
+        recorder = self.core.recorder
         labels = (self._resolved(), direction)
         recorder.add(recorder.series.websocket_messages, labels)
 
@@ -87,7 +87,7 @@ class Connection:
         if self.done:
             return
         self.done = True
-        recorder, series = self._instrumentation.recorder, self._instrumentation.recorder.series
+        recorder, series = self.core.recorder, self.core.recorder.series
         if self._opened is not None:
             recorder.add(series.websockets_open, (), -1)
         route = self._resolved()
@@ -98,7 +98,7 @@ class Connection:
             seconds = perf_counter() - self._opened
             recorder.observe(series.websocket_durations, (route,), seconds)
         # The request holds us, see Observation.finish.
-        self.request, self.resolve = None, self._instrumentation.resolve
+        self.request, self.resolve = None, self.core.resolve
 
     def _resolved(self) -> str:
         if self._route is None:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
 from prom_middleware.errors import NotAnApplicationError
-from prom_middleware.exposition.wsgi import headers, make_wsgi_app
+from prom_middleware.exposition.wsgi import headers, make_wsgi_app, undecoded
 from prom_middleware.instrumentation import Instrumentation, Observation, nesting
 from prom_middleware.instrumentation.queueing import QUEUE_START, REQUEST_START
 from prom_middleware.instrumentation.tracing import HTTP_TRACEPARENT
+from prom_middleware.wsgi.files import observed_wrapper
 from prom_middleware.wsgi.input import observe_input
 from prom_middleware.wsgi.place import outer_observation, path_of
 from prom_middleware.wsgi.response import Response
@@ -36,7 +37,7 @@ class PrometheusMiddleware:
             raise NotAnApplicationError(f"app={app!r} is not callable: give a WSGI application")
         self.app = app
         self.core = core = Instrumentation(options, self.dialect())
-        self._metrics_paths = core.config.metrics_paths
+        self._metrics_paths = tuple(map(undecoded, core.config.metrics_paths))
         self._metrics = make_wsgi_app(core.config.registry, access=core.config.access)
         nesting.expect_inner_doors()
 
@@ -91,6 +92,9 @@ class PrometheusMiddleware:
             response.server, response.name = start_response, self.name
             response.root, response.path = environ.get("SCRIPT_NAME", ""), path
             environ[core.key] = response
+            response.wrapper = wrapper = environ.get("wsgi.file_wrapper")
+            if wrapper is not None and type(wrapper) is not type:
+                response.wrapper = observed_wrapper(environ)
             if environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ:
                 observe_input(environ, response)
             return response

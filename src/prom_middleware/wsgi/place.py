@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
+from prom_middleware.exposition.wsgi import decoded
 from prom_middleware.instrumentation import Observation, nesting
 
 # In the environ, where the outermost door is none of WSGI: SCRIPT_NAME and PATH_INFO there, and the
@@ -14,17 +15,12 @@ ENTRANCE = "prom_middleware.entrance"
 
 def path_of(environ: Mapping[str, Any]) -> str:
     """Return the path below the application's root."""
-    return _decoded(environ.get("PATH_INFO", ""))
+    return decoded(environ.get("PATH_INFO", ""))
 
 
 def script_name(environ: Mapping[str, Any]) -> str:
     """Return the application's root."""
-    return _decoded(environ.get("SCRIPT_NAME", ""))
-
-
-def _decoded(native: str) -> str:
-    # PEP 3333: the bytes of the path, each as one character.
-    return native if native.isascii() else native.encode("latin-1").decode("utf-8", "replace")
+    return decoded(environ.get("SCRIPT_NAME", ""))
 
 
 def enter(environ: MutableMapping[str, Any]) -> None:
@@ -40,8 +36,7 @@ def outer_observation(environ: MutableMapping[str, Any], key: str) -> Observatio
         return observation
     if not nesting.outer_doors:
         return None
-    root, path = script_name(environ), path_of(environ)
-    outer = nesting.outer(key, environ["REQUEST_METHOD"], (path, root + path))
+    outer = nesting.outer(key, environ["REQUEST_METHOD"], paths_of(environ))
     if outer is None:
         return None
     prefix = nesting.place(outer.observation)
@@ -55,6 +50,17 @@ def outer_observation(environ: MutableMapping[str, Any], key: str) -> Observatio
     return outer.observation
 
 
+def paths_of(environ: Mapping[str, Any]) -> list[str]:
+    """Return what the path of a request may be in a door further out."""
+    root, path = script_name(environ), path_of(environ)
+    paths = [path, root + path]
+    if path == "/":  # Django writes that in the place of nothing
+        paths.append(root)
+    if not paths[1].isascii():  # others leave a mark in the place of bytes that are no text
+        paths += [one.encode("latin-1", "replace").decode("utf-8", "replace") for one in paths]
+    return paths
+
+
 def place_of(environ: Mapping[str, Any], observation: Any) -> str:
     """Return the template of the mounts between the outermost door and this application."""
     script: str = environ.get("SCRIPT_NAME", "")
@@ -65,7 +71,8 @@ def place_of(environ: Mapping[str, Any], observation: Any) -> str:
         root, path, prefix = observation.root, observation.path, ""
     if script == root:
         return prefix
-    mounts = script.removeprefix(root).rstrip("/")
+    mounts = decoded(script).removeprefix(decoded(root)).rstrip("/")
+    below, whole = path_of(environ), decoded(path)
     # A proxy's prefix (ProxyFix) is no mount: it was not taken from the path.
-    mounted = mounts + environ.get("PATH_INFO", "") == path
-    return prefix + _decoded(mounts) if mounted else prefix
+    mounted = mounts + below == whole or (below == "/" and mounts == whole)  # see `paths_of`
+    return prefix + observation.core.prefixes.label(mounts) if mounted else prefix

@@ -6,7 +6,6 @@ makes the server answer 500, whatever `start_response` was told.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from prom_middleware.instrumentation import (
     status_label,
 )
 from prom_middleware.instrumentation.tracing import TRACING
+from prom_middleware.wsgi.files import watch_file
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -47,12 +47,14 @@ class Response(Observation):
         "pieces",
         "root",
         "server",
+        "wrapper",
         "writer",
     )
 
-    # Set by the door: `start_response`, what names the route when it is called, and where the door
-    # stands.
+    # Set by the door: `start_response`, the server's file wrapper, what names the route when a
+    # response starts, and where the door stands.
     server: Any
+    wrapper: Any
     name: Name | None
     root: str
     path: str
@@ -118,16 +120,27 @@ class Response(Observation):
             if self.done:  # a scrape, further in
                 return body
             self.iterated = False
-            wrapper = self.request.get("wsgi.file_wrapper")
-            if wrapper is not None and isinstance(wrapper, type) and isinstance(body, wrapper):
+            self.body: Any = body
+            if type(body) is list:
+                pieces = Pieces(body)
+                pieces.response = self
+                return pieces
+            wrapper = self.wrapper
+            if wrapper is not None and (
+                isinstance(body, wrapper)
+                if isinstance(wrapper, type)
+                else getattr(wrapper, "body", self) is body
+            ):
+                self.body = None  # it holds us: without the cycle, it need not wait for the GC
                 if self.core.promises:
                     self.promise()
-                _watch_file(self, body)
+                watch_file(self, body, wrapper)
                 return body
-            self.body: Any = body
             if hasattr(body, "__len__"):
-                self.__class__ = SizedResponse
-            return self
+                return self._sized(body)
+            if hasattr(body, "__iter__") or hasattr(body, "__getitem__") or body is None:
+                return self
+            return self._give_back(body)
         except Exception as error:
             failures.report("body", error)
             self.finish(COMPLETE)
@@ -181,6 +194,8 @@ class Response(Observation):
         # A test client, or a server at fault, drops the body without closing it.
         try:
             if not self.done:
+                if isinstance(self.body, list) and not self.iterated:  # read where it lies, in C
+                    self.sent += sum(map(len, self.body))
                 self._ended()
         except Exception as error:
             failures.report("finish", error)
@@ -203,49 +218,87 @@ class Response(Observation):
     def _outcome(self) -> str:
         # A server need not iterate what it does not send, nor look for an end that it knows.
         unread = not self.iterated or self.method == "HEAD"
-        return COMPLETE if unread or self._whole() else DISCONNECT
+        return COMPLETE if unread or self.is_whole() else DISCONNECT
 
-    def _whole(self) -> bool:
-        """Tell whether as much was sent as the headers promised; a wrong promise is harmless."""
+    def _sized(self, body: Iterable[bytes]) -> Iterable[bytes]:
+        kind: type = type(body)
+        if kind is bytes:  # uWSGI takes it in one piece
+            return self._give_back(body)
+        if isinstance(body, Pieces):  # of a door further in
+            pieces = Pieces(body.copy())
+            pieces.response = self
+            return pieces
+        self.__class__ = SizedResponse
+        return self
+
+    def _give_back(self, body: Iterable[bytes]) -> Iterable[bytes]:
+        """Return what is no iterable of bytes: the server knows it, or raises without us, too."""
+        kind: type = type(body)
+        if kind is bytes:
+            self.sent += len(self.body)
+            self.finish(COMPLETE)
+        elif kind is not object:
+            self.failed(TypeError(f"{kind.__name__!r} object is not iterable"))
+        elif self.status is None:  # gunicorn's sentinel: the application has taken the socket
+            self.discard()
+        else:
+            self.finish(COMPLETE)
+        return body
+
+    def is_whole(self) -> bool:
+        """Tell whether as much was sent as the headers promised."""
+        length = self.promised_length()
+        return length is not None and self.sent >= length
+
+    def promised_length(self) -> int | None:
+        """Return how long the headers say the body is; a wrong promise is harmless."""
         for name, value in getattr(self, "headers", ()):
             if name.lower() == "content-length" and value.isdecimal():
-                return self.sent >= int(value)
-        return False
+                return int(value)
+        return None
 
 
 class SizedResponse(Response):
-    """A response whose body has a length: servers make a Content-Length from a single piece."""
+    """A response whose body has a length: servers make a Content-Length from a single piece.
+
+    gevent's makes it from all of them, which it adds up while it sends the first.
+    """
 
     __slots__ = ()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.body) if self.iterated else Response.__iter__(self)
 
     def __len__(self) -> int:
         return len(self.body)
 
 
-def _watch_file(response: Response, body: Any) -> None:
-    """Record the end when the server closes its own file wrapper, which it may send by sendfile."""
-    file = getattr(body, "filelike", None) or getattr(body, "file", None)
-    size = _bytes_left(file)
-    closing = [close] if (close := getattr(body, "close", None)) is not None else []
+class Pieces(list[bytes]):
+    """A list that a response has in its place: some servers look whether it is one.
 
-    def observed_close() -> None:
+    They make a Content-Length from it, as granian does; others see an iterable with a `close`, that
+    counts the first time. The response does not know it, so that no cycle keeps it from its end.
+    """
+
+    __slots__ = ("response",)
+
+    response: Response
+
+    def __iter__(self) -> Iterator[bytes]:
+        response = self.response
+        if response.iterated or response.done:
+            return super().__iter__()
+        if type(response.body) is list:
+            response.body = self.copy()  # what is outside of us may have changed it
+        else:  # of a door further in
+            response.body[:] = self.copy()
+        return response.__iter__()
+
+    def close(self) -> None:
+        """Record the end."""
+        response = self.response
         if not response.done:
-            response.sent += size
-            response.finish(COMPLETE)
-        if closing:  # once, whatever the server does
-            closing.pop()()
-
-    body.close = observed_close
-
-
-def _bytes_left(file: Any) -> int:
-    try:
-        position = file.tell()
-        end = file.seek(0, os.SEEK_END)
-        file.seek(position)
-        return int(end - position)
-    except (AttributeError, OSError, TypeError, ValueError):  # a pipe: nobody knows
-        return 0
+            response.close()
 
 
 def _unusual(code: str) -> str:

@@ -1,0 +1,193 @@
+"""A file that the server sends by its own wrapper, out of which nothing may be wrapped.
+
+PEP 3333, "Optional Platform-Specific File Handling". The server may give the descriptor to
+sendfile: then the file's position tells what was sent, if anything does.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from prom_middleware import failures
+from prom_middleware.instrumentation import COMPLETE, DISCONNECT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from _typeshed.wsgi import WSGIEnvironment
+
+    from prom_middleware.wsgi.response import Response
+
+WRAPPER = "wsgi.file_wrapper"
+# Where a wrapper keeps its file: in PEP 3333's own example, and in waitress's.
+_PLACES = ("filelike", "file")
+# What a file raises that is none of the operating system's, or is closed.
+_UNKNOWN = (AttributeError, OSError, TypeError, ValueError)
+
+
+class SentFile:
+    """A file that tells how much of it was sent; whatever else it is asked, the real one answers.
+
+    Only one that `watch` was called for tells anything.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._responses: list[Response] = []
+        self._start: int | None = None
+        self._read = 0
+        self._touched = self._exhausted = self._closed = False
+
+    def watch(self, response: Response) -> None:
+        """Have `response` be recorded when the file is closed."""
+        self._responses.append(response)
+        self._start = self._position()
+
+    def read(self, *size: int, **named: int) -> Any:
+        """Read as the file does."""
+        data = self._file.read(*size, **named)
+        self._note(data)
+        return data
+
+    def close(self) -> None:
+        """Close the file, once where it is a response."""
+        responses, self._responses = self._responses, []
+        if self._closed:
+            return
+        self._closed = bool(responses)
+        self._end(responses)
+        try:
+            close = getattr(self._file, "close", None)
+            if close is not None:
+                close()
+        except BaseException as error:
+            for response in responses:
+                response.failed(error)
+            raise
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._file)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def _note(self, data: bytes) -> None:
+        try:
+            self._touched = True
+            self._exhausted = not data
+            self._read += len(data)
+        except Exception as error:
+            failures.report("send", error)
+
+    def _end(self, responses: list[Response]) -> None:
+        try:
+            moved = self._moved()
+            for response in responses:
+                if not response.done:
+                    whole = self._count(response, moved)
+                    response.finish(COMPLETE if whole else DISCONNECT)
+        except Exception as error:
+            failures.report("finish", error)
+            for response in responses:
+                response.discard()
+
+    def _count(self, response: Response, moved: int | None) -> bool:
+        """Add what was sent, and tell whether that is all."""
+        sent = self._read if moved is None else moved
+        if not sent and not self._touched:  # by sendfile, or nothing is sent (HEAD)
+            response.sent += self._size(response)
+            return True
+        response.sent += sent
+        known = self._exhausted or response.method == "HEAD" or response.is_whole()
+        return known or (moved is not None and self._at_end())
+
+    def _moved(self) -> int | None:
+        """Return how far the position has moved; None where the file has no position."""
+        end = self._position()
+        return None if end is None or self._start is None else max(end - self._start, 0)
+
+    def _size(self, response: Response) -> int:
+        """Return how much there was to send."""
+        try:
+            left = os.fstat(self._file.fileno()).st_size - (self._start or 0)
+        except _UNKNOWN:  # sendfile cannot have sent it
+            return 0
+        promised = response.promised_length()
+        return left if promised is None else min(left, promised)
+
+    def _at_end(self) -> bool:
+        try:
+            return not self._file.read(1)
+        except _UNKNOWN:
+            return False
+
+    def _position(self) -> int | None:
+        try:
+            return int(self._file.tell()) if self._file.seekable() else None
+        except _UNKNOWN:
+            return None
+
+
+class Wrapping:
+    """What stands in the place of a wrapper that is a function, and remembers what it returned."""
+
+    body: object
+    file: SentFile
+
+    def __init__(self, wrapper: Any) -> None:
+        self._wrapper = wrapper
+
+    def __call__(self, file: Any, *size: int, **named: int) -> Any:
+        """Wrap as the server does."""
+        sent = self._sent_file(file)
+        body = self._wrapper(sent, *size, **named)
+        if sent is not file:
+            self.body, self.file = body, sent
+        return body
+
+    def _sent_file(self, file: Any) -> Any:
+        try:
+            return SentFile(file)
+        except Exception as error:
+            failures.report("body", error)
+            return file
+
+
+def observed_wrapper(environ: WSGIEnvironment) -> Any:
+    """Return the server's wrapper, after putting another one in the place of one that is no class.
+
+    That of uWSGI returns the file itself, which the server knows again; mod_wsgi's is a method. So
+    nothing tells that something is a file of theirs, unless we see it made.
+    """
+    wrapper = environ[WRAPPER]
+    if not isinstance(wrapper, (type, Wrapping)):
+        wrapper = environ[WRAPPER] = Wrapping(wrapper)
+    return wrapper
+
+
+def watch_file(response: Response, body: Any, wrapper: Any) -> None:
+    """Record the end of a response when the server closes its own file wrapper."""
+    file = _file_of(body) if isinstance(wrapper, type) else wrapper.file
+    if file is not None:
+        file.watch(response)
+        return
+    # Made in C as a rule, so that nobody sees what becomes of it.
+    response.sent += response.promised_length() or 0
+    response.finish(COMPLETE)
+
+
+def _file_of(body: Any) -> SentFile | None:
+    """Return what stands in the place of the file in a wrapper, now if not before."""
+    try:
+        place = next(place for place in _PLACES if getattr(body, place, None) is not None)
+        file = getattr(body, place)
+        if isinstance(file, SentFile):
+            return file
+        sent = SentFile(file)
+        setattr(body, place, sent)
+        if not hasattr(type(body), "close"):  # else it closes its file
+            body.close = sent.close
+        return sent
+    except (AttributeError, StopIteration, TypeError):
+        return None
