@@ -20,6 +20,8 @@ _ODD_LABEL = re.compile(r"^[^a-zA-Z_]|(?<!^)[^a-zA-Z0-9_]", re.DOTALL)
 
 # Endings that stand in a family's whole name, but not in `MetricFamily.name`.
 OWN_SUFFIX = {"counter": "_total", "info": "_info"}
+# Types that have no unit, and what must not be in one.
+UNITLESS, UNIT_CHARACTERS = ("info", "stateset"), frozenset('"\\\n')
 # Endings that a sample's name may have after its family's.
 SUFFIXES = frozenset(
     ("", "_total", "_created", "_bucket", "_count", "_sum", "_gcount", "_gsum", "_info")
@@ -69,6 +71,19 @@ def stem_of(family: MetricFamily, scheme: str) -> str:
     own = OWN_SUFFIX.get(family.type, "")
     whole = escape_metric_name(family.name + own, scheme)
     return whole[: -len(own)] if own else whole
+
+
+def shown_unit(family: MetricFamily, name: str) -> str:
+    """Return the unit to show beside a family's `name` as it is written; nothing where none may be.
+
+    Readers refuse all of an exposition where it is no suffix of the name, or is beside a type that
+    has no unit. OpenMetrics has no quotes for one.
+    """
+    unit: str = family.unit
+    if not unit or family.type in UNITLESS or not UNIT_CHARACTERS.isdisjoint(unit):
+        return ""
+    own = "_total" if family.type == "counter" else ""
+    return unit if name.removesuffix(own).endswith(f"_{unit}") else ""
 
 
 def sample_name(family: MetricFamily, name: str, scheme: str) -> str:

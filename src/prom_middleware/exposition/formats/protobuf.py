@@ -17,6 +17,7 @@ from prom_middleware.exposition.formats.escaping import (
     UNDERSCORES,
     escape_label_name,
     escape_metric_name,
+    shown_unit,
 )
 from prom_middleware.exposition.formats.lines import ROWS
 from prom_middleware.exposition.formats.messages import row_histogram, row_labels
@@ -68,9 +69,11 @@ def family(family: MetricFamily, scheme: str = UNDERSCORES) -> Iterator[bytes]:
 
 
 def _family_head(family: MetricFamily, group: Group, scheme: str) -> bytes:
-    name = text(1, escape_metric_name(group.name, scheme))
-    unit = text(5, family.unit) if family.unit else b""
-    return name + text(2, family.documentation) + unsigned(3, TYPES[group.type][0]) + unit
+    name = escape_metric_name(group.name, scheme)
+    shown = shown_unit(family, name)
+    unit = text(5, shown) if shown else b""
+    kind = unsigned(3, TYPES[group.type][0])
+    return text(1, name) + text(2, family.documentation) + kind + unit
 
 
 def _in_parts(metrics: Iterator[bytes]) -> Iterator[bytes]:
