@@ -17,6 +17,9 @@ _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 # What is not of the classic characters, at the beginning and after it. Colons are for metrics only.
 _ODD_METRIC = re.compile(r"^[^a-zA-Z_:]|(?<!^)[^a-zA-Z0-9_:]", re.DOTALL)
 _ODD_LABEL = re.compile(r"^[^a-zA-Z_]|(?<!^)[^a-zA-Z0-9_]", re.DOTALL)
+# What a name cannot have in any form: Prometheus' parsers end at a NUL.
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")
+_LONE = re.compile("[\ud800-\udfff]")
 
 # Endings that stand in a family's whole name, but not in `MetricFamily.name`.
 OWN_SUFFIX = {"counter": "_total", "info": "_info"}
@@ -33,20 +36,34 @@ def is_classic(name: str) -> bool:
     return _METRIC.fullmatch(name) is not None
 
 
+def encoded(text: str) -> bytes:
+    """Return text as UTF-8; half a character, as file names have it, is shown by its number.
+
+    It stays apart from others that way: what has the same labels would be there twice.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return _LONE.sub(lambda found: f"\N{REPLACEMENT CHARACTER}{ord(found[0]):x}", text).encode()
+
+
 def escape_metric_name(name: str, scheme: str) -> str:
-    """Return a metric's name in `scheme`; classic ones stay as they are. Raise for an empty one."""
-    return name if scheme == ALLOW_UTF_8 and name else _escape(name, scheme, _METRIC, _ODD_METRIC)
+    """Return a metric's name in `scheme`; classic ones stay as they are. Raise for an empty one.
+
+    A name that cannot be written in `ALLOW_UTF_8` is as `VALUES` has it.
+    """
+    return _escape(name, scheme, _METRIC, _ODD_METRIC)
 
 
 def escape_label_name(name: str, scheme: str) -> str:
     """Return a label's name in `scheme`, as `escape_metric_name` does."""
-    return name if scheme == ALLOW_UTF_8 and name else _escape(name, scheme, _LABEL, _ODD_LABEL)
+    return _escape(name, scheme, _LABEL, _ODD_LABEL)
 
 
 def _escape(name: str, scheme: str, classic: re.Pattern[str], odd: re.Pattern[str]) -> str:
     if not name:
         raise ValueError("a metric or a label has no name")
-    if classic.fullmatch(name):
+    if classic.fullmatch(name) or (scheme == ALLOW_UTF_8 and not _UNWRITABLE.search(name)):
         return name
     if scheme == UNDERSCORES:
         return odd.sub("_", name)
