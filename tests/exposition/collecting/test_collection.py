@@ -136,7 +136,9 @@ def test_labels_of_other_types_are_no_garbage(registry: CollectorRegistry) -> No
 
 @pytest.mark.parametrize("text", ["café\udce9.txt", "\ud800"])
 def test_a_value_that_is_no_unicode_is_shown(registry: CollectorRegistry, text: str) -> None:
-    registry.register(Collects(gauge("read", path=text)))
+    family = gauge("read", path=text)
+    family.documentation = text
+    registry.register(Collects(family))
     samples = series(scraped(registry).body.decode())
     shown = f"{text[:-5]}\ufffddce9.txt" if len(text) > 1 else "\ufffdd800"
     assert value(samples, "read", {"path": shown}) == 1

@@ -40,7 +40,8 @@ def check_family(family: Any) -> None:
     _check_text("a family's name", family.name)
     if not family.name:
         raise GarbageError("a family has no name")
-    _check_text(f"the help of {family.name}", family.documentation, or_none=True)
+    if not isinstance(family.documentation, str | None):
+        raise GarbageError(f"the help of {family.name} is no text: {_short(family.documentation)}")
     if family.type not in METRIC_TYPES:
         raise GarbageError(f"{family.name} has a type that does not exist: {_short(family.type)}")
 
@@ -105,9 +106,7 @@ def _checked_time(family: MetricFamily, timestamp: Any) -> float:
     return time
 
 
-def _check_text(what: str, text: object, or_none: bool = False) -> None:
-    if text is None and or_none:
-        return
+def _check_text(what: str, text: object) -> None:
     if not isinstance(text, str):
         raise GarbageError(f"{what} is no text: {_short(text)}")
     try:
