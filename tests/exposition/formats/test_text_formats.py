@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
-from prometheus_client.samples import Exemplar, Sample
+from prometheus_client.samples import Exemplar, Sample, Timestamp
 
 from exposition.formats.comparing import (
     OPENMETRICS,
@@ -180,6 +180,10 @@ def test_text_has_no_times_before_1970() -> None:
     lines = render("text/plain", [family]).decode().splitlines()[2:]
     assert lines == ["a -0.0005 0", "a 1.5 1500"]
     assert b"\na -5.5 -5.5\n" in render(OPENMETRICS, [family])
+    family.samples.append(Sample("a", {}, 2.0, Timestamp(-2, 500_000_000)))
+    assert b"\na 2.0 -2.5\n" in render(OPENMETRICS, [family])
+    assert b"a 2.0" not in render("text/plain", [family])
+    del family.samples[-1]
     (decoded,) = decode(render(PROTOBUF, [family]))
     assert [metric.timestamp_ms for metric in decoded.metric] == [0, -1, -5500, 1500]
 

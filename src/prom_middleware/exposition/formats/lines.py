@@ -292,6 +292,8 @@ def exemplar_length(exemplar: Exemplar) -> int:
 
 def seconds(timestamp: Any) -> str:
     """Return a time, in seconds or a `Timestamp`, as OpenMetrics has it; raise for others."""
-    if not LOWEST < float(timestamp) < -LOWEST:
+    time = float(timestamp)
+    if not LOWEST < time < -LOWEST:
         raise ValueError(f"{timestamp!r} is no time")
-    return f"{timestamp}"
+    # A `Timestamp` before 1970 has two signs, each with a number after it.
+    return f"{timestamp}" if time >= 0 else repr(time)
