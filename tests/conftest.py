@@ -62,6 +62,7 @@ ONCE = frozenset(
         "servers/test_abuse.py",
         "servers/test_federated.py",
         "servers/test_growing.py",
+        "servers/test_odd_families.py",
         "servers/test_promtool.py",
         "servers/test_scraped_histograms.py",
         "servers/test_scrapers.py",

@@ -143,6 +143,14 @@ def test_newer_promtools_rule_of_timestamps() -> None:
     assert found.text == 'non-gauge metrics should not have "_timestamp_seconds" suffix'
 
 
+@pytest.mark.parametrize("end", ["\r", "\r ", "\v", "\x85"])
+def test_a_type_ends_with_blanks_at_most(end: str) -> None:
+    report = check(f"# HELP a A.\n# TYPE a gauge{end}\na 1\n")
+    assert report.exit_code == 1
+    assert report.error is not None
+    assert report.error.reason.startswith('unknown metric type "gauge')
+
+
 def test_nothing_is_said_of_what_is_right() -> None:
     page = HISTOGRAM
     for label in ("1", "2"):

@@ -53,6 +53,8 @@ TEXT = [
     ("# HELP a-b x\n", 1, 9, "invalid metric name in comment"),
     ("# HELP a \\x\n", 1, 10, "invalid escape sequence '\\x'"),
     ("# TYPE a info\n", 1, 10, 'unknown metric type "info"'),
+    ("# TYPE a gauge\r\n", 1, 10, 'unknown metric type "gauge\\r"'),
+    ("# HELP a A.\n# TYPE a gauge\r \na 1\n", 2, 10, 'unknown metric type "gauge\\r"'),
     (
         '# TYPE h histogram\nh 1\nh_bucket{le="x"} 1\n',
         3,

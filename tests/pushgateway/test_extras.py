@@ -232,6 +232,42 @@ def test_names_with_any_characters() -> None:
     assert jobs(send) == []
 
 
+HISTOGRAM = '# TYPE h histogram\nh_bucket{le="1"} 1\nh_bucket{le="+Inf"} 1\nh_sum 1\nh_count 1\n'
+SUMMARY = '# TYPE s summary\ns{quantile="0.5"} 1\ns_sum 1\ns_count 1\n'
+# Prometheus would refuse all of the page, and so take away what other jobs have pushed.
+REFUSED = [
+    ("/metrics/job/j/quantile/5", SUMMARY, 'must not have an explicit "quantile" label'),
+    ("/metrics/job/j/le/5", HISTOGRAM, 'must not have an explicit "le" label'),
+    ("/metrics/job/j", '{"a\0b"} 1\n', "has an invalid name or help"),
+    ("/metrics/job/j", 'a{"b\0c"="1"} 1\n', "has a label with an invalid name"),
+]
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize(("path", "body", "problem"), REFUSED)
+def test_what_would_spoil_the_page_is_refused(
+    path: str, body: str, problem: str, check: bool
+) -> None:
+    send = gateway(enable_utf8_names=True, disable_consistency_check=not check)
+    assert send("PUT", "/metrics/job/other", "a 7\n").status in (200, 202)
+    reply = send("PUT", path, body)
+    assert reply.status == 400
+    assert problem in reply.text
+    page = send("GET", "/metrics", headers={"Accept": "text/plain;escaping=allow-utf-8"}).text
+    assert 'a{instance="",job="other"} 7\n' in page
+    assert "\0" not in page
+    assert not re.search(r"^[hs]_", page, re.MULTILINE)
+
+
+def test_other_types_may_have_these_labels() -> None:
+    send = gateway()
+    assert send("PUT", "/metrics/job/j/le/5", "a 1\n" + SUMMARY).status == 200
+    assert send("PUT", "/metrics/job/j/quantile/5", "b 1\n" + HISTOGRAM).status == 200
+    text = send("GET", "/metrics").text
+    assert 's{instance="",job="j",le="5",quantile="0.5"} 1\n' in text
+    assert 'h_bucket{instance="",job="j",quantile="5",le="1"} 1\n' in text
+
+
 def test_without_the_check_the_last_push_wins_and_scrapes_go_on() -> None:
     send = gateway(disable_consistency_check=True)
     first = send("PUT", "/metrics/job/j", '# TYPE a gauge\na{instance="i"} 1\n')

@@ -113,7 +113,7 @@ class FederatedRendering(Rendering):
 
     def _federated(self, sample: Sample) -> Sample:
         time = self._milliseconds / 1000 if sample.timestamp is None else sample.timestamp
-        labels = {**dict(self.wanted.external_labels or ()), **sample.labels}
+        labels = {**dict(self.wanted.external_labels or ()), **(sample.labels or {})}
         bare = without_exemplars(sample) if is_native(sample) else sample
         return bare._replace(labels=labels, timestamp=time, exemplar=None)
 

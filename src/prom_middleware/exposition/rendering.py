@@ -12,13 +12,11 @@ from prom_middleware.exposition.collecting.collection import Collection, Steps
 from prom_middleware.exposition.compression import compress
 from prom_middleware.exposition.formats.escaping import escape_metric_name
 from prom_middleware.exposition.negotiation import Format
-from prom_middleware.exposition.refusals import Broken, Refusal
+from prom_middleware.exposition.refusals import Refusal
 from prom_middleware.exposition.selection.parameters import Selection
 
 # What is sent at once, in bytes.
 PART = 64 * 1024
-# How often a body is begun anew without the family that failed in the middle of it.
-MAX_BEGINNINGS = 10
 
 Text = Generator[bytes, None, None]
 _Result = TypeVar("_Result")
@@ -56,19 +54,21 @@ class Rendering:
         self._collection = collection
         self._deadline = deadline
         self._idle = False
+        self._is_careful = False
         self._left_out: set[Hashable] = set()
         self._names: dict[str, str] = {}  # as they are written
 
     def steps(self) -> Steps:
-        """Make the body; raise Broken where nothing can be shown."""
-        for _ in range(MAX_BEGINNINGS):
-            try:
-                yield from self.fill()
-                break
-            except _SpoiledError:
-                continue
-        else:
-            raise Broken("Too many families cannot be shown.")
+        """Make the body; raise a Refusal where nothing can be shown.
+
+        Where a family fails in the middle of it, it is begun anew, and from then on no part of a
+        family is taken before all of it is there: however many fail, there is no third beginning.
+        """
+        try:
+            yield from self.fill()
+        except _SpoiledError:
+            self._is_careful = True
+            yield from self.fill()
         self.complete = True
 
     def fill(self) -> Steps:
@@ -128,7 +128,7 @@ class Rendering:
             return
         begun = False
         try:
-            for piece in pieces:
+            for piece in _whole(pieces) if self._is_careful else pieces:
                 yield piece
                 begun = begun or bool(piece)
         except Refusal:
@@ -138,6 +138,15 @@ class Rendering:
             self._collection.fail("collector.garbage", error)
             if begun:
                 raise _SpoiledError from error
+
+
+def _whole(pieces: Text) -> Text:
+    """Yield `pieces` when all of them are there."""
+    found: list[bytes] = []
+    for piece in pieces:
+        found.append(piece)
+        yield b""
+    yield from found
 
 
 def blank(steps: Generator[bool | None, None, _Result]) -> Generator[bytes, None, _Result]:

@@ -66,9 +66,9 @@ def read_comment(line: Line, how: Reading) -> Comment | None:
         raise line.error("invalid metric name in comment", expected=expected)
     line.skip_blanks()
     start, line.at = line.at, len(line.text)
-    text = told(line.text[start:])
+    text = line.text[start:].rstrip(" \t\n")  # all else is a part of a type for Go's parser
     if keyword == "HELP":
-        text = unescape(line, text, start, how.strict, UNESCAPED_HELP)
+        text = unescape(line, told(text), start, how.strict, UNESCAPED_HELP)
     line.check_end()
     return Comment(keyword, name, text)
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from prom_middleware.exposition.formats.escaping import UNDERSCORES, escape_label_name
 from prom_middleware.pushgateway.families import (
+    GAUGE_HISTOGRAM,
     HISTOGRAM,
     SIMPLE,
     SUMMARY,
@@ -30,7 +31,11 @@ PUSH_TIME, PUSH_FAILURE_TIME = "push_time_seconds", "push_failure_time_seconds"
 STAMPS = frozenset((PUSH_TIME, PUSH_FAILURE_TIME))
 # More of them help nobody.
 MOST_SHOWN = 10
+# No reader takes it in a name.
+NUL = "\0"
 
+# The label that tells the parts of one metric apart, by its type.
+_INNER = {SUMMARY: "quantile", HISTOGRAM: "le", GAUGE_HISTOGRAM: "le"}
 # The types whose samples have names of their own, by the endings of these.
 _TAKEN = {"_count": (SUMMARY, HISTOGRAM), "_sum": (SUMMARY, HISTOGRAM), "_bucket": (HISTOGRAM,)}
 
@@ -105,7 +110,8 @@ def _problems(family: Family, pushed: Mapping[str, Family], around: Surroundings
 
 
 def _name(family: Family) -> str | None:
-    if family.name and not _surrogates(family.name + (family.help or "")):
+    is_named = family.name and NUL not in family.name
+    if is_named and not _surrogates(family.name + (family.help or "")):
         return None
     return f"collected metric family has an invalid name or help: {go_quote(family.name)}"
 
@@ -162,7 +168,7 @@ def _metric(family: Family, metric: Metric, type_: str) -> str | None:
     if family.type != type_ or isinstance(metric.value, Foreign):
         return f"is not a {type_}"
     names = names_of(metric.labels)
-    problem = _names_problem(names)
+    problem = _names_problem(names, _INNER.get(family.type, ""))
     if problem or "".join([value for _, value in metric.labels]).isascii():
         return problem
     for name, value in metric.labels:
@@ -172,13 +178,15 @@ def _metric(family: Family, metric: Metric, type_: str) -> str | None:
 
 
 @lru_cache(maxsize=10_000)
-def _names_problem(names: tuple[str, ...]) -> str | None:
+def _names_problem(names: tuple[str, ...], inner: str) -> str | None:
     for name, following in pairwise(names):
         if name == following:
             return f"has two or more labels with the same name: {name}"
     for name in names:
-        if not name or name.startswith("__") or _surrogates(name):
+        if not name or name.startswith("__") or NUL in name or _surrogates(name):
             return f"has a label with an invalid name: {name}"
+        if name == inner:  # its parts would have it twice
+            return f"must not have an explicit {go_quote(name)} label"
     if len({*map(_escaped, names)}) < len(names):  # a page with them is no exposition
         return "has labels whose names are the same when they are escaped"
     return None

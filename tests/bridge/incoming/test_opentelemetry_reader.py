@@ -162,6 +162,21 @@ def test_names_have_their_units(name: str, unit: str, kind: str, expected: str) 
     assert name_of(name, unit, kind) == expected
 
 
+def test_an_attribute_is_no_bound_of_a_histogram(sdk: Sdk) -> None:
+    for kind in ("wait", "native.wait"):
+        histogram = sdk.meter.create_histogram(kind)
+        for street in ("north", "south"):
+            histogram.record(1.5, {"le": street})
+    sdk.meter.create_counter("sold").add(1, {"le": "north"})
+    shown = page(sdk.registry)
+    for name in ("wait", "native_wait"):
+        for street in ("north", "south"):
+            labels = {"exported_le": street, **SCOPE}
+            assert shown[sample(f"{name}_count", **labels)] == 1
+            assert shown[sample(f"{name}_bucket", le="+Inf", **labels)] == 1
+    assert shown[sample("sold_total", le="north", **SCOPE)] == 1
+
+
 def test_attributes_of_one_name_are_joined() -> None:
     assert labels_of({"a.b": 1, "a_b": "x", "ok": True, "many": ("a", "b")}) == {
         "a_b": "1;x",

@@ -65,7 +65,7 @@ LOST = {
     "foo:|c": "malformed_value",
     "foo:nan|c": "malformed_value",
     "foo:inf|ms": "malformed_value",
-    "foo:1e300|c|@1e-300": "malformed_value",
+    "foo:1e300|c|@1e-9": "malformed_value",
     "foo:2|t": "illegal_event",
     "foo:-1|c": "illegal_negative_counter",
     "foo:a:b|s": "invalid_extended_aggregate_type",
@@ -84,6 +84,7 @@ LOST_IN_PART = {
     "foo:1|c|@bar": "invalid_sample_factor",
     "foo:1|c|@-1": "invalid_sample_factor",
     "foo:1|c|@nan": "invalid_sample_factor",
+    "foo:1|c|@1e-10": "invalid_sample_factor",
     "foo:1|c|x": "invalid_sample_factor",
     "foo:1|c|#tag": "malformed_tag",
     "foo:1|c|#tag:": "malformed_tag",
@@ -97,6 +98,13 @@ def test_what_is_wrong_beside_the_number_is_counted(line: str) -> None:
     samples, lost = received(line)
     assert list(samples.values()) == [1]
     assert lost == {LOST_IN_PART[line]: 1}
+
+
+@pytest.mark.parametrize("rate", ["1e-10", "1e-300", "1e-320"])
+def test_a_rate_that_nobody_means_spoils_no_count(rate: str) -> None:
+    samples, lost = received(f"foo:0|ms|@{rate}", "foo:1|ms|@0.5")
+    assert samples[sample("foo_count")] == 1 + 2
+    assert lost == {"invalid_sample_factor": 1}
 
 
 def test_gauges_move_and_are_set() -> None:

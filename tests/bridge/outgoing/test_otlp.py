@@ -109,6 +109,24 @@ def test_quantiles_are_gauges_and_times_are_kept() -> None:
     assert batch.samples == 1
 
 
+def test_what_cannot_be_encoded_takes_no_other_with_it(receiving: Receiving) -> None:
+    families = [gauge("read", ({"path": "caf\udce9.txt"}, 1.0)), gauge("fine", ({}, 2.0))]
+    families[0].documentation = "\udce9"
+    late, early = gauge("late", ({}, 1.0)), gauge("early", ({}, 1.0))
+    late.samples = [late.samples[0]._replace(timestamp=1e12)]
+    early.samples = [early.samples[0]._replace(timestamp=-5)]
+    bare = gauge("bare", ({}, 3.0))
+    bare.samples = [bare.samples[0]._replace(labels=None)]
+    with Bridge(receiving.url, registry_of(*families, late, early, bare), interval=0.1):
+        eventually(lambda: receiving.requests, bool)
+    found = receiving.metrics()
+    (attribute,) = found["read"].gauge.data_points[0].attributes
+    assert attribute.value.string_value == "caf\ufffddce9.txt"
+    assert found["fine"].gauge.data_points[0].as_double == 2
+    assert found["bare"].gauge.data_points[0].as_double == 3
+    assert not {"late", "early"} & set(found)
+
+
 @pytest.mark.parametrize("buckets", [[("+Inf", 3)], [], [("1.0", 5), ("2.0", 4), ("+Inf", 3)]])
 def test_strange_histograms_do_no_harm(buckets: list[tuple[str, float]]) -> None:
     family = HistogramMetricFamily("wait", "help")

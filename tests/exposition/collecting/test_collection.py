@@ -21,6 +21,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.samples import Sample
 
 from asking import asked, scraped
+from exposition.formats.comparing import OPENMETRICS, PROTOBUF
 from metrics import series, value
 from prom_middleware import failures
 from prom_middleware.exposition import scrape
@@ -56,6 +57,19 @@ def with_type(kind: Any) -> Metric:
     return family
 
 
+def timed(timestamp: Any) -> Metric:
+    family = gauge()
+    family.samples = [family.samples[0]._replace(timestamp=timestamp)]
+    return family
+
+
+def misplaced(kind: str, name: str, label: str) -> Metric:
+    """Return a family with a label that another one of its samples has for itself."""
+    family = gauge()
+    family.type, family.samples = kind, [Sample(name, {label: "1"}, 1.0)]
+    return family
+
+
 def twice() -> Metric:
     family = gauge(a="1")
     family.samples *= 2
@@ -76,7 +90,14 @@ GARBAGE: dict[str, Any] = {
     "a value that is text": gauge(value="much"),
     "a label value that is none": gauge(a=None),
     "a label value that is a number": gauge(a=1),
-    "a label value that is no Unicode": gauge(a="\udfff"),
+    "a label that is the name": gauge(__name__="bad"),
+    "a time in nanoseconds": timed(1.8e18),
+    "a time that is no number": timed(float("nan")),
+    "a histogram's le at its count": misplaced("histogram", "bad_count", "le"),
+    "a histogram's le at its sum": misplaced("histogram", "bad_sum", "le"),
+    "a histogram's le at the time of its begin": misplaced("histogram", "bad_created", "le"),
+    "a gauge histogram's le at its count": misplaced("gaugehistogram", "bad_gcount", "le"),
+    "a summary's quantile at its count": misplaced("summary", "bad_count", "quantile"),
     "a series twice": twice(),
     "a family of somebody else's name": gauge("good"),
     "one that raises": lambda: 1 / 0,
@@ -98,6 +119,65 @@ def test_garbage_is_left_out_and_counted(registry: CollectorRegistry, garbage: s
     strict = scraped(registry, error_handling="http_error")
     assert strict.status == 500
     assert b"An error has occurred while serving metrics:\n\n" in strict.body
+
+
+def test_labels_of_other_types_are_no_garbage(registry: CollectorRegistry) -> None:
+    family = Metric("parts", "Parts.", "histogram")
+    family.samples = [
+        Sample("parts_bucket", {"le": "+Inf", "quantile": "a"}, 1.0),
+        Sample("parts_count", {"quantile": "a"}, 1.0),
+        Sample("another", {"le": "1"}, 1.0),
+    ]
+    registry.register(Collects(family, gauge("sized", le="1", quantile="2")))
+    samples = series(scraped(registry).body.decode())
+    assert value(samples, "sized", {"le": "1", "quantile": "2"}) == 1
+    assert value(samples, "parts_count", {"quantile": "a"}) == 1
+
+
+@pytest.mark.parametrize("text", ["café\udce9.txt", "\ud800"])
+def test_a_value_that_is_no_unicode_is_shown(registry: CollectorRegistry, text: str) -> None:
+    family = gauge("read", path=text)
+    family.documentation = text
+    registry.register(Collects(family))
+    samples = series(scraped(registry).body.decode())
+    shown = f"{text[:-5]}\ufffddce9.txt" if len(text) > 1 else "\ufffdd800"
+    assert value(samples, "read", {"path": shown}) == 1
+
+
+def test_samples_may_be_a_generator(registry: CollectorRegistry) -> None:
+    def family() -> Metric:
+        found = gauge("made")
+        found.samples = (Sample("made", {"a": str(one)}, one) for one in range(3))
+        return found
+
+    registry.register(Collects(family))
+    for query in ("", "name[]=made", "match[]=made"):
+        samples = series(scraped(registry, query).body.decode())
+        assert [value(samples, "made", {"a": str(one)}) for one in range(3)] == [0, 1, 2]
+
+
+def test_a_generator_of_samples_that_raises_is_left_out(registry: CollectorRegistry) -> None:
+    def family() -> Metric:
+        found = gauge("bad")
+        found.samples = (1 / zero for zero in [0])
+        return found
+
+    registry.register(Collects(gauge("before"), family))
+    samples = series(scraped(registry).body.decode())
+    assert value(samples, "good") == 1
+
+
+def test_labels_may_be_none(registry: CollectorRegistry) -> None:
+    family = gauge("bare")
+    family.samples = [Sample("bare", None, 1.0)]  # type: ignore[arg-type]
+    registry.register(Collects(family))
+    for accept in ("", OPENMETRICS, PROTOBUF):
+        for query in ("", "match[]=bare", 'match[]={__name__="bare",a=""}'):
+            answer = scrape(registry, asked(query=query, accept=accept))
+            assert answer.status == 200
+            assert b"bare" in answer.body
+    answer = scrape(registry, asked(query="match[]=bare")._replace(path="/federate"))
+    assert b"\nbare 1" in answer.body
 
 
 def test_collect_that_gives_nothing_at_all(registry: CollectorRegistry) -> None:

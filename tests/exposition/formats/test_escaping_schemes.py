@@ -57,6 +57,9 @@ def unescaped(name: str) -> str:
         ("é°\U0001f600", "values", "U___e9__b0__1f600_"),
         ("a\n", "underscores", "a_"),
         ("\ud800", "values", "U___FFFD_"),
+        # What Prometheus cannot read, or what is no text, is written as it can be.
+        ("a\0b", "allow-utf-8", "U__a_0_b"),
+        ("a\ud800", "allow-utf-8", "U__a_FFFD_"),
     ],
 )
 def test_metric_names(name: str, scheme: str, escaped: str) -> None:

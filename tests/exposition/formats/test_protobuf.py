@@ -9,15 +9,21 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import Metric
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client import samples as samples_module
 from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as their_families
 from prometheus_client.samples import Exemplar, Sample
 
+from asking import asked
+from exposition.collecting.test_collection import Collects
 from exposition.formats.comparing import PROTOBUF, render
 from exposition.formats.metrics_proto import decode, samples
 from exposition.formats.random_families import LABELS, UTF_8, UTF_8_LABELS, families
+from prom_middleware.exposition import scrape
 from prom_middleware.exposition.formats.wire import signed, varint
 from prom_middleware.instrumentation.families import BlockFamily, Native, Row
+from prom_middleware.parser import openmetrics_string_to_metric_families as parse
 
 CREATED = 1520430000.123
 
@@ -144,10 +150,14 @@ def test_native_histograms_agree_with_themselves(
     assert len(histogram.positive_span) > 0 or histogram.zero_count > 0
 
 
+has_natives = pytest.mark.skipif(
+    not hasattr(samples_module, "NativeHistogram"),
+    reason="this prometheus_client has no native histograms",
+)
+
+
+@has_natives
 def test_native_histograms_of_prometheus_client() -> None:
-    samples_module = pytest.importorskip("prometheus_client.samples")
-    if not hasattr(samples_module, "NativeHistogram"):
-        pytest.skip("this prometheus_client has no native histograms")
     span = samples_module.BucketSpan
     native = samples_module.NativeHistogram(
         24, 100.0, 0, 0.001, 4, (span(0, 2), span(1, 2)), (span(0, 2), span(1, 2)),
@@ -166,6 +176,80 @@ def test_native_histograms_of_prometheus_client() -> None:
     # What buckets and zeros have, whatever was said of it: 4 + (2 + 3 + 0 + 3) + (2 + 3 + 1 + 4).
     assert (histogram.sample_count, histogram.sample_sum) == (22, 100.0)
     assert [one.value for one in histogram.exemplars] == [-2.5] * has_exemplars
+
+
+def native(**changes: Any) -> Metric:
+    """Return a family with a native histogram: one at zero, and one in each of two buckets."""
+    given: dict[str, Any] = {
+        "count_value": 3, "sum_value": 6.0, "schema": 0, "zero_threshold": 0.001, "zero_count": 1,
+        "pos_spans": (samples_module.BucketSpan(0, 2),), "pos_deltas": (1, 0),
+        "neg_spans": None, "neg_deltas": None,
+    }  # fmt: skip
+    histogram = samples_module.NativeHistogram(**{**given, **changes})
+    family = HistogramMetricFamily("a", "d")
+    family.samples.append(Sample("a", None, None, None, None, histogram))  # type: ignore[arg-type]
+    return family
+
+
+FLOATS: list[tuple[dict[str, Any], float, list[float]]] = [
+    ({"pos_deltas": (0.5, 0.0), "zero_count": 0}, 1.0, [0.5, 0.5]),
+    ({"pos_deltas": (0.5, 0.0), "zero_count": 1.5}, 2.5, [0.5, 0.5]),
+    ({"zero_count": 0.5}, 2.5, [1.0, 1.0]),
+    ({"zero_count": 2.0**53}, 2.0**53 + 2, [1.0, 1.0]),
+    ({"count_value": 3.5, "sum_value": math.nan}, 3.5, [1.0, 1.0]),
+]
+
+
+@has_natives
+@pytest.mark.parametrize(("changes", "count", "buckets"), FLOATS)
+def test_native_histograms_are_of_integers_or_of_floats(
+    changes: dict[str, Any], count: float, buckets: list[float]
+) -> None:
+    (decoded,) = decode(render(PROTOBUF, [native(**changes)]))
+    histogram = decoded.metric[0].histogram
+    assert (histogram.sample_count, histogram.sample_count_float) == (0, count)
+    assert list(histogram.positive_count) == buckets
+    assert not histogram.positive_delta
+    assert not histogram.HasField("zero_count")
+
+
+@has_natives
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"schema": -53}, "no schema"),
+        ({"schema": -5}, "no schema"),
+        ({"schema": 9}, "no schema"),
+        ({"pos_deltas": (1,)}, "not the spans of 1 buckets"),
+        ({"pos_deltas": (1, -2)}, "counts that are none"),
+        ({"pos_deltas": (1.0, math.nan)}, "counts that are none"),
+        ({"zero_count": -1}, "counts that are none"),
+        ({"neg_spans": ((0, 1), (-1, 1)), "neg_deltas": (1, 0)}, "overlap"),
+    ],
+    ids=str,
+)
+def test_native_histograms_that_prometheus_refuses_raise(
+    changes: dict[str, Any], said: str
+) -> None:
+    for accept in (PROTOBUF, "application/openmetrics-text;version=2.0.0"):
+        with pytest.raises(ValueError, match=said):
+            render(accept, [native(**changes)])
+
+
+@has_natives
+@pytest.mark.parametrize("read", [parse, their_families])
+def test_native_histograms_are_shown_as_parsers_give_them(read: Any) -> None:
+    page = (
+        "# TYPE a histogram\n# HELP a A.\na {count:3,sum:6.0,schema:0,zero_threshold:0.001,"
+        "zero_count:1,positive_spans:[0:2],positive_deltas:[1,0]}\n# EOF\n"
+    )
+    (family,) = read(page)
+    registry = CollectorRegistry()
+    registry.register(Collects(family))
+    answer = scrape(registry, asked(accept=PROTOBUF))
+    (decoded,) = decode(answer.body)
+    assert counts_of(decoded.metric[0].histogram) == {0: 1, 1: 1}
+    assert decoded.metric[0].histogram.sample_count == 3
 
 
 @pytest.mark.parametrize("count", [0.5, math.nan, -1.0, math.inf, 2.0**60])

@@ -144,7 +144,6 @@ def test_openmetrics_is_read_by_the_parser() -> None:
         Row(("x",), ()),
         Row((None,), (1.0,)),  # type: ignore[arg-type]
         Row((), (1.0,)),
-        Row(("\ud800",), (1.0,)),
     ],
 )
 def test_broken_rows_raise(broken: Row, accept: str) -> None:

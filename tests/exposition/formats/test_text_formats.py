@@ -12,9 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
-from prometheus_client.samples import Exemplar, Sample
+from prometheus_client.samples import Exemplar, Sample, Timestamp
 
-from exposition.formats.comparing import OPENMETRICS, from_openmetrics, from_text, render
+from exposition.formats.comparing import (
+    OPENMETRICS,
+    PROTOBUF,
+    from_openmetrics,
+    from_text,
+    render,
+)
+from exposition.formats.metrics_proto import decode
 from exposition.formats.random_families import (
     LABELS,
     UTF_8,
@@ -23,6 +30,7 @@ from exposition.formats.random_families import (
     registry,
 )
 from prom_middleware.exposition.negotiation import negotiate
+from prom_middleware.instrumentation.families import BlockFamily, Row
 
 # prometheus_client 0.20 and 0.21 knew classic names only.
 knows_utf_8 = pytest.mark.skipif(
@@ -124,6 +132,77 @@ def test_exemplars_that_are_too_long_stay_out() -> None:
         assert (b" # {" in render(OPENMETRICS, [family])) is shown
 
 
+BROKEN_EXEMPLARS = {
+    "a time that is no number": Exemplar({"a": "b"}, 1.0, float("nan")),
+    "a time that never comes": Exemplar({"a": "b"}, 1.0, float("inf")),
+    "a value that is none": Exemplar({"a": "b"}, None),  # type: ignore[arg-type]
+    "names that become equal": Exemplar({"a.b": "1", "a_b": "2"}, 1.0),
+    "a label that is a number": Exemplar({"a": 1}, 1.0),  # type: ignore[dict-item]
+    "no labels at all": Exemplar(None, 1.0),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN_EXEMPLARS)
+def test_exemplars_that_cannot_be_written_stay_out_alone(broken: str) -> None:
+    family = Metric("a", "", "counter")
+    family.samples += [
+        Sample("a_total", {"b": "1"}, 1.0, None, BROKEN_EXEMPLARS[broken]),
+        Sample("a_total", {"b": "2"}, 2.0, None, Exemplar({"a": "b"}, 1.0)),
+    ]
+    rows = [
+        Row(("1",), (1.0,), 0.0, {0: BROKEN_EXEMPLARS[broken]}),
+        Row(("2",), (2.0,), 0.0, {0: Exemplar({"a": "b"}, 1.0)}),
+    ]
+    block = BlockFamily(Metric("a", "", "counter"), ("b",), (), lambda: rows)
+    for one in (family, block):
+        body = render(OPENMETRICS, [one]).decode()
+        assert 'a_total{b="1"} 1.0\n' in body
+        assert 'a_total{b="2"} 2.0 # {a="b"} 1.0\n' in body
+        (decoded,) = decode(render(PROTOBUF, [one]))
+        first, second = (metric.counter for metric in decoded.metric)
+        assert not first.HasField("exemplar")
+        assert second.exemplar.label[0].value == "b"
+
+
+def test_a_begin_that_is_no_time_stays_out_of_protobuf() -> None:
+    family = Metric("a", "", "counter")
+    family.samples += [Sample("a_total", {}, 1.0), Sample("a_created", {}, float("nan"))]
+    (decoded,) = decode(render(PROTOBUF, [family]))
+    assert decoded.metric[0].counter.value == 1
+    assert not decoded.metric[0].counter.HasField("created_timestamp")
+    two = render("application/openmetrics-text;version=2.0.0", [family])
+    assert b"\na_total 1.0\n" in two
+
+
+def test_text_has_no_times_before_1970() -> None:
+    family = Metric("a", "", "gauge")
+    family.samples = [Sample("a", {}, time, time) for time in (-0.0005, -0.001, -5.5, 1.5)]
+    lines = render("text/plain", [family]).decode().splitlines()[2:]
+    assert lines == ["a -0.0005 0", "a 1.5 1500"]
+    assert b"\na -5.5 -5.5\n" in render(OPENMETRICS, [family])
+    family.samples.append(Sample("a", {}, 2.0, Timestamp(-2, 500_000_000)))
+    assert b"\na 2.0 -2.5\n" in render(OPENMETRICS, [family])
+    assert b"a 2.0" not in render("text/plain", [family])
+    del family.samples[-1]
+    (decoded,) = decode(render(PROTOBUF, [family]))
+    assert [metric.timestamp_ms for metric in decoded.metric] == [0, -1, -5500, 1500]
+
+
+@pytest.mark.parametrize("text", ["\ud800", "caf\udce9.txt"])
+def test_half_a_character_is_shown_by_its_number(text: str) -> None:
+    shown = "\ufffdd800" if text == "\ud800" else "caf\ufffddce9.txt"
+    family = sample(labels={"l": text})
+    family.documentation = text
+    block = BlockFamily(Metric("a", text, "gauge"), ("l",), (), lambda: [Row((text,), (1.0,))])
+    for one in (family, block):
+        for accept in ("", OPENMETRICS):
+            body = render(accept, [one]).decode()
+            assert f'a{{l="{shown}"}} 1.0\n' in body
+            assert f"# HELP a {shown}\n" in body
+        (decoded,) = decode(render(PROTOBUF, [one]))
+        assert (decoded.help, decoded.metric[0].label[0].value) == (shown, shown)
+
+
 def sample(**changes: Any) -> Any:
     """Return a family with one sample that has something wrong."""
     family = Metric("a", "d", "gauge")
@@ -147,14 +226,12 @@ GARBAGE = {
     "an odd type": changed(type="thing"),
     "no samples": changed(samples=None),
     "odd samples": changed(samples=[1]),
-    "half a character": changed(name="a\ud800", samples=[Sample("a\ud800", {}, 1.0)]),
     "no value": sample(value=None),
     "a word": sample(value="many"),
     "a label that is no string": sample(labels={"l": 1}),
     "a label of nothing": sample(labels={"l": None}),
     "labels of nothing": sample(labels=7),
     "a label without a name": sample(labels={"": "v"}),
-    "a label that is half a character": sample(labels={"l": "\ud800"}),
     "names that become equal": sample(labels={"a.b": "1", "a/b": "2"}),
     "a sample without a name": sample(name=""),
     "a time that is none": sample(timestamp="noon"),
@@ -166,8 +243,6 @@ FORMS = ("text/plain", OPENMETRICS)
 @pytest.mark.parametrize("accept", FORMS)
 @pytest.mark.parametrize("garbage", GARBAGE)
 def test_garbage_raises_before_anything_of_it_is_there(garbage: str, accept: str) -> None:
-    if garbage == "half a character":
-        accept += ";version=1.0.0;escaping=allow-utf-8"
     pieces = negotiate(accept).family(GARBAGE[garbage])
     with pytest.raises((TypeError, ValueError, AttributeError)):
         next(pieces)

@@ -11,8 +11,7 @@ from typing import Any
 
 from prometheus_client import samples
 
-# The schemas that native histograms have of the scales.
-LEAST, GREATEST = -4, 8
+from prom_middleware.exposition.formats.points import GREATEST, LEAST
 
 
 def native_sample(name: str, labels: Mapping[str, str], point: Any) -> samples.Sample | None:

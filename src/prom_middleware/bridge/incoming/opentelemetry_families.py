@@ -18,6 +18,7 @@ from prometheus_client.core import Exemplar, Metric
 from prom_middleware import failures
 from prom_middleware.bridge.incoming.names import label_name
 from prom_middleware.bridge.incoming.native import native_sample
+from prom_middleware.bridge.incoming.receiver import OWN_LABELS
 from prom_middleware.errors import MetricConflictError
 from prom_middleware.exposition.formats.lines import number as go_number
 
@@ -52,9 +53,9 @@ def add(families: Families, metric: Any, scope: Labels) -> None:
         conflict = MetricConflictError(f"{name} is a {family.type} and a {kind}")
         failures.report("bridge.opentelemetry", conflict)
         return
-    add_point = _POINTS[type(metric.data)]
+    add_point, own = _POINTS[type(metric.data)], OWN_LABELS.get(kind, "")
     for point in metric.data.data_points:
-        add_point(family, point, {**labels_of(point.attributes), **scope})
+        add_point(family, point, {**labels_of(point.attributes, own), **scope})
 
 
 def add_target_info(families: Families, attributes: Mapping[str, Any]) -> None:
@@ -90,11 +91,16 @@ def unit_suffix(unit: str, kind: str) -> str:
     return "_".join(word for word in (first, f"per_{second}" if second else "") if word)
 
 
-def labels_of(attributes: Mapping[str, Any] | None) -> dict[str, str]:
-    """Return attributes as labels; values of those with one name then are joined by `;`."""
+def labels_of(attributes: Mapping[str, Any] | None, own: str = "") -> dict[str, str]:
+    """Return attributes as labels; values of those with one name then are joined by `;`.
+
+    One that would be the label `own`, which the type has itself, is called as Prometheus calls what
+    a scrape has of its labels: `exported_le`. Without it, two points could be the same series.
+    """
     values: dict[str, list[str]] = {}
     for key, value in sorted((attributes or {}).items()):
-        values.setdefault(label_name(key), []).append(_text(value))
+        name = label_name(key)
+        values.setdefault(f"exported_{name}" if name == own else name, []).append(_text(value))
     return {label: ";".join(texts) for label, texts in values.items()}
 
 

@@ -21,6 +21,7 @@ from prom_middleware.bridge.incoming.series import RefusedError, Target
 from prom_middleware.bridge.incoming.values import Counter, Gauge, Histogram, Set, Summary, Value
 
 MOST_MEMBERS = 1000  # of a set
+LEAST_RATE = 1e-9  # no sum gets over the samples of a lesser one, which nobody means
 TEXT = "Received by StatsD."
 # Types, and how rules call them.
 KINDS = {
@@ -118,7 +119,7 @@ class StatsdCollector(Receiver):
         rate = number(text)
         if rate == 0:
             return 1.0  # as statsd_exporter has it
-        if rate is None or not 0 < rate <= 1:
+        if rate is None or not LEAST_RATE <= rate <= 1:
             self.lose("invalid_sample_factor")
             return 1.0
         return rate

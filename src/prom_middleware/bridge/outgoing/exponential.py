@@ -79,7 +79,7 @@ def _of_samples(family: MetricFamily) -> Iterator[Point]:
 
 
 def _labels(sample: Sample) -> Labels:
-    return tuple(sorted(sample.labels.items()))
+    return tuple(sorted((sample.labels or {}).items()))
 
 
 def exponential(native: NativePoint) -> Exponential:

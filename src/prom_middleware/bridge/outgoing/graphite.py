@@ -97,7 +97,7 @@ def _samples(family: MetricFamily) -> Iterator[Sample]:
 
 
 def _key(sample: Sample) -> Key:
-    return key_of(sample.name, sample.labels.items())
+    return key_of(sample.name, (sample.labels or {}).items())
 
 
 def _rest(sample: Sample, now: float) -> str:

@@ -22,6 +22,7 @@ from prom_middleware.bridge.outgoing.buffer import Batch
 from prom_middleware.bridge.outgoing.collecting import parts
 from prom_middleware.bridge.outgoing.exponential import Side, exponential, native_points
 from prom_middleware.errors import MissingFrameworkError
+from prom_middleware.exposition.formats.escaping import encoded
 from prom_middleware.exposition.formats.points import NativePoint, Point, is_native
 
 try:
@@ -116,15 +117,16 @@ def metrics_of(family: MetricFamily, times: Times) -> Iterator[Metric]:
 
     The SDK has no place for the width of a native histogram's zero bucket.
     """
+    text = _text(family.documentation)
     natives = {
         point.labels: _exponential(point, native, times) for point, native in native_points(family)
     }
     if natives:
         data = ExponentialHistogram(list(natives.values()), CUMULATIVE)
-        yield Metric(family.name, family.documentation, family.unit, data)
+        yield Metric(family.name, text, family.unit, data)
     points = _histograms if family.type == "histogram" else _numbers
     for name, data in points(family, *_classic(family, natives), times):
-        yield Metric(name, family.documentation, family.unit, data)
+        yield Metric(name, text, family.unit, data)
 
 
 def _classic(family: MetricFamily, natives: Collection[Labels]) -> tuple[list[Sample], Created]:
@@ -143,7 +145,7 @@ def _exponential(point: Point, native: NativePoint, times: Times) -> Exponential
     found = exponential(native)
     nothing: Any = None  # the least and the greatest are not known
     return ExponentialHistogramDataPoint(
-        attributes=dict(point.labels),
+        attributes=_attributes(point.labels),
         start_time_unix_nano=_nanoseconds(point.created),
         time_unix_nano=times.of(point),
         count=found.observations,
@@ -163,7 +165,11 @@ def _buckets(side: Side) -> Buckets:
 
 
 def _nanoseconds(seconds: Any) -> int:
-    return int(float(seconds) * 1e9)
+    """Return a time as OTLP has it; raise ValueError for one that would cost the whole batch."""
+    found = int(float(seconds) * 1e9)
+    if not 0 <= found < 2**64:
+        raise ValueError(f"OTLP has no time for {seconds!r}")
+    return found
 
 
 def _numbers(
@@ -172,7 +178,8 @@ def _numbers(
     by_name: dict[str, list[NumberDataPoint]] = {}
     for sample in samples:
         start = created.get(_labels(sample, "quantile"), 0)
-        point = NumberDataPoint(sample.labels, start, times.of(sample), float(sample.value))
+        attributes = _attributes((sample.labels or {}).items())
+        point = NumberDataPoint(attributes, start, times.of(sample), float(sample.value))
         by_name.setdefault(sample.name, []).append(point)
     for name, points in by_name.items():
         suffix = name.removeprefix(family.name)
@@ -195,7 +202,7 @@ def _histograms(
     for sample in samples:
         buckets = sets.setdefault(_labels(sample, "le"), _Buckets({}, {}, []))
         buckets.first.append(sample)
-        if "le" in sample.labels:
+        if sample.labels and "le" in sample.labels:
             buckets.counts[float(sample.labels["le"])] = sample.value
         else:
             buckets.numbers[sample.name.removeprefix(family.name)] = sample.value
@@ -212,7 +219,7 @@ def _histogram(
     rising = [0.0, *(buckets.counts[bound] for bound in bounds), count]
     nothing: Any = None  # the least and the greatest are not known
     return HistogramDataPoint(
-        attributes=dict(labels),
+        attributes=_attributes(labels),
         start_time_unix_nano=created.get(labels, 0),
         time_unix_nano=times.of(buckets.first[0]),
         count=int(count),
@@ -225,4 +232,14 @@ def _histogram(
 
 
 def _labels(sample: Sample, without: str = "") -> Labels:
-    return tuple(sorted(label for label in sample.labels.items() if label[0] != without))
+    labels = (sample.labels or {}).items()
+    return tuple(sorted(label for label in labels if label[0] != without))
+
+
+def _attributes(labels: Iterable[tuple[str, str]]) -> dict[str, str]:
+    return {name: _text(value) for name, value in labels}
+
+
+def _text(text: str) -> str:
+    """Return a text that the exporter can encode: it gives up a label, or all, for any other."""
+    return text if text.isascii() else encoded(text).decode()

@@ -8,7 +8,13 @@ from typing import Any
 from prometheus_client import Metric as MetricFamily
 from prometheus_client.metrics_core import METRIC_TYPES
 
+from prom_middleware.exposition.formats.points import INNER, is_misplaced, is_native
+
 SLICE = 32  # samples in some tenths of a millisecond
+# A label that every series has already, its name; and those that tell the parts of one apart.
+NAME = "__name__"
+RESERVED = frozenset((NAME, *INNER.values()))
+MILLISECONDS = 2.0**63  # since 1970: readers have 64 bits for them
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "counter": ("_total", "_created"),
     "summary": ("_sum", "_count", "_created"),
@@ -34,7 +40,8 @@ def check_family(family: Any) -> None:
     _check_text("a family's name", family.name)
     if not family.name:
         raise GarbageError("a family has no name")
-    _check_text(f"the help of {family.name}", family.documentation, or_none=True)
+    if not isinstance(family.documentation, str | None):
+        raise GarbageError(f"the help of {family.name} is no text: {_short(family.documentation)}")
     if family.type not in METRIC_TYPES:
         raise GarbageError(f"{family.name} has a type that does not exist: {_short(family.type)}")
 
@@ -45,9 +52,10 @@ def check_samples(family: MetricFamily, others: set[int]) -> Generator[None, Non
     Yields now and then. A series is known by a hash: the series themselves would take too much.
     """
     seen: set[int] = set()
+    shapes: set[tuple[str, ...]] = set()
     for number, sample in enumerate(family.samples):
         try:
-            key = _check_sample(family.name, sample)
+            key = _check_sample(family, sample, shapes)
         except GarbageError:
             raise
         except Exception as error:
@@ -60,25 +68,45 @@ def check_samples(family: MetricFamily, others: set[int]) -> Generator[None, Non
     others |= seen
 
 
-def _check_sample(family: str, sample: Any) -> int:
-    name, labels, value, timestamp = sample.name, sample.labels, sample.value, sample.timestamp
-    if not name:
-        raise GarbageError(f"{family} has a sample without a name")
-    _check_text(f"a sample's name in {family}", name)
-    float(value)
+def _check_sample(family: MetricFamily, sample: Any, shapes: set[tuple[str, ...]]) -> int:
+    name, labels, timestamp = sample.name, sample.labels or {}, sample.timestamp
+    shape = (name, *labels)
+    if shape not in shapes:  # which are few
+        _check_names(family, name, labels)
+        shapes.add(shape)
+    if not is_native(sample):
+        float(sample.value)
     for label, text in labels.items():
-        if type(label) is not str or type(text) is not str or not (label + text).isascii():
-            _check_text(f"a label of {family}", label)
-            _check_text(f"the label {label} of {family}", text)
-        if not label:
-            raise GarbageError(f"{family} has a label without a name")
+        if not isinstance(text, str):
+            raise GarbageError(f"the label {label} of {family.name} is no text: {_short(text)}")
     # One series may stand there several times with different times.
-    return hash((name, frozenset(labels.items()), None if timestamp is None else float(timestamp)))
+    time = None if timestamp is None else _checked_time(family, timestamp)
+    return hash((name, frozenset(labels.items()), time))
 
 
-def _check_text(what: str, text: object, or_none: bool = False) -> None:
-    if text is None and or_none:
-        return
+def _check_names(family: MetricFamily, name: Any, labels: Iterable[Any]) -> None:
+    if not name:
+        raise GarbageError(f"{family.name} has a sample without a name")
+    _check_text(f"a sample's name in {family.name}", name)
+    for label in labels:
+        _check_text(f"a label of {family.name}", label)
+        if not label:
+            raise GarbageError(f"{family.name} has a label without a name")
+    for label in RESERVED.intersection(labels):
+        if label == NAME or is_misplaced(family, name, label):
+            raise GarbageError(f"{family.name} has the label {label} at {name}")
+
+
+def _checked_time(family: MetricFamily, timestamp: Any) -> float:
+    time = float(timestamp)
+    if not -MILLISECONDS <= time * 1000 < MILLISECONDS:
+        raise GarbageError(
+            f"{family.name} has a time that is none, in seconds: {_short(timestamp)}"
+        )
+    return time
+
+
+def _check_text(what: str, text: object) -> None:
     if not isinstance(text, str):
         raise GarbageError(f"{what} is no text: {_short(text)}")
     try:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
 from typing import Any
 
@@ -53,7 +53,7 @@ class Run:
         self._began = perf_counter()
         try:
             for family in self._collect():
-                self.families.append(family)
+                self.families.append(_with_list(family))
                 if len(self.families) > MAX_FAMILIES:
                     raise HangingError(f"more than {MAX_FAMILIES} families")
         except BaseException as error:
@@ -110,6 +110,13 @@ class Batch:
     def _give_up(self, error: BaseException) -> None:
         while self._queue:
             self._queue.popleft().fail(error)
+
+
+def _with_list(family: MetricFamily) -> MetricFamily:
+    """Return a family whose samples can be gone through more than once."""
+    if isinstance(getattr(family, "samples", None), Iterator):
+        family.samples = list(family.samples)
+    return family
 
 
 def _start_thread(work: Callable[[], None], give_up: Callable[[BaseException], None]) -> None:

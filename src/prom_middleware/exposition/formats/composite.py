@@ -15,6 +15,7 @@ from prom_middleware.exposition.formats.escaping import (
     escape_metric_name,
     escape_value,
     quoted_metric_name,
+    shown_unit,
 )
 from prom_middleware.exposition.formats.lines import (
     Values,
@@ -47,8 +48,9 @@ def family(family: MetricFamily, scheme: str = UNDERSCORES) -> Iterator[bytes]:
 
 
 def _metadata(family: MetricFamily, group: Group, scheme: str) -> str:
-    name = quoted_metric_name(escape_metric_name(group.name, scheme))
-    unit = f"# UNIT {name} {family.unit}\n" if family.unit else ""
+    whole = escape_metric_name(group.name, scheme)
+    name, shown = quoted_metric_name(whole), shown_unit(family, whole)
+    unit = f"# UNIT {name} {shown}\n" if shown else ""
     return f"# TYPE {name} {group.type}\n{unit}# HELP {name} {escape_value(family.documentation)}\n"
 
 

@@ -17,9 +17,14 @@ _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 # What is not of the classic characters, at the beginning and after it. Colons are for metrics only.
 _ODD_METRIC = re.compile(r"^[^a-zA-Z_:]|(?<!^)[^a-zA-Z0-9_:]", re.DOTALL)
 _ODD_LABEL = re.compile(r"^[^a-zA-Z_]|(?<!^)[^a-zA-Z0-9_]", re.DOTALL)
+# What a name cannot have in any form: Prometheus' parsers end at a NUL.
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")
+_LONE = re.compile("[\ud800-\udfff]")
 
 # Endings that stand in a family's whole name, but not in `MetricFamily.name`.
 OWN_SUFFIX = {"counter": "_total", "info": "_info"}
+# Types that have no unit, and what must not be in one.
+UNITLESS, UNIT_CHARACTERS = ("info", "stateset"), frozenset('"\\\n')
 # Endings that a sample's name may have after its family's.
 SUFFIXES = frozenset(
     ("", "_total", "_created", "_bucket", "_count", "_sum", "_gcount", "_gsum", "_info")
@@ -31,20 +36,34 @@ def is_classic(name: str) -> bool:
     return _METRIC.fullmatch(name) is not None
 
 
+def encoded(text: str) -> bytes:
+    """Return text as UTF-8; half a character, as file names have it, is shown by its number.
+
+    It stays apart from others that way: what has the same labels would be there twice.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return _LONE.sub(lambda found: f"\N{REPLACEMENT CHARACTER}{ord(found[0]):x}", text).encode()
+
+
 def escape_metric_name(name: str, scheme: str) -> str:
-    """Return a metric's name in `scheme`; classic ones stay as they are. Raise for an empty one."""
-    return name if scheme == ALLOW_UTF_8 and name else _escape(name, scheme, _METRIC, _ODD_METRIC)
+    """Return a metric's name in `scheme`; classic ones stay as they are. Raise for an empty one.
+
+    A name that cannot be written in `ALLOW_UTF_8` is as `VALUES` has it.
+    """
+    return _escape(name, scheme, _METRIC, _ODD_METRIC)
 
 
 def escape_label_name(name: str, scheme: str) -> str:
     """Return a label's name in `scheme`, as `escape_metric_name` does."""
-    return name if scheme == ALLOW_UTF_8 and name else _escape(name, scheme, _LABEL, _ODD_LABEL)
+    return _escape(name, scheme, _LABEL, _ODD_LABEL)
 
 
 def _escape(name: str, scheme: str, classic: re.Pattern[str], odd: re.Pattern[str]) -> str:
     if not name:
         raise ValueError("a metric or a label has no name")
-    if classic.fullmatch(name):
+    if classic.fullmatch(name) or (scheme == ALLOW_UTF_8 and not _UNWRITABLE.search(name)):
         return name
     if scheme == UNDERSCORES:
         return odd.sub("_", name)
@@ -69,6 +88,19 @@ def stem_of(family: MetricFamily, scheme: str) -> str:
     own = OWN_SUFFIX.get(family.type, "")
     whole = escape_metric_name(family.name + own, scheme)
     return whole[: -len(own)] if own else whole
+
+
+def shown_unit(family: MetricFamily, name: str) -> str:
+    """Return the unit to show beside a family's `name` as it is written; nothing where none may be.
+
+    Readers refuse all of an exposition where it is no suffix of the name, or is beside a type that
+    has no unit. OpenMetrics has no quotes for one.
+    """
+    unit: str = family.unit
+    if not unit or family.type in UNITLESS or not UNIT_CHARACTERS.isdisjoint(unit):
+        return ""
+    own = "_total" if family.type == "counter" else ""
+    return unit if name.removesuffix(own).endswith(f"_{unit}") else ""
 
 
 def sample_name(family: MetricFamily, name: str, scheme: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from operator import add, getitem, itemgetter
 from typing import Any
@@ -13,6 +14,7 @@ from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
 from prom_middleware.exposition.formats.escaping import (
+    encoded,
     escape_label_name,
     escape_value,
     is_classic,
@@ -223,7 +225,7 @@ def in_slices(lines: Iterable[str], first: str = "", size: int = ROWS) -> Iterat
     lines = iter(lines)
     slice_ = first + "".join(islice(lines, size))
     while slice_:
-        yield slice_.encode()
+        yield encoded(slice_)
         slice_ = "".join(islice(lines, size))
 
 
@@ -261,20 +263,37 @@ class SampleLines:
 
 
 def exemplar_text(exemplar: Exemplar, scheme: str, limit: int | None) -> str:
-    """Return an exemplar as it stands after a value; nothing where it is longer than `limit`."""
-    labels: Mapping[str, str] = exemplar.labels
-    if limit is not None and sum(len(name) + len(text) for name, text in labels.items()) > limit:
+    """Return an exemplar as it stands after a value.
+
+    Nothing where it is longer than `limit`, or cannot be written: its sample is shown without it.
+    """
+    try:
+        if limit is not None and exemplar_length(exemplar) > limit:
+            return ""
+        labels = sorted(exemplar.labels.items())
+        names = _exemplar_names(tuple([name for name, _ in labels]), scheme)
+        pairs = zip(names, labels, strict=True)
+        shown = ",".join([f"{name}={quote(text)}" for name, (_, text) in pairs])
+        time = "" if exemplar.timestamp is None else f" {seconds(exemplar.timestamp)}"
+        return f" # {{{shown}}} {number(exemplar.value)}{time}"
+    except Exception:
         return ""
-    shown = ",".join(
-        f"{quoted_label_name(escape_label_name(name, scheme))}={quote(text)}"
-        for name, text in sorted(labels.items())
-    )
-    time = "" if exemplar.timestamp is None else f" {seconds(exemplar.timestamp)}"
-    return f" # {{{shown}}} {number(exemplar.value)}{time}"
+
+
+@lru_cache(maxsize=100)
+def _exemplar_names(names: tuple[str, ...], scheme: str) -> list[str]:
+    return label_names(names, scheme)
+
+
+def exemplar_length(exemplar: Exemplar) -> int:
+    """Return how many characters the labels of an exemplar have, names and values together."""
+    return sum(len(name) + len(text) for name, text in exemplar.labels.items())
 
 
 def seconds(timestamp: Any) -> str:
     """Return a time, in seconds or a `Timestamp`, as OpenMetrics has it; raise for others."""
-    if not LOWEST < float(timestamp) < -LOWEST:
+    time = float(timestamp)
+    if not LOWEST < time < -LOWEST:
         raise ValueError(f"{timestamp!r} is no time")
-    return f"{timestamp}"
+    # A `Timestamp` before 1970 has two signs, each with a number after it.
+    return f"{timestamp}" if time >= 0 else repr(time)

@@ -13,6 +13,7 @@ from prom_middleware.exposition.formats.escaping import (
     UNDERSCORES,
     escape_value,
     quoted_metric_name,
+    shown_unit,
     stem_of,
 )
 from prom_middleware.exposition.formats.lines import (
@@ -47,9 +48,10 @@ def family(family: MetricFamily, scheme: str = UNDERSCORES) -> Iterator[bytes]:
 
 
 def _metadata(family: MetricFamily, scheme: str) -> str:
-    name = quoted_metric_name(stem_of(family, scheme))
+    stem = stem_of(family, scheme)
+    name, unit = quoted_metric_name(stem), shown_unit(family, stem)
     lines = f"# HELP {name} {escape_value(family.documentation)}\n# TYPE {name} {family.type}\n"
-    return lines + (f"# UNIT {name} {family.unit}\n" if family.unit else "")
+    return lines + (f"# UNIT {name} {unit}\n" if unit else "")
 
 
 def _sample_lines(family: MetricFamily, scheme: str) -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from math import isfinite
 from typing import Any, NamedTuple
 
 from prometheus_client import Metric as MetricFamily
@@ -20,6 +21,8 @@ from prom_middleware.instrumentation.families import BlockFamily, Native, Row
 Labels = tuple[tuple[str, str], ...]
 # What is filled up between two buckets costs less than a span of its own; as Go does it.
 GAP = 2
+# The schemas of native histograms whose bounds are powers of 2.
+LEAST, GREATEST = -4, 8
 # The label that tells a family's samples of one label set apart, by the ending of their names.
 INNER = {
     ("histogram", "_bucket"): "le",
@@ -34,6 +37,17 @@ PARTS = {
     "summary": ("", "_count", "_sum", "_created"),
 }
 INFINITY = float("inf")
+
+
+def is_misplaced(family: MetricFamily, name: str, label: str) -> bool:
+    """Tell whether a sample has the inner label of its family's type, and is not what that is for.
+
+    It is part of a series then that gets another one from each reader that puts parts together.
+    """
+    kind, ending = family.type, name.removeprefix(family.name)
+    if label not in (INNER.get((kind, part)) for part in ("", "_bucket")):
+        return False
+    return ending in ("", *PARTS[kind]) and (kind, ending) not in INNER
 
 
 class Spans(NamedTuple):
@@ -53,6 +67,11 @@ class NativePoint(NamedTuple):
     negative: Spans = Spans()
     extra: float = 0
     exemplars: Sequence[Exemplar] = ()
+
+    @property
+    def counts(self) -> list[float]:
+        """Return what makes up the number of observations."""
+        return [self.zero_count, *self.positive.counts, *self.negative.counts, self.extra]
 
     @property
     def observations(self) -> float:
@@ -137,7 +156,7 @@ class _Grouping:
             yield point
 
     def add(self, sample: Any) -> None:
-        labels = dict(sample.labels)
+        labels = dict(sample.labels or ())
         native = getattr(sample, "native_histogram", None)  # prometheus_client 0.20 has none
         ending = sample.name.removeprefix(self._family.name)
         known = sample.name.startswith(self._family.name) and ending in self._parts
@@ -145,7 +164,8 @@ class _Grouping:
             point = self._point(labels, sample)
             point.native, point.sum = native_point(native), float(native.sum_value)
         elif known and ending == "_created":
-            self._created[_sorted(labels)] = float(sample.value)
+            if isfinite(created := float(sample.value)):
+                self._created[_sorted(labels)] = created
         elif known:
             self._add_part(ending, labels, sample)
         elif sample.name in self._own and "" not in self._parts:
@@ -265,7 +285,22 @@ def native_point(native: Any) -> NativePoint:
     # Only a sum that is no number allows for observations that were none.
     missing = native.count_value - found.observations
     is_nan = native.sum_value != native.sum_value
-    return found._replace(extra=max(missing, 0) if is_nan else 0)
+    found = found._replace(extra=max(missing, 0) if is_nan else 0)
+    _check(found)
+    return found
+
+
+def _check(native: NativePoint) -> None:
+    """Raise ValueError for what Prometheus would not take: it refuses the whole exposition then."""
+    if not LEAST <= native.schema <= GREATEST:
+        raise ValueError(f"there is no schema {native.schema!r}")
+    for spans, counts in (native.positive, native.negative):
+        if sum(length for _, length in spans) != len(counts):
+            raise ValueError(f"{spans} are not the spans of {len(counts)} buckets")
+        if any(offset < 0 for offset, _ in spans[1:]):
+            raise ValueError(f"{spans} overlap")
+    if not all(count >= 0 for count in native.counts):
+        raise ValueError(f"there are counts that are none: {native.counts}")
 
 
 def _spans(spans: Any, deltas: Any) -> Spans:

@@ -5,8 +5,8 @@ https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
 from itertools import islice
 from typing import Any
 
@@ -17,8 +17,9 @@ from prom_middleware.exposition.formats.escaping import (
     UNDERSCORES,
     escape_label_name,
     escape_metric_name,
+    shown_unit,
 )
-from prom_middleware.exposition.formats.lines import ROWS
+from prom_middleware.exposition.formats.lines import ROWS, exemplar_length
 from prom_middleware.exposition.formats.messages import row_histogram, row_labels
 from prom_middleware.exposition.formats.openmetrics import LIMIT
 from prom_middleware.exposition.formats.points import (
@@ -68,9 +69,11 @@ def family(family: MetricFamily, scheme: str = UNDERSCORES) -> Iterator[bytes]:
 
 
 def _family_head(family: MetricFamily, group: Group, scheme: str) -> bytes:
-    name = text(1, escape_metric_name(group.name, scheme))
-    unit = text(5, family.unit) if family.unit else b""
-    return name + text(2, family.documentation) + unsigned(3, TYPES[group.type][0]) + unit
+    name = escape_metric_name(group.name, scheme)
+    shown = shown_unit(family, name)
+    unit = text(5, shown) if shown else b""
+    kind = unsigned(3, TYPES[group.type][0])
+    return text(1, name) + text(2, family.documentation) + kind + unit
 
 
 def _in_parts(metrics: Iterator[bytes]) -> Iterator[bytes]:
@@ -108,11 +111,18 @@ def _row_metric(family: BlockFamily, scheme: str) -> Callable[[Row], bytes]:
     return metric
 
 
-def _labels(scheme: str, labels: Iterable[tuple[str, str]]) -> bytes:
-    pairs = [(escape_label_name(name, scheme), value) for name, value in labels]
-    if len({name for name, _ in pairs}) < len(pairs):
-        raise ValueError(f"labels have names that {scheme!r} makes equal: {pairs}")
-    return b"".join(message(1, text(1, name) + text(2, value)) for name, value in pairs)
+def _labels(scheme: str, labels: Sequence[tuple[str, str]]) -> bytes:
+    names = _label_names(scheme, tuple([name for name, _ in labels]))
+    pairs = zip(names, labels, strict=True)
+    return b"".join([message(1, name + text(2, value)) for name, (_, value) in pairs])
+
+
+@lru_cache(maxsize=1000)  # most samples of a family have labels of the same names
+def _label_names(scheme: str, names: tuple[str, ...]) -> list[bytes]:
+    escaped = [escape_label_name(name, scheme) for name in names]
+    if len(set(escaped)) < len(escaped):
+        raise ValueError(f"labels {list(names)} have names that {scheme!r} makes equal")
+    return [text(1, name) for name in escaped]
 
 
 def _number(point: Point, scheme: str) -> bytes:
@@ -144,8 +154,11 @@ def _histogram(point: Point, scheme: str) -> bytes:
         return _count(1, 4, count) + _sum(point) + b"".join(inner) + _created(15, point.created)
     # The bucket of everything says no more than the count, and they must not differ.
     classic = [_bucket(one, scheme) for one in point.buckets if one.bound != INFINITY]
-    parts = [_count(1, 4, native.observations), _sum(point), *classic]
-    parts += (_native(native), _created(15, point.created))
+    count = native.observations
+    whole = count <= EXACT and all(one == int(one) for one in native.counts)
+    # Which of the two fields it is in says whether all others are integers.
+    parts = [unsigned(1, int(count)) if whole else double(4, count), _sum(point), *classic]
+    parts += (_native(native, whole), _created(15, point.created))
     parts += (_exemplar(16, one, scheme) for one in point.exemplars if one.timestamp is not None)
     return b"".join(parts)
 
@@ -170,10 +183,8 @@ def _count(whole: int, floating: int, count: float) -> bytes:
     return double(floating, count)
 
 
-def _native(native: NativePoint) -> bytes:
+def _native(native: NativePoint, whole: bool) -> bytes:
     sides = (native.positive, native.negative)
-    counts = [native.zero_count, *native.positive.counts, *native.negative.counts]
-    whole = all(count == int(count) for count in counts)
     parts = [signed(5, native.schema), double(6, native.zero_threshold)]
     parts.append(unsigned(7, int(native.zero_count)) if whole else double(8, native.zero_count))
     parts += (_spans(9, native.negative, whole), _spans(12, native.positive, whole))
@@ -210,8 +221,12 @@ def _timestamp(seconds: Any) -> bytes:
 
 
 def _exemplar(field: int, exemplar: Exemplar, scheme: str) -> bytes:
-    if sum(len(name) + len(value) for name, value in exemplar.labels.items()) > LIMIT:
+    """Return an exemplar; nothing where it is too long, or cannot be written."""
+    try:
+        if exemplar_length(exemplar) > LIMIT:
+            return b""
+        time = b"" if exemplar.timestamp is None else message(3, _timestamp(exemplar.timestamp))
+        labels = _labels(scheme, sorted(exemplar.labels.items()))
+        return message(field, labels + double(2, float(exemplar.value)) + time)
+    except Exception:
         return b""
-    time = b"" if exemplar.timestamp is None else message(3, _timestamp(exemplar.timestamp))
-    labels = _labels(scheme, sorted(exemplar.labels.items()))
-    return message(field, labels + double(2, float(exemplar.value)) + time)

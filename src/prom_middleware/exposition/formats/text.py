@@ -84,6 +84,8 @@ def _sample_lines(family: MetricFamily, scheme: str, apart: dict[str, list[str]]
         if getattr(sample, "native_histogram", None):
             continue  # there is no way to show it; prometheus_client 0.20 has none
         time = sample.timestamp
+        if time is not None and float(time) * 1000 <= -1:
+            continue  # Prometheus takes no sign before a time here, and drops all of the exposition
         # Milliseconds, cut off.
         ending = "\n" if time is None else f" {int(float(time) * 1000)}\n"
         suffix = names.get(sample.name)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from struct import Struct
 
+from prom_middleware.exposition.formats.escaping import encoded
+
 _double = Struct("<d").pack
 _SMALL = tuple(bytes((number,)) for number in range(128))
 
@@ -46,4 +48,4 @@ def message(field: int, content: bytes) -> bytes:
 
 def text(field: int, content: str) -> bytes:
     """Return a field of type string."""
-    return message(field, content.encode())
+    return message(field, encoded(content))

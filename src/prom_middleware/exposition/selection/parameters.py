@@ -113,7 +113,7 @@ class Selection:
 
         def accepts(sample: Any) -> bool:
             return sample.name in self._names or any(
-                one.accepts_name(sample.name) and one.accepts_labels(sample.labels)
+                one.accepts_name(sample.name) and one.accepts_labels(sample.labels or {})
                 for one in self._selectors
             )
 
