@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, values
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from multiprocess.workers import leave_registry, samples, value
 from prom_middleware import failures
@@ -71,6 +74,22 @@ def test_what_only_another_process_has_is_shown_with_the_default_registry(
 
 def test_what_is_in_no_file_is_shown_as_it_is(directory: Path) -> None:
     assert samples(whole(REGISTRY), "python_info") == samples(REGISTRY, "python_info") != {}
+
+
+def test_a_collector_may_have_no_labels_for_what_is_in_files(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Own(Collector):
+        def collect(self) -> Iterator[Metric]:
+            family = Metric("jobs", "J.", "counter")
+            family.samples = [Sample("jobs_total", None, 1.0)]  # type: ignore[arg-type]
+            yield family
+
+    other(lambda: Counter("jobs", "J.").inc(2))
+    REGISTRY.register(Own())
+    monkeypatch.setattr(values.ValueClass, "_shared", True, raising=False)  # as `install()` says
+    [found] = [family for family in whole(REGISTRY).collect() if family.name == "jobs"]
+    assert [sample.value for sample in found.samples] == [3.0]
 
 
 def test_names_may_be_selected(directory: Path) -> None:

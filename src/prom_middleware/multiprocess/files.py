@@ -17,6 +17,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, values
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector, RestrictedRegistry
+from prometheus_client.samples import Sample
 
 from prom_middleware import failures
 from prom_middleware.multiprocess.shapes import ADDITIVE, select
@@ -138,9 +139,9 @@ def _one(family: Metric, found: Metric) -> Metric:
     # Ours is what those processes have that called `install()`; the others still write files.
     if family.type != found.type:
         return family
-    samples = {(each.name, frozenset(each.labels.items())): each for each in family.samples}
+    samples = {_series(each): each for each in family.samples}
     for sample in found.samples:
-        key = sample.name, frozenset(sample.labels.items())
+        key = _series(sample)
         ours = samples.get(key)
         if ours is None:
             samples[key] = sample
@@ -148,6 +149,11 @@ def _one(family: Metric, found: Metric) -> Metric:
             samples[key] = ours._replace(value=ours.value + sample.value)
     family.samples = list(samples.values())
     return family
+
+
+def _series(sample: Sample) -> tuple[str, frozenset[tuple[str, str]]]:
+    # A collector may say None where there are no labels.
+    return sample.name, frozenset((sample.labels or {}).items())
 
 
 def merged(directory: str) -> list[Metric]:
