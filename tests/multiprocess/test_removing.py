@@ -348,6 +348,19 @@ def test_a_removal_that_could_not_be_read_of_is_asked_for_again(
     assert here.samples() == there.call("samples") == {("sum", (("kind", "a"),)): 4}
 
 
+def test_who_removes_knows_of_it_while_somebody_else_removes(
+    pair: Any, installed: MultiprocessStore
+) -> None:
+    here, there = pair
+    here.call("sum", ("a",), "set", 1)
+    there.call("call", "sum", (), "remove", "a")
+    other = announcing.AnnouncementFile(installed.directory)
+    with other.removing(b"another!"):
+        here.call("sum", ("a",), "set", 2)
+    other.close()
+    assert here.samples() == there.call("samples") == {("sum", (("kind", "a"),)): 2}
+
+
 @pytest.mark.parametrize("name", METRICS)
 def test_in_memory_it_is_the_same(name: str, registry: CollectorRegistry) -> None:
     make, options, update = METRICS[name]

@@ -55,14 +55,9 @@ class AnnouncementFile(OpenFile):
         except OSError:
             return 0
 
-    def since(self, seen: int) -> tuple[int, set[bytes]] | None:
-        """Return the length, and what was removed since it was `seen`: EVERYTHING, or names.
-
-        None while somebody removes.
-        """
+    def since(self, seen: int) -> tuple[int, set[bytes]]:
+        """Return the length, and what was removed since it was `seen`: EVERYTHING, or names."""
         length = self._settled(self.length())
-        if length is None:
-            return None
         first, last = _removals(seen), _removals(length)
         ring = os.pread(self._fd, RING, 0) if last else b""
         # Who removes next, or has done so meanwhile, writes over the oldest.
@@ -71,16 +66,18 @@ class AnnouncementFile(OpenFile):
         places = (each % PLACES * NAME for each in range(first, last))
         return length, {ring[place : place + NAME] for place in places}
 
-    def _settled(self, length: int) -> int | None:
-        """Return the length, with the end of who was killed; None while somebody removes."""
+    def _settled(self, length: int) -> int:
+        """Return the length, with the end of who was killed; without a removal under way."""
         if length % 2 == ENDED:
             return length
         try:
             with self._own() as fd:
-                return _note(fd, ENDED) if try_flock(fd) else None
+                if try_flock(fd):
+                    return _note(fd, ENDED)
         except OSError as error:
             failures.report("multiprocess.remove", error)
-            return None
+        # Those before it have ended: whoever waited for one of them must know of it.
+        return length - 1
 
     @contextmanager
     def removing(self, name: bytes) -> Iterator[None]:

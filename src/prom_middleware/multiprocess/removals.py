@@ -48,8 +48,8 @@ class Announcements(Protocol):
         """Return another number than before if something was removed since."""
         ...
 
-    def since(self, seen: int) -> tuple[int, set[bytes]] | None:
-        """Return the number, and the names of what was removed since; None if somebody is at it."""
+    def since(self, seen: int) -> tuple[int, set[bytes]]:
+        """Return the number, and the names of what was removed since, if that has ended."""
         ...
 
     def removing(self, name: bytes) -> AbstractContextManager[None]:
@@ -125,10 +125,7 @@ class Removals:
         """Hear of removals by any process."""
         if self.announcements.length() == self.seen:  # on the way of users' requests
             return
-        news = self.announcements.since(self.seen)
-        if news is None:
-            return
-        seen, names = news
+        seen, names = self.announcements.since(self.seen)
         if EVERYTHING not in names and len(self._stale) < MOST_STALE:
             self._stale |= names
             self.seen = seen
