@@ -361,6 +361,27 @@ def test_who_removes_knows_of_it_while_somebody_else_removes(
     assert here.samples() == there.call("samples") == {("sum", (("kind", "a"),)): 2}
 
 
+@pytest.mark.parametrize("removal", [("remove", "a"), ("clear",)])
+def test_nothing_is_removed_twice_while_it_cannot_be_read_what_others_removed(
+    removal: tuple[str, ...], pair: Any, installed: MultiprocessStore
+) -> None:
+    import fcntl
+
+    here, there = pair
+    here.call("counter", ("a",), "inc", 10)
+    there.call("call", "counter", (), *removal)
+    there.call("call", "counter", ("a",), "inc", 5)
+    reported = failures.counts().get("multiprocess.remove", 0)
+    with open(Path(installed.directory) / "prom_middleware-1.lock", "rb") as locked:
+        fcntl.flock(locked, fcntl.LOCK_EX)
+        here.call("counter", (), *removal)
+    installed._retry_at = 0.0
+    assert value(here.registry, "counter_total", kind="a") == 5
+    assert failures.counts()["multiprocess.remove"] == reported + 1
+    here.call("counter", (), *removal)
+    assert here.samples() == there.call("samples") == {}
+
+
 @pytest.mark.parametrize("name", METRICS)
 def test_in_memory_it_is_the_same(name: str, registry: CollectorRegistry) -> None:
     make, options, update = METRICS[name]
