@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from pathlib import Path
 from time import monotonic, time
 from typing import Any
@@ -16,7 +17,7 @@ from prom_middleware import failures
 from prom_middleware.multiprocess import announcing, install, uninstall
 from prom_middleware.stores import MemoryStore
 from prom_middleware.stores.multiprocess import MultiprocessStore
-from stores.multiprocess.children import killed
+from stores.multiprocess.children import fork, killed
 
 
 class Worker:
@@ -380,6 +381,32 @@ def test_nothing_is_removed_twice_while_it_cannot_be_read_what_others_removed(
     assert failures.counts()["multiprocess.remove"] == reported + 1
     here.call("counter", (), *removal)
     assert here.samples() == there.call("samples") == {}
+
+
+def test_a_child_forked_in_the_midst_of_a_removal_does_not_keep_its_lock(
+    installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    counter = Counter("jobs", "Jobs done.", ["kind"], registry=registry)
+    counter.labels("a").inc()
+    asked, ask = os.pipe()
+
+    def lives_on() -> None:
+        os.close(ask)
+        os.read(asked, 1)
+
+    def forks() -> None:
+        removing = announcing.AnnouncementFile(installed.directory).removing(b"another!")
+        removing.__enter__()
+        fork(lives_on)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    try:
+        killed(forks)
+        counter.remove("a")
+        assert samples(registry) == {}
+    finally:
+        os.close(ask)
+        os.close(asked)
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -18,6 +18,7 @@ from time import monotonic, sleep
 
 from prom_middleware import failures
 from prom_middleware.multiprocess.removals import EVERYTHING
+from prom_middleware.stores.multiprocess import forking
 from prom_middleware.stores.multiprocess.layout import FLAGS, write_whole
 from prom_middleware.stores.multiprocess.locking import free_flock, try_flock
 from prom_middleware.stores.multiprocess.openfile import OpenFile
@@ -38,7 +39,14 @@ class AnnouncementFile(OpenFile):
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._path = os.path.join(directory, REMOVALS)
+        self._own_fds: set[int] = set()
         self.reopen()
+        forking.watch(self)
+
+    def forked(self) -> None:
+        """Close what a thread has open that is not in the child: its lock would be ours as well."""
+        while self._own_fds:
+            os.close(self._own_fds.pop())
 
     def reopen(self) -> None:
         """Look at the file that has the name now."""
@@ -98,11 +106,14 @@ class AnnouncementFile(OpenFile):
     def _own(self) -> Iterator[int]:
         # Opened anew: the lock of a file that a child inherits would be the child's as well.
         fd = self._open()
+        self._own_fds.add(fd)
         try:
             yield fd
         finally:
-            free_flock(fd)
-            os.close(fd)
+            if fd in self._own_fds:
+                self._own_fds.remove(fd)
+                free_flock(fd)
+                os.close(fd)
 
     def _open(self) -> int:
         return os.open(self._path, os.O_RDWR | os.O_CREAT | FLAGS, 0o600)
