@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from pathlib import Path
 from time import monotonic, time
 from typing import Any
@@ -16,7 +17,7 @@ from prom_middleware import failures
 from prom_middleware.multiprocess import announcing, install, uninstall
 from prom_middleware.stores import MemoryStore
 from prom_middleware.stores.multiprocess import MultiprocessStore
-from stores.multiprocess.children import killed
+from stores.multiprocess.children import fork, killed
 
 
 class Worker:
@@ -346,6 +347,66 @@ def test_a_removal_that_could_not_be_read_of_is_asked_for_again(
     installed._retry_at = 0.0
     here.call("sum", ("a",), "inc", 4)
     assert here.samples() == there.call("samples") == {("sum", (("kind", "a"),)): 4}
+
+
+def test_who_removes_knows_of_it_while_somebody_else_removes(
+    pair: Any, installed: MultiprocessStore
+) -> None:
+    here, there = pair
+    here.call("sum", ("a",), "set", 1)
+    there.call("call", "sum", (), "remove", "a")
+    other = announcing.AnnouncementFile(installed.directory)
+    with other.removing(b"another!"):
+        here.call("sum", ("a",), "set", 2)
+    other.close()
+    assert here.samples() == there.call("samples") == {("sum", (("kind", "a"),)): 2}
+
+
+@pytest.mark.parametrize("removal", [("remove", "a"), ("clear",)])
+def test_nothing_is_removed_twice_while_it_cannot_be_read_what_others_removed(
+    removal: tuple[str, ...], pair: Any, installed: MultiprocessStore
+) -> None:
+    import fcntl
+
+    here, there = pair
+    here.call("counter", ("a",), "inc", 10)
+    there.call("call", "counter", (), *removal)
+    there.call("call", "counter", ("a",), "inc", 5)
+    reported = failures.counts().get("multiprocess.remove", 0)
+    with open(Path(installed.directory) / "prom_middleware-1.lock", "rb") as locked:
+        fcntl.flock(locked, fcntl.LOCK_EX)
+        here.call("counter", (), *removal)
+    installed._retry_at = 0.0
+    assert value(here.registry, "counter_total", kind="a") == 5
+    assert failures.counts()["multiprocess.remove"] == reported + 1
+    here.call("counter", (), *removal)
+    assert here.samples() == there.call("samples") == {}
+
+
+def test_a_child_forked_in_the_midst_of_a_removal_does_not_keep_its_lock(
+    installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    counter = Counter("jobs", "Jobs done.", ["kind"], registry=registry)
+    counter.labels("a").inc()
+    asked, ask = os.pipe()
+
+    def lives_on() -> None:
+        os.close(ask)
+        os.read(asked, 1)
+
+    def forks() -> None:
+        removing = announcing.AnnouncementFile(installed.directory).removing(b"another!")
+        removing.__enter__()
+        fork(lives_on)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    try:
+        killed(forks)
+        counter.remove("a")
+        assert samples(registry) == {}
+    finally:
+        os.close(ask)
+        os.close(asked)
 
 
 @pytest.mark.parametrize("name", METRICS)

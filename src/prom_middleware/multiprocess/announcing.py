@@ -18,6 +18,7 @@ from time import monotonic, sleep
 
 from prom_middleware import failures
 from prom_middleware.multiprocess.removals import EVERYTHING
+from prom_middleware.stores.multiprocess import forking
 from prom_middleware.stores.multiprocess.layout import FLAGS, write_whole
 from prom_middleware.stores.multiprocess.locking import free_flock, try_flock
 from prom_middleware.stores.multiprocess.openfile import OpenFile
@@ -38,7 +39,14 @@ class AnnouncementFile(OpenFile):
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._path = os.path.join(directory, REMOVALS)
+        self._own_fds: set[int] = set()
         self.reopen()
+        forking.watch(self)
+
+    def forked(self) -> None:
+        """Close what a thread has open that is not in the child: its lock would be ours as well."""
+        while self._own_fds:
+            os.close(self._own_fds.pop())
 
     def reopen(self) -> None:
         """Look at the file that has the name now."""
@@ -55,14 +63,9 @@ class AnnouncementFile(OpenFile):
         except OSError:
             return 0
 
-    def since(self, seen: int) -> tuple[int, set[bytes]] | None:
-        """Return the length, and what was removed since it was `seen`: EVERYTHING, or names.
-
-        None while somebody removes.
-        """
+    def since(self, seen: int) -> tuple[int, set[bytes]]:
+        """Return the length, and what was removed since it was `seen`: EVERYTHING, or names."""
         length = self._settled(self.length())
-        if length is None:
-            return None
         first, last = _removals(seen), _removals(length)
         ring = os.pread(self._fd, RING, 0) if last else b""
         # Who removes next, or has done so meanwhile, writes over the oldest.
@@ -71,16 +74,18 @@ class AnnouncementFile(OpenFile):
         places = (each % PLACES * NAME for each in range(first, last))
         return length, {ring[place : place + NAME] for place in places}
 
-    def _settled(self, length: int) -> int | None:
-        """Return the length, with the end of who was killed; None while somebody removes."""
+    def _settled(self, length: int) -> int:
+        """Return the length, with the end of who was killed; without a removal under way."""
         if length % 2 == ENDED:
             return length
         try:
             with self._own() as fd:
-                return _note(fd, ENDED) if try_flock(fd) else None
+                if try_flock(fd):
+                    return _note(fd, ENDED)
         except OSError as error:
             failures.report("multiprocess.remove", error)
-            return None
+        # Those before it have ended: whoever waited for one of them must know of it.
+        return length - 1
 
     @contextmanager
     def removing(self, name: bytes) -> Iterator[None]:
@@ -101,11 +106,14 @@ class AnnouncementFile(OpenFile):
     def _own(self) -> Iterator[int]:
         # Opened anew: the lock of a file that a child inherits would be the child's as well.
         fd = self._open()
+        self._own_fds.add(fd)
         try:
             yield fd
         finally:
-            free_flock(fd)
-            os.close(fd)
+            if fd in self._own_fds:
+                self._own_fds.remove(fd)
+                free_flock(fd)
+                os.close(fd)
 
     def _open(self) -> int:
         return os.open(self._path, os.O_RDWR | os.O_CREAT | FLAGS, 0o600)

@@ -31,6 +31,7 @@ from prom_middleware.stores import Family, Labels, Store
 EVERYTHING = bytes(8)
 # Of how many label sets it may be unknown when they were removed: then all are looked at.
 MOST_STALE = 10_000
+UNREAD = "the store was locked: what others have removed could not be read"
 
 
 class Announcements(Protocol):
@@ -48,8 +49,8 @@ class Announcements(Protocol):
         """Return another number than before if something was removed since."""
         ...
 
-    def since(self, seen: int) -> tuple[int, set[bytes]] | None:
-        """Return the number, and the names of what was removed since; None if somebody is at it."""
+    def since(self, seen: int) -> tuple[int, set[bytes]]:
+        """Return the number, and the names of what was removed since, if that has ended."""
         ...
 
     def removing(self, name: bytes) -> AbstractContextManager[None]:
@@ -123,17 +124,18 @@ class Removals:
 
     def look(self) -> None:
         """Hear of removals by any process."""
-        if self.announcements.length() == self.seen:  # on the way of users' requests
-            return
-        news = self.announcements.since(self.seen)
-        if news is None:
-            return
-        seen, names = news
+        if self.announcements.length() != self.seen:  # on the way of users' requests
+            self._hear()
+
+    def _hear(self) -> bool:
+        """Tell whether all is known that was removed, or at least of what."""
+        seen, names = self.announcements.since(self.seen)
         if EVERYTHING not in names and len(self._stale) < MOST_STALE:
             self._stale |= names
-            self.seen = seen
-        elif self._learn(View(self._store.extract(list))):
-            self.seen = seen
+        elif not self._learn(View(self._store.extract(list))):
+            return False
+        self.seen = seen
+        return True
 
     def renew(self) -> None:
         """Begin anew, the store being another."""
@@ -175,6 +177,8 @@ class Removals:
         self.look()
 
     def _remove(self, view: View, family: Family, chosen: Callable[[Labels], bool]) -> None:
+        if not view.snapshot.agreed and not self._hear():
+            raise TimeoutError(UNREAD)
         for each in view.alike(family):
             if each.label_names == family.label_names:
                 self._remove_from(view, each, chosen)
@@ -183,6 +187,9 @@ class Removals:
         removals, now = view.removals(family), time()
         for labels, cells in _shown(view, family):
             if chosen(labels):
+                if not view.snapshot.agreed and self.is_stale(family, labels):
+                    # What others removed already, and is not in this view, would be so twice.
+                    raise TimeoutError(UNREAD)
                 since = now - removals.get(labels, NEVER).time
                 self._note(removals_of(family), labels, [1.0, since, *cells])
 
