@@ -25,7 +25,7 @@ from prom_middleware.stores.multiprocess.openfile import OpenFile
 
 REMOVALS = "prom_middleware.removals-2"
 # Seconds to wait for others who remove something.
-PATIENCE = 0.2
+PATIENCE = 0.5
 PAUSE = 0.0005
 ENDED, BEGUN = 0, 1
 
