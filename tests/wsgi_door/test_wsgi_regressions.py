@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import io
+import pickle
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy, deepcopy
 from typing import Any
 from wsgiref.util import FileWrapper
 
@@ -284,6 +286,32 @@ def test_a_list_whose_client_leaves(registry: CollectorRegistry) -> None:
     assert next(iter(given)) == b"one"
     given.close()
     assert (records(registry), sent(registry)) == (seen(200, outcome="disconnect"), 3)
+
+
+@pytest.mark.parametrize("doors", [1, 2])
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_pieces_that_were_looked_into_are_counted_from_the_start(kind: Any, doors: int) -> None:
+    registries = [CollectorRegistry() for _ in range(doors)]
+    door = answers(kind([b"one", b"two", b"three"]))
+    for registry in registries:
+        door = PrometheusMiddleware(door, registry=registry)
+    given: Any = door(environ(), ignore)
+    assert any(given)
+    assert b"".join(given) == b"onetwothree"
+    assert b"".join(given) == b"onetwothree"
+    given.close()
+    for registry in registries:
+        assert (records(registry), sent(registry)) == (seen(200), 11)
+
+
+@pytest.mark.parametrize("copied", [copy, deepcopy, lambda body: pickle.loads(pickle.dumps(body))])
+def test_a_copy_of_a_list_is_of_the_body_alone(registry: CollectorRegistry, copied: Any) -> None:
+    given = listing(registry, b"one", b"two")
+    kept = copied(given)
+    assert (type(kept), kept) == (list, [b"one", b"two"])
+    assert in_progress(registry) == 1
+    assert b"".join(given) == b"onetwo"
+    assert (records(registry), sent(registry)) == (seen(200), 6)
 
 
 READERS: dict[str, tuple[Callable[[Any], object], float, str]] = {

@@ -267,7 +267,11 @@ class SizedResponse(Response):
     __slots__ = ()
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self.body) if self.iterated else Response.__iter__(self)
+        if self.done or (self.iterated and self.request is not None):
+            return iter(self.body)
+        if self.iterated:  # somebody has only looked into it, and let go
+            self.sent = 0
+        return Response.__iter__(self)
 
     def __len__(self) -> int:
         return len(self.body)
@@ -286,13 +290,18 @@ class Pieces(list[bytes]):
 
     def __iter__(self) -> Iterator[bytes]:
         response = self.response
-        if response.iterated or response.done:
+        if response.done or (response.iterated and response.request is not None):
             return super().__iter__()
+        if response.iterated:  # somebody has only looked into it, and let go
+            response.sent = 0
         if type(response.body) is list:
             response.body = self.copy()  # what is outside of us may have changed it
         else:  # of a door further in
             response.body[:] = self.copy()
         return response.__iter__()
+
+    def __reduce__(self) -> tuple[type, tuple[list[bytes]]]:
+        return list, (self.copy(),)  # a copy is of the body alone
 
     def close(self) -> None:
         """Record the end."""
