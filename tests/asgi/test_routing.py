@@ -331,9 +331,12 @@ class Anew(Route):
         return match, {**child, "endpoint": lambda: None} if child else child
 
 
-def test_an_endpoint_that_is_made_anew_below_a_mount(registry: CollectorRegistry) -> None:
-    app = Starlette(routes=[Anew("/x/{a}", hello), Mount("/m", routes=[Anew("/x/{a}", hello)])])
-    door = instrument(app, registry=registry)
+@pytest.mark.parametrize("beside", [[], [Mount("/", ok)]], ids=["alone", "beside an opaque one"])
+def test_an_endpoint_that_is_made_anew_below_a_mount(
+    registry: CollectorRegistry, beside: list[Mount]
+) -> None:
+    routes = [Anew("/x/{a}", hello), Mount("/m", routes=[Anew("/x/{a}", hello)]), *beside]
+    door = instrument(Starlette(routes=routes), registry=registry)
     for target in ("/x/1", "/m/x/1"):
         request(door, target)
     check(registry, [("GET", route, 200, "", "complete") for route in ("/m/x/{a}", "/x/{a}")])

@@ -210,7 +210,7 @@ class Router:
             mount = table.passed(scope)
             template = None if mount is None else self._below(mount, scope)
         if template is None:
-            template = table.routed(scope) if mount is None else mount.template
+            template = table.routed(scope) if mount is None else table.search(scope)
         return template
 
     def _below(self, mount: Entry, scope: Scope) -> str | None:
