@@ -341,6 +341,21 @@ def test_a_list_that_is_dropped_does_not_wait_for_the_garbage_collector(
         gc.enable()
 
 
+def test_a_list_that_is_left_after_a_look_at_a_piece(registry: CollectorRegistry) -> None:
+    """WebOb takes the only piece, and middleware puts another one in its place."""
+    gc.disable()
+    try:
+        request = environ()
+        given: Any = PrometheusMiddleware(answers([b"one"]), registry=registry)(request, ignore)
+        assert given[0] == b"one"
+        assert in_progress(registry) == 1
+        del given, request
+        assert (records(registry), sent(registry)) == (seen(200), 3)
+        assert in_progress(registry) == 0
+    finally:
+        gc.enable()
+
+
 # What is no iterable of bytes goes back as it is: the server knows it, or raises without us, too.
 
 

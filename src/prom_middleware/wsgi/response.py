@@ -160,7 +160,7 @@ class Response(Observation):
                 try:
                     yield piece
                 except GeneratorExit:  # the server has enough: `close` says what that means
-                    self._let_go()
+                    self.let_go()
                     return
         except BaseException as error:
             self.failed(error)
@@ -200,8 +200,8 @@ class Response(Observation):
         except Exception as error:
             failures.report("finish", error)
 
-    def _let_go(self) -> None:
-        # An adapter that never closes drops us; in a cycle, we would wait for the GC to notice.
+    def let_go(self) -> None:
+        """Leave the request: who never closes us drops us, and a cycle would wait for the GC."""
         try:
             self._labels = self._labels or self.labels()
             self.request = None
@@ -299,6 +299,12 @@ class Pieces(list[bytes]):
         else:  # of a door further in
             response.body[:] = self.copy()
         return response.__iter__()
+
+    def __getitem__(self, index: Any) -> Any:
+        # Whoever looks for a piece may leave it at that, as WebOb does where there is only one.
+        if not self.response.done:
+            self.response.let_go()
+        return super().__getitem__(index)
 
     def __reduce__(self) -> tuple[type, tuple[list[bytes]]]:
         return list, (self.copy(),)  # a copy is of the body alone
