@@ -254,6 +254,30 @@ def test_a_wrapper_that_returns_the_file(
     assert getattr(file, "closed", True)
 
 
+class Looks(Sends):
+    """An application that reads the beginning of what uWSGI's wrapper returned."""
+
+    def __call__(self, env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        body: Any = super().__call__(env, start)
+        body.read(BLOCK)
+        body.seek(BLOCK)
+        self.file.seek(0)
+        return cast("Iterable[bytes]", body)
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["read", "sendfile"])
+def test_what_the_application_reads_is_not_sent(
+    registry: CollectorRegistry, path: Path, reads: bool
+) -> None:
+    door = PrometheusMiddleware(Looks(path.open("rb"), SIZE), registry=registry)
+    body: Any = door(environ(**{"wsgi.file_wrapper": lambda file, _: file}), lambda *_: None)
+    if reads:
+        body.read(2 * BLOCK)
+    body.close()
+    expected = ("disconnect", 2 * BLOCK) if reads else ("complete", SIZE)
+    assert outcome(registry) == expected
+
+
 def test_each_door_counts_a_file(path: Path) -> None:
     inner, outer = CollectorRegistry(), CollectorRegistry()
     for wrapper in (FileWrapper, Server().wrap):

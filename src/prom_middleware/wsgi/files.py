@@ -32,16 +32,18 @@ class SentFile:
     Only one that `watch` was called for tells anything.
     """
 
+    _start: int | None
+
     def __init__(self, file: Any) -> None:
         self._file = file
         self._responses: list[Response] = []
-        self._start: int | None = None
-        self._read = self._sought = 0
-        self._touched = self._exhausted = self._closed = False
+        self._closed = False
+        self._start_over()
 
     def watch(self, response: Response) -> None:
         """Have `response` be recorded when the file is closed."""
         self._responses.append(response)
+        self._start_over()  # the application may have looked into what it got
         self._start = self._position()
 
     def read(self, *size: int, **named: int) -> Any:
@@ -79,6 +81,11 @@ class SentFile:
             return found(*place, **named)
 
         return seek
+
+    def _start_over(self) -> None:
+        self._start = None
+        self._read = self._sought = 0
+        self._touched = self._exhausted = False
 
     def _note(self, data: bytes) -> None:
         try:
