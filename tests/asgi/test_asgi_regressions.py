@@ -97,6 +97,39 @@ def test_a_part_that_cannot_be_measured_is_not_the_end(
     assert value(collected(registry), "http_response_body_bytes_total") == len(LAST["body"])
 
 
+class Closing(Server):
+    """A server as hypercorn: it tells of the end that it makes while it sends the last message."""
+
+    def __init__(self) -> None:
+        super().__init__([{"type": "http.request"}], {"type": "http.disconnect"})
+        self.closed = asyncio.Event()
+
+    async def send(self, message: dict[str, Any]) -> None:
+        await super().send(message)
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            self.closed.set()
+            await asyncio.sleep(0)
+
+    async def receive(self) -> dict[str, Any]:
+        await self.closed.wait()
+        return {"type": "http.disconnect"}
+
+
+@pytest.mark.parametrize("kind", [b"text/plain", b"text/event-stream"])
+def test_the_end_that_the_server_makes_is_no_disconnect(
+    registry: CollectorRegistry, kind: bytes
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        listener = asyncio.ensure_future(receive())
+        await asyncio.sleep(0)
+        for message in ({**STARTED, "headers": [(b"content-type", kind)]}, BODY, LAST):
+            await send(message)
+        await listener
+
+    run(PrometheusMiddleware(app, registry=registry), http_scope(), Closing)
+    check(registry, [COMPLETE])
+
+
 def test_a_file_for_a_client_that_is_gone_is_no_complete_response(
     registry: CollectorRegistry, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,8 +17,9 @@ from asgi.driver import check, ok, request, websocket
 from asgi.starlette_app import hello
 from metrics import collected, records, value
 from prom_middleware import failures, instrument
-from prom_middleware.asgi import PrometheusMiddleware
+from prom_middleware.asgi import PrometheusMiddleware, routing
 from prom_middleware.asgi.routing import Routes
+from prom_middleware.asgi.tree import Entry
 
 GET = "GET"
 
@@ -329,9 +331,12 @@ class Anew(Route):
         return match, {**child, "endpoint": lambda: None} if child else child
 
 
-def test_an_endpoint_that_is_made_anew_below_a_mount(registry: CollectorRegistry) -> None:
-    app = Starlette(routes=[Anew("/x/{a}", hello), Mount("/m", routes=[Anew("/x/{a}", hello)])])
-    door = instrument(app, registry=registry)
+@pytest.mark.parametrize("beside", [[], [Mount("/", ok)]], ids=["alone", "beside an opaque one"])
+def test_an_endpoint_that_is_made_anew_below_a_mount(
+    registry: CollectorRegistry, beside: list[Mount]
+) -> None:
+    routes = [Anew("/x/{a}", hello), Mount("/m", routes=[Anew("/x/{a}", hello)]), *beside]
+    door = instrument(Starlette(routes=routes), registry=registry)
     for target in ("/x/1", "/m/x/1"):
         request(door, target)
     check(registry, [("GET", route, 200, "", "complete") for route in ("/m/x/{a}", "/x/{a}")])
@@ -351,3 +356,33 @@ def test_only_an_opaque_mount_costs_a_look(mount: Mount) -> None:
     routes = [Route("/users/{id}", hello), mount]
     assert Routes(routes).size == 2
     assert Routes([*routes, Mount("/o", ok)]).size < 0
+
+
+@pytest.mark.parametrize(
+    ("target", "route"),
+    [
+        ("/r99/1", "/r99/{a}"),
+        ("/api/r99/1", "/api/r99/{a}"),
+        ("/other/users/1", "/other/users/{id}"),
+        ("/nowhere", "/{path}"),
+    ],
+)
+def test_an_opaque_mount_costs_no_look_at_all_routes(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch, target: str, route: str
+) -> None:
+    many, more = ([Route(f"/r{at}/{{a}}", partial(hello)) for at in range(100)] for _ in range(2))
+    mounts = [Mount("/api", routes=more), Mount("/other", closure(starlette())), Mount("/", ok)]
+    door = instrument(Starlette(routes=[*many, *mounts]), registry=registry)
+    request(door, target)
+    tried: list[str] = []
+    matches = Entry.matches
+
+    def noted(entry: Entry, *of: Any) -> bool:
+        tried.append(entry.template)
+        return matches(entry, *of)
+
+    monkeypatch.setattr(Entry, "matches", noted)
+    monkeypatch.setattr(routing, "fingerprint", lambda _: pytest.fail("looks at all routes"))
+    request(door, target)
+    assert len(tried) <= 6
+    check(registry, [("GET", route, 200, "", "complete")] * 2)

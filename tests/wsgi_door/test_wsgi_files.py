@@ -157,6 +157,38 @@ def test_sendfile_that_breaks_tells_by_the_position(
     assert outcome(registry) == ("disconnect", 300)
 
 
+@pytest.mark.parametrize("reads", [True, False], ids=["read", "sendfile"])
+@pytest.mark.parametrize("promises", [True, False], ids=["length", "no-length"])
+@pytest.mark.parametrize("start", [0, BLOCK])
+def test_a_file_whose_descriptor_is_put_back(
+    registry: CollectorRegistry, path: Path, start: int, promises: bool, reads: bool
+) -> None:
+    """As gunicorn does after `socket.sendfile`, which is gevent's in its workers of that kind."""
+    file, size = path.open("rb"), SIZE - start
+    file.seek(start)
+    door = PrometheusMiddleware(Sends(file, size if promises else None), registry=registry)
+    body: Any = door(environ(**{"wsgi.file_wrapper": FileWrapper}), lambda *_: None)
+    sent = body.filelike
+    for _ in range(size // BLOCK if reads else 0):
+        sent.read(BLOCK)
+    sent.seek(SIZE)
+    os.lseek(sent.fileno(), start, os.SEEK_SET)
+    body.close()
+    assert outcome(registry) == ("complete", size)
+
+
+def test_what_was_only_looked_into_was_not_sent(registry: CollectorRegistry, path: Path) -> None:
+    """As waitress does, which goes on from there only after the client has taken it."""
+    door = PrometheusMiddleware(Sends(path.open("rb"), SIZE), registry=registry)
+    body: Any = door(environ(**{"wsgi.file_wrapper": FileWrapper}), lambda *_: None)
+    body.filelike.seek(0, os.SEEK_END)
+    body.filelike.seek(0)
+    assert body.filelike.read(SIZE) == CONTENT
+    body.filelike.seek(0)
+    body.close()
+    assert outcome(registry) == ("disconnect", 0)
+
+
 def test_what_is_without_a_descriptor_was_not_sent_unless_it_was_read(
     registry: CollectorRegistry,
 ) -> None:
@@ -220,6 +252,30 @@ def test_a_wrapper_that_returns_the_file(
     assert len(b"".join(sent)) == size
     assert outcome(registry) == ("complete", size)
     assert getattr(file, "closed", True)
+
+
+class Looks(Sends):
+    """An application that reads the beginning of what uWSGI's wrapper returned."""
+
+    def __call__(self, env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        body: Any = super().__call__(env, start)
+        body.read(BLOCK)
+        body.seek(BLOCK)
+        self.file.seek(0)
+        return cast("Iterable[bytes]", body)
+
+
+@pytest.mark.parametrize("reads", [True, False], ids=["read", "sendfile"])
+def test_what_the_application_reads_is_not_sent(
+    registry: CollectorRegistry, path: Path, reads: bool
+) -> None:
+    door = PrometheusMiddleware(Looks(path.open("rb"), SIZE), registry=registry)
+    body: Any = door(environ(**{"wsgi.file_wrapper": lambda file, _: file}), lambda *_: None)
+    if reads:
+        body.read(2 * BLOCK)
+    body.close()
+    expected = ("disconnect", 2 * BLOCK) if reads else ("complete", SIZE)
+    assert outcome(registry) == expected
 
 
 def test_each_door_counts_a_file(path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import io
+import pickle
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy, deepcopy
 from typing import Any
 from wsgiref.util import FileWrapper
 
@@ -286,6 +288,32 @@ def test_a_list_whose_client_leaves(registry: CollectorRegistry) -> None:
     assert (records(registry), sent(registry)) == (seen(200, outcome="disconnect"), 3)
 
 
+@pytest.mark.parametrize("doors", [1, 2])
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_pieces_that_were_looked_into_are_counted_from_the_start(kind: Any, doors: int) -> None:
+    registries = [CollectorRegistry() for _ in range(doors)]
+    door = answers(kind([b"one", b"two", b"three"]))
+    for registry in registries:
+        door = PrometheusMiddleware(door, registry=registry)
+    given: Any = door(environ(), ignore)
+    assert any(given)
+    assert b"".join(given) == b"onetwothree"
+    assert b"".join(given) == b"onetwothree"
+    given.close()
+    for registry in registries:
+        assert (records(registry), sent(registry)) == (seen(200), 11)
+
+
+@pytest.mark.parametrize("copied", [copy, deepcopy, lambda body: pickle.loads(pickle.dumps(body))])
+def test_a_copy_of_a_list_is_of_the_body_alone(registry: CollectorRegistry, copied: Any) -> None:
+    given = listing(registry, b"one", b"two")
+    kept = copied(given)
+    assert (type(kept), kept) == (list, [b"one", b"two"])
+    assert in_progress(registry) == 1
+    assert b"".join(given) == b"onetwo"
+    assert (records(registry), sent(registry)) == (seen(200), 6)
+
+
 READERS: dict[str, tuple[Callable[[Any], object], float, str]] = {
     "in C": (list.copy, 6, "complete"),
     "joined": (b"".join, 6, "complete"),
@@ -308,6 +336,21 @@ def test_a_list_that_is_dropped_does_not_wait_for_the_garbage_collector(
         request.clear()  # as servers do
         del given
         assert (records(registry), sent(registry)) == (seen(200, outcome=outcome), count)
+        assert in_progress(registry) == 0
+    finally:
+        gc.enable()
+
+
+def test_a_list_that_is_left_after_a_look_at_a_piece(registry: CollectorRegistry) -> None:
+    """WebOb takes the only piece, and middleware puts another one in its place."""
+    gc.disable()
+    try:
+        request = environ()
+        given: Any = PrometheusMiddleware(answers([b"one"]), registry=registry)(request, ignore)
+        assert given[0] == b"one"
+        assert in_progress(registry) == 1
+        del given, request
+        assert (records(registry), sent(registry)) == (seen(200), 3)
         assert in_progress(registry) == 0
     finally:
         gc.enable()

@@ -43,7 +43,9 @@ class Exchange(Observation):
 
     async def send(self, message: Message) -> None:
         """Send a message of the application, and note it once it is sent."""
-        send, size = self.server_send, 0
+        send, size, rare = self.server_send, 0, self.rare
+        # Hypercorn tells of its own end while it sends the last: only who left before is gone.
+        gone = rare is not None and rare.disconnected
         try:
             if self.status is None:  # it is the start
                 if self.promised is None:
@@ -64,10 +66,10 @@ class Exchange(Observation):
             if kind == "http.response.body":
                 self.sent += size
                 if "more_body" not in message or not message["more_body"]:
-                    if self.rare is None:
+                    if rare is None:
                         self.finish()
                     else:
-                        self._last_unless_trailers()
+                        self._last_unless_trailers(gone)
             elif kind == "http.response.start":
                 if self.status is not None:  # of two starts, a lenient server sends the first
                     return
@@ -84,7 +86,7 @@ class Exchange(Observation):
                 if "trailers" in message:
                     self.rarely().trailers = bool(message["trailers"])
             else:
-                self._sent_otherwise(kind, message, size)
+                self._sent_otherwise(kind, message, size, gone)
         except Exception as error:
             failures.report("send", error)
 
@@ -99,28 +101,28 @@ class Exchange(Observation):
         except Exception as error:
             failures.report("promise", error)
 
-    def _sent_otherwise(self, kind: str, message: Message, size: int) -> None:
+    def _sent_otherwise(self, kind: str, message: Message, size: int, gone: bool) -> None:
         # https://asgi.readthedocs.io/en/latest/extensions.html
         if kind == "http.response.trailers":
             if not message.get("more_trailers", False):
-                self._last()
+                self._last(gone)
         elif kind == "http.response.pathsend":
             try:  # the file may be gone by now
                 self.sent += os.stat(message["path"]).st_size
             finally:
-                self._last_unless_trailers()
+                self._last_unless_trailers(gone)
         elif kind == "http.response.zerocopysend":
             self.sent += size
             if not message.get("more_body", False):
-                self._last_unless_trailers()
+                self._last_unless_trailers(gone)
 
-    def _last_unless_trailers(self) -> None:
+    def _last_unless_trailers(self, gone: bool) -> None:
         if self.rare is None or not self.rare.trailers:
-            self._last()
+            self._last(gone)
 
-    def _last(self) -> None:
+    def _last(self, gone: bool) -> None:
         # Servers before ASGI 2.4 drop what is sent to a client that is gone.
-        self.finish(DISCONNECT if self.disconnected else COMPLETE)
+        self.finish(DISCONNECT if gone else COMPLETE)
 
 
 def _zero_copied(message: Message) -> int:

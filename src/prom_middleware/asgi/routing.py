@@ -41,8 +41,8 @@ class Routes:
         self.size = -1 if self._opaque else len(self._seen)
         self._by_endpoint: dict[int, list[Entry]] = {}
         self._by_route: dict[tuple[int, int], list[Entry]] = {}
-        for entry in self._entries:
-            endpoint = id(entry.endpoint)
+        for at, entry in enumerate(self._entries):
+            entry.at, endpoint = at, id(entry.endpoint)
             self._by_endpoint.setdefault(endpoint, []).append(entry)
             self._by_route.setdefault((endpoint, id(entry.route)), []).append(entry)
         # The hot look-up: endpoints that always stand under the same template.
@@ -52,13 +52,15 @@ class Routes:
             if len({entry.template for entry in entries}) == 1 and entries[0].prefix is None
         }
 
-    def refresh(self, scope: Scope) -> None:
+    def refresh(self, scope: Scope) -> bool:
         """Read the routes again if some were added: below a mount, the endpoint is unknown then."""
         endpoint = scope.get("endpoint")
         unknown = endpoint is not None and id(endpoint) not in self._by_endpoint
         added = len(self.routes) != len(self._seen)
         if added or (unknown and self._seen != fingerprint(self.routes)):
             self.read()
+            return True
+        return False
 
     @property
     def entries(self) -> Sequence[Entry]:
@@ -72,9 +74,9 @@ class Routes:
             return _frontend(scope)
         return self.single.get(id(endpoint)) or self._among(scope)
 
-    def besides(self, scope: Scope) -> str | None:
-        """Return what `single` tells, if no opaque mount can have led to its endpoint."""
-        if self._below_opaque(scope) or len(self.routes) != len(self._seen):
+    def known(self, scope: Scope) -> str | None:
+        """Return what `single` tells, if no routes were added."""
+        if len(self.routes) != len(self._seen):
             return None
         return self.single.get(id(scope.get("endpoint")))
 
@@ -82,12 +84,13 @@ class Routes:
         """Return the opaque mount that led to the endpoint of `scope`, if one did."""
         if not self._below_opaque(scope):
             return None
-        path = path_below_root(scope)
-        above = [entry for entry in self._opaque if entry.matches(scope, path)]
-        if not above or above[0].endpoint is scope.get("endpoint"):
+        path, endpoint = path_below_root(scope), scope.get("endpoint")
+        above = next((entry for entry in self._opaque if entry.matches(scope, path)), None)
+        if above is None or endpoint is None or endpoint is above.endpoint:
             return None
-        found = self._search(scope, path)
-        return found if found in above else None
+        # The routers came to the endpoint before; that is told without a look at all places.
+        before = [entry for entry in self._standing(scope) if entry.at < above.at]
+        return None if any(entry.matches(scope, path) for entry in before) else above
 
     def place(self, scope: Scope, path: str) -> str | None:
         """Return the template of the endpoint of `scope`, if that stands here at `path`."""
@@ -200,24 +203,27 @@ class Router:
         table = self._last
         if routes is not table.routes:
             self._last = table = self._table(routes)
-        template = table.besides(scope) if table.size < 0 else None
-        if template is not None:
-            return template
-        table.refresh(scope)
         mount = table.passed(scope)
-        return table.routed(scope) if mount is None else self._below(mount, scope)
+        template = table.known(scope) if mount is None else self._below(mount, scope)
+        # Looked for last: all routes are gone through for an endpoint that is unknown.
+        if template is None and table.refresh(scope):
+            mount = table.passed(scope)
+            template = None if mount is None else self._below(mount, scope)
+        if template is None:
+            template = table.routed(scope) if mount is None else table.search(scope)
+        return template
 
-    def _below(self, mount: Entry, scope: Scope) -> str:
+    def _below(self, mount: Entry, scope: Scope) -> str | None:
         """Return the template of what an opaque mount led to.
 
         Where the application that served the request is not right below it, or is none, nobody
-        knows what stands between: then the mount's own.
+        knows what stands between.
         """
         path = mount.rest(path_below_root(scope))
         table = self._table(routes_of(scope.get("app")))
         table.refresh(scope)
         template = table.place(scope, path) or _bare(scope, path)
-        return mount.template.removesuffix(MOUNT_TAIL) + template if template else mount.template
+        return mount.template.removesuffix(MOUNT_TAIL) + template if template else None
 
     def _unrouted(self, scope: Scope) -> str | None:
         # Answered before it was routed. The wrapped application comes first, because `scope["app"]`

@@ -55,6 +55,7 @@ class Entry:
         self.regex, self.host = regex, host
         self.scope_type, self.methods = scope_type, methods
         self.prefix, self.inner, self.above = prefix, inner, above
+        self.at = -1  # how many are tried before it; the table says it
 
     def takes(self, scope: Scope) -> bool:
         """Tell whether the method of `scope` is one of this place's."""

@@ -32,16 +32,18 @@ class SentFile:
     Only one that `watch` was called for tells anything.
     """
 
+    _start: int | None
+
     def __init__(self, file: Any) -> None:
         self._file = file
         self._responses: list[Response] = []
-        self._start: int | None = None
-        self._read = 0
-        self._touched = self._exhausted = self._closed = False
+        self._closed = False
+        self._start_over()
 
     def watch(self, response: Response) -> None:
         """Have `response` be recorded when the file is closed."""
         self._responses.append(response)
+        self._start_over()  # the application may have looked into what it got
         self._start = self._position()
 
     def read(self, *size: int, **named: int) -> Any:
@@ -70,7 +72,20 @@ class SentFile:
         return iter(self._file)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
+        found = getattr(self._file, name)
+        if name != "seek":
+            return found
+
+        def seek(*place: int, **named: int) -> Any:
+            self._sought = place[0] if len(place) == 1 else 0
+            return found(*place, **named)
+
+        return seek
+
+    def _start_over(self) -> None:
+        self._start = None
+        self._read = self._sought = 0
+        self._touched = self._exhausted = False
 
     def _note(self, data: bytes) -> None:
         try:
@@ -100,12 +115,18 @@ class SentFile:
             return True
         response.sent += sent
         known = self._exhausted or response.method == "HEAD" or response.is_whole()
-        return known or (moved is not None and self._at_end())
+        return known or (moved is not None and self._at_end((self._start or 0) + moved))
 
     def _moved(self) -> int | None:
-        """Return how far the position has moved; None where the file has no position."""
+        """Return how far the position has moved; None where the file has no position.
+
+        After `socket.sendfile`, which leaves it where that has ended, gunicorn puts the descriptor
+        back. The file does not know: gevent's reads it, even.
+        """
         end = self._position()
-        return None if end is None or self._start is None else max(end - self._start, 0)
+        if end is None or self._start is None:
+            return None
+        return max(end - self._start, 0) or max(self._sought - self._start, 0)
 
     def _size(self, response: Response) -> int:
         """Return how much there was to send."""
@@ -116,8 +137,10 @@ class SentFile:
         promised = response.promised_length()
         return left if promised is None else min(left, promised)
 
-    def _at_end(self) -> bool:
+    def _at_end(self, end: int) -> bool:
         try:
+            if self._position() != end:
+                return os.fstat(self._file.fileno()).st_size <= end
             return not self._file.read(1)
         except _UNKNOWN:
             return False

@@ -160,7 +160,7 @@ class Response(Observation):
                 try:
                     yield piece
                 except GeneratorExit:  # the server has enough: `close` says what that means
-                    self._let_go()
+                    self.let_go()
                     return
         except BaseException as error:
             self.failed(error)
@@ -200,8 +200,8 @@ class Response(Observation):
         except Exception as error:
             failures.report("finish", error)
 
-    def _let_go(self) -> None:
-        # An adapter that never closes drops us; in a cycle, we would wait for the GC to notice.
+    def let_go(self) -> None:
+        """Leave the request: who never closes us drops us, and a cycle would wait for the GC."""
         try:
             self._labels = self._labels or self.labels()
             self.request = None
@@ -267,7 +267,11 @@ class SizedResponse(Response):
     __slots__ = ()
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self.body) if self.iterated else Response.__iter__(self)
+        if self.done or (self.iterated and self.request is not None):
+            return iter(self.body)
+        if self.iterated:  # somebody has only looked into it, and let go
+            self.sent = 0
+        return Response.__iter__(self)
 
     def __len__(self) -> int:
         return len(self.body)
@@ -286,13 +290,24 @@ class Pieces(list[bytes]):
 
     def __iter__(self) -> Iterator[bytes]:
         response = self.response
-        if response.iterated or response.done:
+        if response.done or (response.iterated and response.request is not None):
             return super().__iter__()
+        if response.iterated:  # somebody has only looked into it, and let go
+            response.sent = 0
         if type(response.body) is list:
             response.body = self.copy()  # what is outside of us may have changed it
         else:  # of a door further in
             response.body[:] = self.copy()
         return response.__iter__()
+
+    def __getitem__(self, index: Any) -> Any:
+        # Whoever looks for a piece may leave it at that, as WebOb does where there is only one.
+        if not self.response.done:
+            self.response.let_go()
+        return super().__getitem__(index)
+
+    def __reduce__(self) -> tuple[type, tuple[list[bytes]]]:
+        return list, (self.copy(),)  # a copy is of the body alone
 
     def close(self) -> None:
         """Record the end."""
