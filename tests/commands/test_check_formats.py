@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from commands.programs import run
 from prom_middleware.exposition.negotiation import negotiate
+from serving import Page, serving
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 PROTOBUF = (
@@ -29,31 +29,16 @@ def page(accept: str) -> bytes:
 
 
 @contextmanager
-def serving(content_type: str, body: bytes) -> Iterator[tuple[str, list[Any]]]:
+def serving_at_url(content_type: str, body: bytes) -> Iterator[tuple[str, list[Any]]]:
     """Serve one page, whatever is asked for; yield its URL, and what will have been asked for."""
     asked: list[Any] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.headers["Accept"])
-            self.send_response(200)
-            self.send_header("Content-Type", content_type)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(request: BaseHTTPRequestHandler) -> Page:
+        asked.append(request.headers["Accept"])
+        return content_type, body
 
-        def log_message(self, *arguments: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=[0.05])
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/metrics", asked
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(answer) as port:
+        yield f"http://127.0.0.1:{port}/metrics", asked
 
 
 @pytest.mark.parametrize(
@@ -61,7 +46,7 @@ def serving(content_type: str, body: bytes) -> Iterator[tuple[str, list[Any]]]:
 )
 def test_a_server_that_has_no_text(content_type: str, name: str) -> None:
     """It is asked for the text, and what comes instead is named."""
-    with serving(content_type, page(content_type)) as (url, asked):
+    with serving_at_url(content_type, page(content_type)) as (url, asked):
         done = run("check", url)
     assert asked == [ASKED]
     assert (done.returncode, done.stdout) == (1, "")
@@ -72,13 +57,13 @@ def test_a_server_that_has_no_text(content_type: str, name: str) -> None:
 
 
 def test_a_server_that_names_its_text_otherwise() -> None:
-    with serving("text/html", page(ASKED)) as (url, _):
+    with serving_at_url("text/html", page(ASKED)) as (url, _):
         done = run("check", url)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_page_for_people() -> None:
-    with serving("text/html", b"<!DOCTYPE html>\n<p>Hello") as (url, _):
+    with serving_at_url("text/html", b"<!DOCTYPE html>\n<p>Hello") as (url, _):
         done = run("check", url)
     assert done.returncode == 1
     assert "\nhint: this is HTML; metrics are elsewhere, mostly at /metrics\n" in done.stderr

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +15,11 @@ from asking import asked
 from prom_middleware.exposition import scrape
 from servers.newer import program
 from servers.scrapers import PROTOCOLS, Job, Scraper, prometheus
+from serving import Page, serving
 from waiting import eventually
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 
-Page = tuple[str, bytes]
 TEXT, OPENMETRICS, PROTOBUF = (
     PROTOCOLS[name] for name in ("PrometheusText0.0.4", "OpenMetricsText1.0.0", "PrometheusProto")
 )
@@ -116,29 +113,6 @@ def pages(forms: tuple[str, ...]) -> Iterator[tuple[str, str, Page]]:
             yield odd, form, (dict(answer.headers)["Content-Type"], answer.body)
 
 
-@contextmanager
-def served(found: list[Page]) -> Iterator[int]:
-    """Serve pages by their numbers; the port."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            content_type, body = found[int(self.path.rpartition("/")[2])]
-            self.send_response(200)
-            self.send_header("Content-Type", content_type)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *arguments: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=[0.05], daemon=True).start()
-    yield server.server_port
-    server.shutdown()
-    server.server_close()
-
-
 def refused(scraper: Scraper, number: int) -> dict[str, str]:
     """Return the targets that are down, and why, once all were scraped."""
 
@@ -158,7 +132,7 @@ def test_no_family_takes_the_others_away(
     name: str, tmp_path: Path, real_program: Callable[[str, str], str]
 ) -> None:
     found = list(pages(FORMS[name]))
-    with served([page for *_, page in found]) as port:
+    with serving(lambda request: found[int(request.path[1:])][-1]) as port:
         jobs = [
             Job(f"{odd}, {form}", form, port, {"metrics_path": f"/{number}"})
             for number, (odd, form, _) in enumerate(found)

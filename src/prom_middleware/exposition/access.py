@@ -15,6 +15,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 from typing import NamedTuple
 
 from prom_middleware.errors import OptionError
+from prom_middleware.instrumentation.labels import is_encodable
 
 
 class ScrapeRequest(NamedTuple):
@@ -134,17 +135,13 @@ def _network(network: str) -> IPv4Network | IPv6Network:
 
 
 def _user_credentials(name: object, secret: object) -> bytes:
-    if _encodable(name) and _encodable(secret) and ":" not in str(name):
+    if is_encodable(name) and is_encodable(secret) and name and secret and ":" not in str(name):
         return f"{name}:{secret}".encode()
     # What is no string may be a list of passwords.
     shown = repr(name) if isinstance(name, str) else f"of type {type(name).__name__}"
     raise OptionError(
         f"basic_auth: user {shown} needs a name without ':', a password, both strings of UTF-8"
     )
-
-
-def _encodable(text: object) -> bool:
-    return isinstance(text, str) and re.fullmatch("[^\ud800-\udfff]+", text) is not None
 
 
 def _visible(token: object) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, TypedDict
 
 from prom_middleware.errors import OptionError
 from prom_middleware.exposition.selection.selectors import LABEL
+from prom_middleware.instrumentation.labels import is_encodable
 
 ErrorHandling = Literal["continue", "http_error"]
 # Prometheus's own scrape_timeout, for whoever sends none.
@@ -88,13 +89,9 @@ def _is_handling(value: object) -> bool:
 
 def _are_labels(value: object) -> bool:
     return isinstance(value, Mapping) and all(
-        LABEL.fullmatch(str(name)) and not str(name).startswith("__") and _exposable(text)
+        LABEL.fullmatch(str(name)) and not str(name).startswith("__") and is_encodable(text)
         for name, text in value.items()
     )
-
-
-def _exposable(text: object) -> bool:
-    return isinstance(text, str) and text == text.encode("utf-8", "replace").decode("utf-8")
 
 
 CHECKS = {

@@ -18,6 +18,7 @@ from prom_middleware.errors import (
     PresetError,
     ReservedLabelError,
 )
+from prom_middleware.instrumentation.labels import is_encodable
 from prom_middleware.instrumentation.presets import PRESETS
 from prom_middleware.instrumentation.series import DEFAULT_BUCKETS, Schema
 
@@ -158,14 +159,10 @@ def _labels(value: object) -> Mapping[str, LabelValue]:
         raise OptionError(f"labels={value!r}: give a dictionary of names and values")
     for name, label in value.items():
         _label_name(name)
-        if not (callable(label) or _exposable(label)):
+        if not (callable(label) or is_encodable(label)):
             raise OptionError(f"labels: {name}={label!r}: give a string of UTF-8, or a callable")
         _plain(f"labels: {name}", label)
     return dict(value)
-
-
-def _exposable(label: object) -> bool:
-    return isinstance(label, str) and label == label.encode("utf-8", "replace").decode("utf-8")
 
 
 def _label_name(name: object) -> None:

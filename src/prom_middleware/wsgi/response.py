@@ -245,6 +245,16 @@ class Response(Observation):
             self.finish(COMPLETE)
         return body
 
+    def starts_over(self) -> bool:
+        """Tell whether a body that was iterated is to be counted again.
+
+        Somebody has only looked into it then, and let go.
+        """
+        if self.request is not None:
+            return False
+        self.sent = 0
+        return True
+
     def is_whole(self) -> bool:
         """Tell whether as much was sent as the headers promised."""
         length = self.promised_length()
@@ -267,10 +277,8 @@ class SizedResponse(Response):
     __slots__ = ()
 
     def __iter__(self) -> Iterator[bytes]:
-        if self.done or (self.iterated and self.request is not None):
+        if self.done or (self.iterated and not self.starts_over()):
             return iter(self.body)
-        if self.iterated:  # somebody has only looked into it, and let go
-            self.sent = 0
         return Response.__iter__(self)
 
     def __len__(self) -> int:
@@ -290,10 +298,8 @@ class Pieces(list[bytes]):
 
     def __iter__(self) -> Iterator[bytes]:
         response = self.response
-        if response.done or (response.iterated and response.request is not None):
+        if response.done or (response.iterated and not response.starts_over()):
             return super().__iter__()
-        if response.iterated:  # somebody has only looked into it, and let go
-            response.sent = 0
         if type(response.body) is list:
             response.body = self.copy()  # what is outside of us may have changed it
         else:  # of a door further in

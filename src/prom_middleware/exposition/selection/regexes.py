@@ -10,23 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from prom_middleware.exposition.refusals import SelectorError
+from prom_middleware.exposition.selection.folding import cases_of
 
 MAX_SIZE = 2000  # states
 MAX_REPEAT = 1000  # as RE2
 MAX_DEPTH = 50  # groups within groups
 
 Ranges = tuple[tuple[str, str], ...]
-# Letters that are the same but for their case, where the methods of `str` do not lead to all of
-# them: Unicode's simple case folding, which RE2 goes by.
-_ALIKE = (
-    "Kk\u212a", "Ss\u017f", "\u00b5\u039c\u03bc", "\u00c5\u00e5\u212b", "\u00df\u1e9e", "\u0131",
-    "\u0345\u0399\u03b9\u1fbe", "\u0392\u03b2\u03d0", "\u0395\u03b5\u03f5",
-    "\u0398\u03b8\u03d1\u03f4", "\u039a\u03ba\u03f0", "\u03a0\u03c0\u03d6", "\u03a1\u03c1\u03f1",
-    "\u03a3\u03c2\u03c3", "\u03a6\u03c6\u03d5", "\u03a9\u03c9\u2126", "\u0412\u0432\u1c80",
-    "\u0414\u0434\u1c81", "\u041e\u043e\u1c82", "\u0421\u0441\u1c83", "\u0422\u0442\u1c84\u1c85",
-    "\u042a\u044a\u1c86", "\u0462\u0463\u1c87", "\u1c88\ua64a\ua64b", "\u1e60\u1e61\u1e9b",
-)  # fmt: skip
-_CASES = {one: frozenset(letters) for letters in _ALIKE for one in letters}
 
 
 class Edge(NamedTuple):
@@ -128,21 +118,15 @@ def _short(pattern: str) -> str:
     return repr(pattern if len(pattern) <= 60 else f"{pattern[:60]}...")
 
 
-def _cases(character: str) -> frozenset[str]:
-    """Return the characters that are this one for `(?i)`."""
-    found = (character, character.lower(), character.upper(), character.title())
-    return _CASES.get(character) or frozenset(one for one in found if len(one) == 1)
-
-
 def _one(character: str, fold: bool) -> Characters:
-    if fold and len(_cases(character)) > 1:
+    if fold and len(cases_of(character)) > 1:
         return _among(((character, character),), fold=True)
     return Characters(character.__eq__, character)
 
 
 def _among(ranges: Ranges, negated: bool = False, fold: bool = False) -> Characters:
     def test(character: str) -> bool:
-        cases = _cases(character) if fold else (character,)
+        cases = cases_of(character) if fold else (character,)
         found = any(low <= case <= high for case in cases for low, high in ranges)
         return found != negated
 
