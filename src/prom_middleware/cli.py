@@ -52,22 +52,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     rows = [f"  {name:<13}{command.summary}" for name, command in COMMANDS.items()]
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description=__doc__,
-        epilog="\n".join(["commands (each has --help):", *rows]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = _described(PROGRAM, __doc__, "\n".join(["commands (each has --help):", *rows]))
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("command", nargs="?", choices=tuple(COMMANDS), help="what to do, see below")
     return parser
+
+
+def _described(program: str, description: str | None, epilog: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        prog=program,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
 
 
 def _run(name: str, arguments: Sequence[str]) -> int:
     from prom_middleware.commands import CommandError
 
     module = import_module(COMMANDS[name].module)
-    parser = argparse.ArgumentParser(prog=f"{PROGRAM} {name}", description=module.__doc__)
+    parser = _described(f"{PROGRAM} {name}", module.__doc__, module.EPILOG)
     module.add_arguments(parser)
     options = parser.parse_args(arguments)
     before = signal.signal(signal.SIGTERM, _end)

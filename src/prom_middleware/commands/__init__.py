@@ -1,9 +1,11 @@
-"""One module for each subcommand: its `add_arguments(parser)` and `run(options)`.
+"""One module for each subcommand: its `EPILOG`, `add_arguments(parser)` and `run(options)`.
 
 check.py       what is wrong with a /metrics
+checking.py    what node_exporter would refuse
 textfile.py    metrics into a file for node_exporter
 pushgateway.py what batch jobs push, for Prometheus to scrape
 bridge.py      metrics to and from other systems
+doctor.py      what is wrong with an installation
 serve.py       the metrics of a module on a port
 scraping/      scrapes of an application in this process
 push.py        metrics, or how a command went, to a Pushgateway

@@ -37,8 +37,6 @@ PORTS = {"statsd": 9125, "graphite": 9109}  # those of statsd_exporter and graph
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
-    parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "--from",
         dest="sources",

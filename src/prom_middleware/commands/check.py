@@ -28,8 +28,6 @@ LINT = ("all", "promtool", "none")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes; names as promtool has them."""
-    parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "source",
         nargs="?",

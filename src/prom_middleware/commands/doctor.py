@@ -35,8 +35,6 @@ FOUND = 2
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
-    parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "application",
         help="module:app, where the part after the colon is an application or a function that "

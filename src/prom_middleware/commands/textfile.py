@@ -23,8 +23,6 @@ there is nothing new, and the file is as it was; 2: wrong arguments.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
-    parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "source",
         nargs="?",
