@@ -68,17 +68,19 @@ def _described(program: str, description: str | None, epilog: str) -> argparse.A
 
 
 def _run(name: str, arguments: Sequence[str]) -> int:
-    from prom_middleware.commands import CommandError
+    from prom_middleware.commands import SIGNALLED, CommandError
 
     module = import_module(COMMANDS[name].module)
     parser = _described(f"{PROGRAM} {name}", module.__doc__, module.EPILOG)
+    parser.set_defaults(endless=False)
     module.add_arguments(parser)
     options = parser.parse_args(arguments)
     before = signal.signal(signal.SIGTERM, _end)
     try:
         return int(module.run(options))
-    except KeyboardInterrupt:
-        return 0
+    except KeyboardInterrupt as interrupt:
+        # Whoever serves until told to end has done all that there was to do; others have not.
+        return 0 if options.endless else SIGNALLED + _number(interrupt)
     except BrokenPipeError:  # whoever reads our output has seen enough
         return 0
     except CommandError as error:
@@ -89,4 +91,9 @@ def _run(name: str, arguments: Sequence[str]) -> int:
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+    raise KeyboardInterrupt(number)
+
+
+def _number(interrupt: KeyboardInterrupt) -> int:
+    """Return the signal that interrupted us; Python's own handler, of SIGINT, does not say it."""
+    return next((one for one in interrupt.args if isinstance(one, int)), signal.SIGINT)

@@ -15,6 +15,9 @@ sources.py     where a command's metrics come from: a module, a URL, the standar
 
 from __future__ import annotations
 
+# POSIX, Shell Command Language, 2.8.2: of a command that a signal ended; its number is added.
+SIGNALLED = 128
+
 
 class CommandError(Exception):
     """What a command cannot do, in words for its user; the exit code is 1."""

@@ -37,6 +37,7 @@ PORTS = {"statsd": 9125, "graphite": 9109}  # those of statsd_exporter and graph
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
+    parser.set_defaults(endless=True)
     parser.add_argument(
         "--from",
         dest="sources",

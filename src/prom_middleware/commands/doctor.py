@@ -9,6 +9,8 @@ import inspect
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from operator import attrgetter
 from types import ModuleType
@@ -60,10 +62,15 @@ def run(options: argparse.Namespace) -> int:
         raise
     except Exception as error:
         raise CommandError(f"{options.application}: {type(error).__name__}: {error}") from error
+    with suppress(BrokenPipeError):  # who reads has seen enough; the exit code tells the rest
+        _show(options.application, found)
+    return FOUND if found else 0
+
+
+def _show(application: str, found: Sequence[Finding]) -> None:
     for one in found:
         print(f"{one.check}: {one.problem}\n    mend: {one.remedy}")
-    print(f"{options.application}: {_count(len(found))}", flush=True)
-    return FOUND if found else 0
+    print(f"{application}: {_count(len(found))}", flush=True)
 
 
 def _count(number: int) -> str:

@@ -44,6 +44,7 @@ IGNORED = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes; names as the original has them."""
+    parser.set_defaults(endless=True)
     _add_web(parser.add_argument)
     _add_pushes(parser.add_argument)
     for name, default in IGNORED.items():

@@ -49,6 +49,7 @@ def _seconds(text: str) -> float:
 
 def run(options: argparse.Namespace) -> int:
     """Write once, or again and again."""
+    options.endless = options.interval is not None
     if options.interval and options.source == "-":
         raise CommandError("--interval: the standard input can be read only once")
     if options.output != "-" and not options.output.endswith(".prom"):
