@@ -125,6 +125,15 @@ def test_t35_lost_before_the_deferred_fires() -> None:
         assert in_progress(registry) == 0
 
 
+def test_the_application_itself() -> None:
+    registry = CollectorRegistry()
+    with serving(instrument(application(), registry=registry)) as port:
+        assert b"hello bob" in ask(port, "GET /hello/bob").body
+        expected = [("GET", "/hello/<name>", 200, "", "complete")]
+        assert becomes(lambda: records(registry), expected) == expected
+        assert b'route="/hello/<name>"' in ask(port, "GET /metrics").body
+
+
 def test_klein_as_the_root_resource() -> None:
     registry = CollectorRegistry()
     with serving(instrument(application().resource(), registry=registry)) as port:

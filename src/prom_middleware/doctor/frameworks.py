@@ -108,6 +108,10 @@ def _twisted_routes(site: Any) -> list[Route]:
     return list(_resources(getattr(site, "resource", site), "", 0))
 
 
+def _klein_routes(app: Any) -> list[Route]:
+    return _twisted_routes(app.resource())
+
+
 def _resources(resource: Any, prefix: str, depth: int) -> Iterable[Route]:
     """Yield Klein's rules, and the static segments; what a resource makes itself, nobody knows."""
     resource = getattr(resource, "original", resource)  # as an encoding wrapper has it
@@ -145,6 +149,7 @@ FRAMEWORKS = {
     "django.core.handlers.asgi.ASGIHandler": DJANGO,
     "twisted.web.server.Site": _TWISTED,
     "twisted.web.resource.Resource": _TWISTED,
+    "klein._app.Klein": Framework("site = instrument(app)", routes=_klein_routes),
     "": Framework("app = instrument(app)"),
 }
 FOREIGN = frozenset(
