@@ -31,12 +31,19 @@ def instrument(app: Any, **options: Unpack[Options]) -> Any:
             return door(app, **options)
     if _provides_resource(app):
         return _twisted(app, **options)
-    if not callable(app) or (inspect.isclass(app) and not _is_wsgi_class(app)):
+    if not is_application(app):
         raise NotAnApplicationError(
             f"{app!r} is not an application: give an ASGI or WSGI callable, a Flask, Starlette, "
             "FastAPI or Klein application, a Django handler, or a Twisted resource or Site"
         )
     return _asgi(app, **options) if is_asgi(app) else _wsgi(app, **options)
+
+
+def is_application(app: Any) -> bool:
+    """Tell whether something can be served: whether `instrument` takes it."""
+    if is_twisted(app):
+        return True
+    return _is_wsgi_class(app) if inspect.isclass(app) else callable(app)
 
 
 def _bases(app: object) -> set[str]:

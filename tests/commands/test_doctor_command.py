@@ -10,13 +10,17 @@ import pytest
 from commands.programs import run
 
 MODULE = """\
+from prometheus_client import CollectorRegistry
 from prom_middleware import basic_auth, instrument
+
+registry = CollectorRegistry()
 
 def hello(environ, start_response):
     start_response("200 OK", [])
     return [b"hello"]
 
 bare = hello
+opened = instrument(hello, registry=registry)
 app = instrument(hello, access=basic_auth("prometheus", "secret"))
 
 def create_app():
@@ -53,6 +57,12 @@ def test_findings(folder: Path) -> None:
         "    mend: app = instrument(app)",
         "shop:bare: 1 finding",
     ]
+
+
+def test_what_is_meant_to_be_so(folder: Path) -> None:
+    assert run("doctor", "shop:opened", cwd=folder).stdout.startswith("open-metrics: ")
+    done = run("doctor", "shop:opened", "--ignore=routes", "--ignore=open-metrics", cwd=folder)
+    assert (done.returncode, done.stdout) == (0, "shop:opened: nothing was found\n")
 
 
 def test_workers(folder: Path) -> None:
@@ -95,11 +105,17 @@ def test_an_application_that_names_the_directory_itself(folder: Path, late: bool
         (["shop:nothing"], 1, "has no attribute 'nothing'"),
         (["broken"], 1, "ZeroDivisionError"),
         (["wrong"], 1, "max_series=0"),
+        (["shop:registry"], 1, "is no application"),
+        (["shop:Shop"], 1, "is no application"),
+        (["shop", "--ignore", "everything"], 2, "invalid choice: 'everything'"),
         (["empty"], 1, "empty has none of app, application"),
         (["shop", "--workers", "many"], 2, "invalid int value"),
         ([], 2, "required: application"),
     ],
-    ids=["missing", "attribute", "broken", "option", "empty", "number", "nothing"],
+    ids=[
+        *("missing", "attribute", "broken", "option", "registry", "class", "ignored", "empty"),
+        *("number", "nothing"),
+    ],
 )
 def test_what_cannot_be_examined(folder: Path, arguments: list[str], code: int, named: str) -> None:
     (folder / "broken.py").write_text("1 / 0")

@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from prom_middleware.commands import CommandError
+from prom_middleware.doctor.findings import CHECKS
 
 if TYPE_CHECKING:
     from prom_middleware.doctor import Finding
@@ -26,9 +27,11 @@ examples:
   prom-middleware doctor shop.main:app
   prom-middleware doctor shop.settings                    (Django)
   prom-middleware doctor shop.main:create_app --workers 4 --server gunicorn
+  prom-middleware doctor shop.main:app --ignore open-metrics
 
-Exit code 0: nothing was found; 1: the application cannot be imported; 2: there are findings, or
-wrong arguments. The application is imported, and its middleware is built; no request is made.
+Exit code 0: nothing was found; 1: there is no application, or it cannot be imported; 2: there are
+findings, or wrong arguments. The application is imported, and its middleware is built; no request
+is made.
 """
 NAMES = ("app", "application", "site", "root")
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
@@ -51,17 +54,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--server", default="", help="their server: gunicorn, uvicorn, hypercorn, granian, uwsgi"
     )
+    parser.add_argument(
+        "--ignore",
+        action="append",
+        choices=CHECKS,
+        default=[],
+        metavar="CHECK",
+        help="what is meant to be so; may be there several times: " + ", ".join(CHECKS),
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the findings."""
     try:
         with tempfile.TemporaryDirectory() as stand_in:
-            found = _examined(options, stand_in)
+            everything = _examined(options, stand_in)
     except CommandError:
         raise
     except Exception as error:
         raise CommandError(f"{options.application}: {type(error).__name__}: {error}") from error
+    found = [one for one in everything if one.check not in options.ignore]
     with suppress(BrokenPipeError):  # who reads has seen enough; the exit code tells the rest
         _show(options.application, found)
     return FOUND if found else 0
@@ -83,8 +95,11 @@ def _examined(options: argparse.Namespace, stand_in: str) -> list[Finding]:
         os.environ[DIRECTORY] = stand_in
     try:
         app = load_application(options.application)
+        from prom_middleware.applications import is_application
         from prom_middleware.doctor import Deployment, examine
 
+        if not is_application(app):
+            raise CommandError(f"{options.application}: {app!r} is no application")
         named = os.environ.get(DIRECTORY)  # the application may have done it itself
         environment = {**os.environ, DIRECTORY: (declared if named == stand_in else named) or ""}
         return examine(app, Deployment.of(environment, options.workers, options.server))
