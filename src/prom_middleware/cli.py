@@ -72,7 +72,7 @@ def _run(name: str, arguments: Sequence[str]) -> int:
 
     module = import_module(COMMANDS[name].module)
     parser = _described(f"{PROGRAM} {name}", module.__doc__, module.EPILOG)
-    parser.set_defaults(endless=False)
+    parser.set_defaults(endless=False, refuse=parser.error)
     module.add_arguments(parser)
     options = parser.parse_args(arguments)
     before = signal.signal(signal.SIGTERM, _end)

@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     """Write once, or again and again."""
     options.endless = options.interval is not None
     if options.interval and options.source == "-":
-        raise CommandError("--interval: the standard input can be read only once")
+        options.refuse("--interval: the standard input can be read only once")
     if options.output != "-" and not options.output.endswith(".prom"):
         print(f"{options.output}: node_exporter reads *.prom only", file=sys.stderr)
     if options.interval is None:
