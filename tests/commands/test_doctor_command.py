@@ -26,6 +26,12 @@ app = instrument(hello, access=basic_auth("prometheus", "secret"))
 def create_app():
     return app
 
+def configured(config=None, **more):
+    return app
+
+def decorated(*arguments):
+    return app(*arguments)
+
 class Shop:
     inner = app
 """
@@ -41,7 +47,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    "named", ["shop", "shop:app", "shop:create_app", "shop:create_app()", "shop:Shop.inner"]
+    "named",
+    [
+        *("shop", "shop:app", "shop:create_app", "shop:create_app()", "shop:configured"),
+        "shop:Shop.inner",
+    ],
 )
 def test_a_healthy_application(folder: Path, named: str) -> None:
     done = run("doctor", named, cwd=folder)
@@ -63,6 +73,10 @@ def test_what_is_meant_to_be_so(folder: Path) -> None:
     assert run("doctor", "shop:opened", cwd=folder).stdout.startswith("open-metrics: ")
     done = run("doctor", "shop:opened", "--ignore=routes", "--ignore=open-metrics", cwd=folder)
     assert (done.returncode, done.stdout) == (0, "shop:opened: nothing was found\n")
+
+
+def test_what_takes_anything_is_no_factory(folder: Path) -> None:
+    assert run("doctor", "shop:decorated", cwd=folder).stdout.startswith("no-door: ")
 
 
 def test_workers(folder: Path) -> None:

@@ -5,18 +5,16 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import os
-import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
-from operator import attrgetter
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from prom_middleware.commands import CommandError
+from prom_middleware.commands.modules import load
 from prom_middleware.doctor.findings import CHECKS
 
 if TYPE_CHECKING:
@@ -94,7 +92,7 @@ def _examined(options: argparse.Namespace, stand_in: str) -> list[Finding]:
     if declared:  # what is there is the workers'; this process is none of them
         os.environ[DIRECTORY] = stand_in
     try:
-        app = load_application(options.application)
+        app = load(options.application, _of_module)
         from prom_middleware.applications import is_application
         from prom_middleware.doctor import Deployment, examine
 
@@ -108,36 +106,12 @@ def _examined(options: argparse.Namespace, stand_in: str) -> list[Finding]:
             os.environ[DIRECTORY] = declared
 
 
-def load_application(source: str) -> Any:
-    """Import what `module:app` names, from the working directory as well.
-
-    Raises CommandError where there is no application, and whatever the module raises.
-    """
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    name, colon, attribute = source.partition(":")
-    module = import_module(name)
-    if colon:
-        return _made(attrgetter(attribute.removesuffix("()"))(module))
+def _of_module(module: ModuleType) -> Any:
+    """Return a module's application, or that of the settings that it is."""
     if hasattr(module, "ROOT_URLCONF"):
-        return _django(name)
-    return _made(_named(module))
-
-
-def _named(module: ModuleType) -> Any:
+        os.environ["DJANGO_SETTINGS_MODULE"] = module.__name__
+        return import_module("django.core.wsgi").get_wsgi_application()
     for name in NAMES:
         if hasattr(module, name):
             return getattr(module, name)
     raise CommandError(f"{module.__name__} has none of {', '.join(NAMES)}: name it, module:app")
-
-
-def _made(found: Any) -> Any:
-    """Return what a factory makes, or what is none."""
-    if inspect.isfunction(found) and not inspect.signature(found).parameters:
-        return found()
-    return found
-
-
-def _django(settings: str) -> Any:
-    os.environ["DJANGO_SETTINGS_MODULE"] = settings
-    return import_module("django.core.wsgi").get_wsgi_application()
