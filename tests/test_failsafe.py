@@ -67,6 +67,7 @@ EXEMPT = {
     "lazy.lazily.attribute": BUILD,
     "instrumentation.observation.Observation.promise": GUARD,
     "instrumentation.observation.Observation.finish": GUARD,
+    "instrumentation.observation.Observation.forget_start": GUARD,
     "instrumentation.observation.Observation.returned": GUARD,
     "instrumentation.observation.Observation.failed": GUARD,
     "instrumentation.observation.Observation.raised": GUARD,

@@ -134,6 +134,15 @@ def events(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(pieces(), content_type="text/event-stream")
 
 
+def no_events() -> Iterator[bytes]:
+    raise ConnectionError("no events")
+    yield b""
+
+
+def events_boom(request: HttpRequest) -> StreamingHttpResponse:
+    return StreamingHttpResponse(no_events(), content_type="text/event-stream")
+
+
 def waiting_stream(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(waiting())
 

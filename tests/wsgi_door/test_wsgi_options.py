@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -191,6 +192,38 @@ def test_an_event_stream_is_not_a_latency(header: str) -> None:
     assert value(samples, "http_requests_total", {"status": "200"}) == 1
     assert value(samples, "http_stream_duration_seconds_count", {"route": "<unmatched>"}) == 1
     assert value(samples, "http_request_duration_seconds_count") == 0
+
+
+def breaks_at_once(start: Start) -> Iterator[bytes]:
+    raise ConnectionError("no events")
+    yield b""
+
+
+def breaks_before_its_body(start: Start) -> Iterable[bytes]:
+    raise ConnectionError("no events")
+
+
+def starts_over(start: Start) -> Iterable[bytes]:
+    try:
+        raise ConnectionError("no events")
+    except ConnectionError:
+        start("500 Internal Server Error", [*PLAIN], sys.exc_info())
+    return [b"sorry"]
+
+
+@pytest.mark.parametrize("breaks", [breaks_at_once, breaks_before_its_body, starts_over])
+def test_an_event_stream_of_which_nothing_was_sent_is_an_answer_as_others(breaks: Any) -> None:
+    """What the client gets is a short page, by the server or by whoever stands between."""
+    registry = CollectorRegistry()
+
+    def app(env: dict[str, Any], start: Start) -> Any:
+        start("200 OK", [("Content-Type", "text/event-stream")])
+        return breaks(start)
+
+    call(PrometheusMiddleware(app, registry=registry), environ())
+    samples = collected(registry)
+    assert value(samples, "http_request_duration_seconds_count", {"status": "500"}) == 1
+    assert value(samples, "http_stream_duration_seconds_count") == 0
 
 
 @pytest.mark.parametrize("header", ["HTTP_X_REQUEST_START", "HTTP_X_QUEUE_START"])

@@ -164,6 +164,7 @@ class Observation:
                 self.done = True
                 status, labels = self.status, self._labels
                 if status is None:
+                    self.forget_start()
                     status = self.status = "499" if outcome is DISCONNECT else "500"
                 # A promise may have been made of a start that the server did not accept.
                 if labels is None or labels[2] != status:
@@ -248,6 +249,15 @@ class Observation:
             self.core.recorder.raised(labels, rare.error)
             # Only to know it again: its traceback holds the frames of the application.
             rare.error, rare.counted = None, id(rare.error)
+
+    def forget_start(self) -> None:
+        """Forget a response that was begun, of which the server has sent nothing."""
+        try:
+            self.status, self.sent = None, 0
+            if self.rare is not None:
+                self.rare.event_stream = False
+        except Exception as error:
+            failures.report("begun", error)
 
     def returned(self) -> None:
         """Record that the application is done; nothing is left to do after the last byte."""
