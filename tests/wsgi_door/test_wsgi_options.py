@@ -51,6 +51,25 @@ READS: dict[str, tuple[Callable[[Any], object], int]] = {
     "for-and-read": (lambda stream: [next(iter(stream)), stream.read()], len(BODY)),
     "readinto": (readinto, len(BODY)),
     "read1": (lambda stream: stream.read1(5), 5),
+    "rewound": (lambda stream: [stream.read(), stream.seek(0), stream.read()], len(BODY)),
+    "rewound-to-the-middle": (
+        lambda stream: [stream.read(9), stream.seek(4), stream.read(3), stream.read()],
+        len(BODY),
+    ),
+    "rewound-by-name": (
+        lambda stream: [stream.readline(), stream.seek(-4, io.SEEK_CUR), list(stream)],
+        len(BODY),
+    ),
+    "rewound-twice": (
+        lambda stream: [(stream.seek(0), readinto(stream)) for _ in range(3)],
+        len(BODY),
+    ),
+    "measured": (lambda stream: [stream.seek(0, 2), stream.read(), stream.seek(0)], 0),
+    "measured-and-read": (
+        lambda stream: [stream.seek(0, 2), stream.tell(), stream.seek(0), stream.read(5)],
+        5,
+    ),
+    "skipped": (lambda stream: [stream.seek(5), stream.read(3), stream.seek(0), stream.read(8)], 8),
     "wrapped": (lambda stream: io.BufferedReader(stream).read(), len(BODY)),
     "not-read": (lambda stream: None, 0),
 }
@@ -65,6 +84,31 @@ def test_bytes_in(read: Callable[[Any], object], expected: int) -> None:
     assert exchange.error is None
     assert exchange.body == bare.body
     assert value(collected(registry), "http_request_body_bytes_total") == expected
+
+
+class Silent(io.BytesIO):
+    """A stream that can be rewound, and does not tell where it stands."""
+
+    def tell(self) -> int:
+        raise OSError("no position")
+
+
+def test_a_stream_that_does_not_tell_is_read_as_it_is() -> None:
+    app = reader(lambda stream: [stream.read(), stream.seek(0), stream.read(5)])
+    registry = CollectorRegistry()
+    request = environ("POST", body=BODY, **{"wsgi.input": Silent(BODY)})
+    exchange = call(PrometheusMiddleware(app, registry=registry), request)
+    assert exchange.error is None
+    assert exchange.body == repr([BODY, 0, BODY[:5]]).encode()
+    assert value(collected(registry), "http_request_body_bytes_total") == len(BODY) + 5
+
+
+def test_what_is_only_peeked_into_is_counted_when_it_is_read() -> None:
+    app = reader(lambda stream: [stream.peek(3), stream.read(4)])
+    registry = CollectorRegistry()
+    request = environ("POST", body=BODY, **{"wsgi.input": io.BufferedReader(io.BytesIO(BODY))})
+    call(PrometheusMiddleware(app, registry=registry), request)
+    assert value(collected(registry), "http_request_body_bytes_total") == 4
 
 
 @pytest.mark.parametrize("length", ["nonsense", "-1", "", "١٢", "9" * 5000])
