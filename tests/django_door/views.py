@@ -37,6 +37,14 @@ def other_urls(get_response: Callable[[HttpRequest], HttpResponse]) -> Any:
     return middleware
 
 
+def tenants(get_response: Callable[[HttpRequest], HttpResponse]) -> Any:
+    def middleware(request: HttpRequest) -> HttpResponse:
+        request.path_info = request.path_info.removeprefix("/acme")
+        return get_response(request)
+
+    return middleware
+
+
 def root(request: HttpRequest, **_: Any) -> HttpResponse:
     return HttpResponse("root")
 

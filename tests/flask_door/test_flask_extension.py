@@ -254,6 +254,14 @@ def test_options_reach_the_door() -> None:
     assert "http_requests_total" in text(app, "/m")
 
 
+def test_labels_are_told_the_path_at_the_door() -> None:
+    registry, app = CollectorRegistry(), bare()
+    app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/api": bare()})  # type: ignore[method-assign]
+    Prometheus(app, registry=registry, labels={"path": lambda facts: facts.path})
+    call(app, environ(path="/api/u/3"))
+    assert value(collected(registry), "http_requests_total", {"path": "/api/u/3"}) == 1
+
+
 def test_wrong_options_and_wrong_applications_raise_at_once() -> None:
     with pytest.raises(ConfigurationError, match="metrics_path"):
         Prometheus(metrics_path="no slash")

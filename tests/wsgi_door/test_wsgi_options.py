@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+from wsgiref.util import shift_path_info
 from wsgiref.validate import validator
 
 import pytest
@@ -320,6 +321,21 @@ def test_labels_are_constants_or_made_of_the_facts() -> None:
         "200",
     )
     assert fact.request["REQUEST_METHOD"] == "GET"
+
+
+def test_labels_are_told_the_path_at_the_door() -> None:
+    """A dispatcher further in moves part of it to SCRIPT_NAME, in the same environ."""
+    registry = CollectorRegistry()
+
+    def dispatcher(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        shift_path_info(env)
+        return hello(env, start)
+
+    labels = {"path": lambda facts: facts.path}
+    app = PrometheusMiddleware(dispatcher, registry=registry, labels=labels)
+    call(app, environ(path="/caf\xc3\xa9/users/1", SCRIPT_NAME="/root"))
+    samples = collected(registry)
+    assert value(samples, "http_requests_total", {"path": "/café/users/1"}) == 1
 
 
 def scraped(app: Any, method: str = "GET", path: str = "/metrics", **more: str) -> Exchange:

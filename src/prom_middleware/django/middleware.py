@@ -119,7 +119,7 @@ class PrometheusMiddleware:
             observation = Handled()
             observation.begin(core, request, below["REQUEST_METHOD" if wsgi else "method"])
             try:
-                observation.wsgi = wsgi
+                observation.path, observation.wsgi = request.path_info, wsgi
                 if HTTP_TRACEPARENT in meta and core.traced:
                     observation.trace = meta[HTTP_TRACEPARENT]
                 if wsgi:

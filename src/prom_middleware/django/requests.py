@@ -42,9 +42,11 @@ def configured(**options: Any) -> dict[str, Any]:
 class Handled(Observation):
     """An observation of a request that a Django handler serves; `wsgi` tells which kind."""
 
-    __slots__ = ("wsgi",)
+    __slots__ = ("path", "wsgi")
 
-    wsgi: bool  # set by the middleware
+    # Set by the middleware.
+    path: str
+    wsgi: bool
 
 
 class Dialect:
@@ -55,9 +57,9 @@ class Dialect:
         match = request.resolver_match or _unresolved(request)
         return None if match is None else template(match.route)
 
-    def path(self, request: HttpRequest) -> str:
-        """Return the path below the script name."""
-        return request.path_info
+    def path(self, observation: Handled) -> str:
+        """Return the path below the script name; middleware further in may rewrite it."""
+        return observation.path
 
     def headers(self, request: HttpRequest) -> Mapping[str, str]:
         """Return the headers, names in lower case."""

@@ -14,7 +14,7 @@ from twisted.web.server import NOT_DONE_YET
 from prom_middleware import failures
 from prom_middleware.exposition import AccessRule, ScrapeRequest
 from prom_middleware.instrumentation import discard_observations
-from prom_middleware.twisted.routing import Dialect
+from prom_middleware.twisted.routing import Dialect, path_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -130,12 +130,11 @@ def _begin(request: Any, answer: Answer) -> Answer:
 
 def _scrape_request(request: Any) -> ScrapeRequest:
     discard_observations(vars(request))
-    dialect = Dialect()
     client = request.getClientAddress()
     return ScrapeRequest(
         method=request.method.decode("latin-1"),
-        path=dialect.path(request),
+        path=path_of(request),
         query=request.uri.partition(b"?")[2].decode("latin-1"),
-        headers=dialect.headers(request),
+        headers=Dialect().headers(request),
         client=getattr(client, "host", None),
     )

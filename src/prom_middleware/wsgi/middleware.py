@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
 from prom_middleware.errors import NotAnApplicationError
-from prom_middleware.exposition.wsgi import headers, make_wsgi_app, undecoded
+from prom_middleware.exposition.wsgi import decoded, headers, make_wsgi_app, undecoded
 from prom_middleware.instrumentation import Instrumentation, Observation, nesting
 from prom_middleware.instrumentation.queueing import QUEUE_START, REQUEST_START
 from prom_middleware.instrumentation.tracing import HTTP_TRACEPARENT
@@ -110,9 +110,9 @@ class Dialect:
         """Return None: a server has no routes."""
         return None
 
-    def path(self, environ: Mapping[str, Any]) -> str:
+    def path(self, response: Response) -> str:
         """Return the path below the script name."""
-        return path_of(environ)
+        return decoded(response.path)
 
     def headers(self, environ: Mapping[str, Any]) -> Mapping[str, str]:
         """Return the headers, names in lower case."""
