@@ -44,6 +44,8 @@ class Handled(Observation):
 
     __slots__ = ("path", "wsgi")
 
+    calls = True
+
     # Set by the middleware.
     path: str
     wsgi: bool

@@ -62,10 +62,10 @@ def is_event_stream(content_type: str) -> bool:
 class Rare:
     """What few requests have to tell; made for the first of it, so the others are spared it."""
 
-    __slots__ = ("counted", "disconnected", "error", "event_stream", "trace", "trailers")
+    __slots__ = ("broken", "counted", "disconnected", "error", "event_stream", "trace", "trailers")
 
     def __init__(self) -> None:
-        self.event_stream = self.trailers = self.disconnected = False
+        self.event_stream = self.trailers = self.disconnected = self.broken = False
         self.error: BaseException | None = None  # the last one, while the request lasts
         self.counted = 0  # the `id` of the one that was counted last
         self.trace: Trace | None = None
@@ -95,6 +95,9 @@ class Observation:
         "sent",
         "status",
     )
+
+    # Whether the door itself calls the application, so that whatever is raised comes its way.
+    calls = False
 
     # No __init__: a class calls it by way of C, which takes longer than half of what it would do.
     def begin(self, core: Instrumentation, request: Any, method: str) -> None:
@@ -242,9 +245,12 @@ class Observation:
             raise
 
     def _tell(self, labels: Labels, outcome: str) -> None:
+        rare = self.rare
+        # Whoever called what broke may have sent a page in its place.
+        if rare is not None and rare.broken and outcome is not DISCONNECT:
+            outcome = COMPLETE if outcome is COMPLETE and self.sent else ERROR
         if outcome is not COMPLETE:
             self.core.recorder.abort(labels, outcome)
-        rare = self.rare
         if rare is not None and rare.error is not None:
             self.core.recorder.raised(labels, rare.error)
             # Only to know it again: its traceback holds the frames of the application.
@@ -277,6 +283,14 @@ class Observation:
                 self.finish(DISCONNECT if rare is not None and rare.disconnected else ERROR)
         except Exception as failure:
             failures.report("finish", failure)
+
+    def broke(self, error: BaseException) -> None:
+        """Note that `error` left an application further in, and may go no further."""
+        try:
+            self.raised(error)
+            self.rarely().broken = True
+        except Exception as failure:
+            failures.report("exception", failure)
 
     def raised(self, error: BaseException) -> None:
         """Count an exception that something inside the application saw; the same one once."""

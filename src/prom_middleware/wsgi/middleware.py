@@ -15,6 +15,7 @@ from prom_middleware.wsgi.files import observed_wrapper
 from prom_middleware.wsgi.input import observe_input
 from prom_middleware.wsgi.place import outer_observation, path_of
 from prom_middleware.wsgi.response import Response
+from prom_middleware.wsgi.watching import watching
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -52,6 +53,7 @@ class PrometheusMiddleware:
                 response = self._begin(environ, start_response, path)
                 if response is None:
                     start_response = self.refining(environ, start_response)
+                    app = watching(app, environ.get(self.core.key))
         except Exception as error:
             failures.report("start", error)
         if response is None:

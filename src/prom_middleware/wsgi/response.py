@@ -51,6 +51,8 @@ class Response(Observation):
         "writer",
     )
 
+    calls = True
+
     # Set by the door: `start_response`, the server's file wrapper, what names the route when a
     # response starts, and where the door stands.
     server: Any
