@@ -2,8 +2,9 @@
 
 Two rules say what may not enter this file:
 
-1. Nothing that grows with the application: no loop over routes, buckets, headers or label sets;
-   no string is built, no prometheus_client object is touched.
+1. Nothing that grows with the application: no loop over routes, buckets or label sets; no string
+   is built, no prometheus_client object is touched. (The doors of ASGI do loop over the headers:
+   there they are a list.)
 2. Nothing that waits: no blocking lock, no input or output, no logging. An update that finds the
    store taken is left in a queue for whoever has it, so that recording inside a signal handler or
    a finalizer cannot dead-lock, and no update is lost. See `stores/turn.py`. (After a failure of
@@ -59,6 +60,11 @@ def is_event_stream(content_type: str) -> bool:
     return content_type.partition(";")[0].strip().lower() == "text/event-stream"
 
 
+def _mark(error: BaseException) -> tuple[type, int]:
+    # Its `id` may be that of another one by then: where that is of another class, it tells.
+    return type(error), id(error)
+
+
 class Rare:
     """What few requests have to tell; made for the first of it, so the others are spared it."""
 
@@ -67,7 +73,7 @@ class Rare:
     def __init__(self) -> None:
         self.event_stream = self.trailers = self.disconnected = False
         self.error: BaseException | None = None  # the last one, while the request lasts
-        self.counted = 0  # the `id` of the one that was counted last
+        self.counted: tuple[type, int] | None = None  # which one was counted last
         self.trace: Trace | None = None
 
 
@@ -177,8 +183,7 @@ class Observation:
                         else:
                             labels = self.labels()
                     except Exception as error:
-                        failures.report("route", error)
-                        labels = self._labels_after_all()
+                        labels = self._labels_after(error)
                 take = turn.take
                 try:
                     give = take()
@@ -232,9 +237,11 @@ class Observation:
         except Exception as error:
             failures.report("finish", error)
 
-    def _labels_after_all(self) -> Labels:
-        # Once more, and what fails then as well is left out.
+    def _labels_after(self, error: Exception) -> Labels:
+        # Once more, and what failed is left out: asked again, it would be counted again.
+        failures.report("route", error)
         try:
+            self.route = self.route or UNMATCHED
             return self.labels()
         except Exception:
             self.core.recorder.forget(self.method)
@@ -247,7 +254,7 @@ class Observation:
         if rare is not None and rare.error is not None:
             self.core.recorder.raised(labels, rare.error)
             # Only to know it again: its traceback holds the frames of the application.
-            rare.error, rare.counted = None, id(rare.error)
+            rare.counted, rare.error = _mark(rare.error), None
 
     def returned(self) -> None:
         """Record that the application is done; nothing is left to do after the last byte."""
@@ -272,12 +279,12 @@ class Observation:
         """Count an exception that something inside the application saw; the same one once."""
         try:
             rare = self.rarely()
-            if error is rare.error or id(error) == rare.counted:
+            if error is rare.error or _mark(error) == rare.counted:
                 return
             if not self.done:
                 rare.error = error
                 return
-            rare.counted = id(error)
+            rare.counted = _mark(error)
             self.core.recorder.raised(self._labels or self.labels(), error)
         except Exception as failure:
             failures.report("exception", failure)
