@@ -68,13 +68,22 @@ def _mark(error: BaseException) -> tuple[type, int]:
 class Rare:
     """What few requests have to tell; made for the first of it, so the others are spared it."""
 
-    __slots__ = ("counted", "disconnected", "error", "event_stream", "trace", "trailers")
+    __slots__ = (
+        "counted",
+        "disconnected",
+        "error",
+        "event_stream",
+        "promised_in",
+        "trace",
+        "trailers",
+    )
 
     def __init__(self) -> None:
         self.event_stream = self.trailers = self.disconnected = False
         self.error: BaseException | None = None  # the last one, while the request lasts
         self.counted: tuple[type, int] | None = None  # which one was counted last
         self.trace: Trace | None = None
+        self.promised_in = PROMISED  # the cell
 
 
 class Observation:
@@ -88,7 +97,6 @@ class Observation:
 
     __slots__ = (
         "_labels",
-        "_started",
         "core",
         "done",
         "method",
@@ -99,6 +107,7 @@ class Observation:
         "resolve",
         "route",
         "sent",
+        "started",
         "status",
     )
 
@@ -122,7 +131,7 @@ class Observation:
         except KeyError:
             self.method = method if method in METHODS else OTHER
             core.recorder.begin(self.method)
-        self._started = perf_counter()
+        self.started = perf_counter()
 
     def promise(self) -> None:
         """Note that the response is about to begin, should this process not live to finish it.
@@ -132,18 +141,24 @@ class Observation:
         try:
             if self.promised is not None or self.done:
                 return
-            core = self.core
-            labels = self.promised = self._labels or self.labels()
+            core, rare = self.core, self.rare
+            labels = self._labels or self.labels()
+            if rare is not None and rare.event_stream:
+                core.recorder.promise(self, labels)
+                return
             take = core.turn.take
             try:
                 give = take()
             except IndexError:
-                core.recorder.promise(labels)
+                core.recorder.promise(self, labels)
             else:
                 try:
+                    if self.started > core.store.look_at and not core.recorder.look(self):
+                        return
                     core.store.cells[core.offsets[labels] + PROMISED] += 1
+                    self.promised = labels
                 except KeyError:
-                    core.recorder.begin_response(labels)
+                    core.recorder.promise_instead(self, labels)
                 finally:
                     give(give)
         except Exception as error:
@@ -164,7 +179,7 @@ class Observation:
             if late is not None:
                 (labels, seconds), give = late, id  # the turn is not ours to give back
             else:
-                seconds = perf_counter() - self._started
+                seconds = perf_counter() - self.started
                 if self.done:
                     return
                 self.done = True
@@ -193,14 +208,16 @@ class Observation:
                     turn.update(self.finish, outcome, (labels, seconds))
                     return
             try:
+                if core.promises and self.promised is not labels:
+                    if not core.recorder.look(self):
+                        return
+                    core.recorder.promise_instead(self, labels)
                 method = self.method
                 try:
                     core.running[method].pop()
                 except LookupError:  # the beginning of the first ones still waits for its turn
                     core.recorder.end(method)
                 cells = core.store.cells
-                if core.promises and self.promised is not labels:
-                    core.recorder.promise_instead(self.promised, labels)
                 try:
                     offset = core.offsets[labels]
                 except KeyError:
@@ -285,7 +302,8 @@ class Observation:
                 rare.error = error
                 return
             rare.counted = _mark(error)
-            self.core.recorder.raised(self._labels or self.labels(), error)
+            if self.started >= self.core.store.born:  # else the parent's: see `Recorder.look`
+                self.core.recorder.raised(self._labels or self.labels(), error)
         except Exception as failure:
             failures.report("exception", failure)
 
@@ -298,6 +316,8 @@ class Observation:
         """Note the response's Content-Type."""
         if is_event_stream(content_type):
             self.rarely().event_stream = True
+            if self.promised:  # as one that has a latency
+                self.core.recorder.promise(self, self.promised)
 
     @property
     def disconnected(self) -> bool:
