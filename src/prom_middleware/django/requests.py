@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.urls import Resolver404, ResolverMatch, resolve
+from django.urls import Resolver404, resolve
 from django.urls.resolvers import LocalePrefixPattern, RoutePattern
 from django.utils import translation
 
@@ -56,7 +56,10 @@ class Dialect:
     def route(self, request: HttpRequest) -> str | None:
         """Return the template that the URL resolver chose, or would have chosen."""
         match = request.resolver_match or _unresolved(request)
-        return None if match is None else template(match.route) or _anchored(match)
+        if match is None:
+            return None
+        # The resolver comes to what matches last.
+        return template(match.route) or _anchored(match.route, *(match.tried or [()])[-1])
 
     def path(self, request: HttpRequest) -> str:
         """Return the path below the script name."""
@@ -95,13 +98,16 @@ def template(route: str) -> str | None:
 
     None where `route` does not tell: in a `path()`, anchors are characters as any other.
     """
-    found = unanchored(route, True, True)
-    return found if found == unanchored(route, False, False) else None
+    found = _unanchored(route, start=True, end=True)
+    return found if found == _unanchored(route, start=False, end=False) else None
 
 
-@lru_cache(maxsize=4096)
-def unanchored(route: str, start: bool, end: bool) -> str:
-    """Return the label for `route`, without the anchors at its `start` and its `end`."""
+@lru_cache(maxsize=4096)  # by the patterns, too: others may join to the same text
+def _anchored(route: str, *tried: Any) -> str:
+    return _unanchored(route, start=not _literal(tried), end=not _literal(reversed(tried)))
+
+
+def _unanchored(route: str, *, start: bool, end: bool) -> str:
     if "(?P<" in route:
         from django.contrib.admindocs.utils import replace_named_groups
 
@@ -111,11 +117,6 @@ def unanchored(route: str, start: bool, end: bool) -> str:
     if end:
         route = _END.sub(r"\1", route)
     return "/" + route.removeprefix("/")
-
-
-def _anchored(match: ResolverMatch) -> str:
-    tried = (match.tried or [()])[-1]  # the resolver comes to what matches last
-    return unanchored(match.route, not _literal(tried), not _literal(reversed(tried)))
 
 
 def _literal(patterns: Iterable[Any]) -> bool:
