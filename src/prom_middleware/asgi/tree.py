@@ -232,8 +232,8 @@ def _seen_below(route: Any, depth: int) -> list[int]:
             seen.append(id(key))
             if hasattr(each, "routes"):
                 seen += fingerprint(_routes_below(each), depth)
-    except Exception:  # another framework's: `places` has reported it
-        return []
+    except Exception as error:  # another framework's, at most
+        failures.report("route", error)
     return seen
 
 
