@@ -98,7 +98,8 @@ def _makes_children(kind: type) -> bool:
 def _klein_rule(static: str, url_map: Any, rest: list[bytes], request: Any) -> str | None:
     from prom_middleware.werkzeug import matching_rule  # no other site needs werkzeug
 
-    path = "/" + b"/".join(rest).decode("utf-8", "replace")
+    # Without a slash after the resource there is no path: Klein redirects to the one with it.
+    path = "/" + b"/".join(rest).decode("utf-8", "replace") if rest else ""
     adapter = url_map.bind("localhost")
     rule = matching_rule(adapter, path, request.method.decode("latin-1"))
     return None if rule is None else static + str(rule.rule).replace(KLEIN_REST, "{path}")
