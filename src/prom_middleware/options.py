@@ -74,6 +74,11 @@ def is_switch(value: object) -> bool:
     return isinstance(value, bool)
 
 
+def is_text(value: object) -> bool:
+    """Tell whether something is a string."""
+    return isinstance(value, str)
+
+
 def is_number(value: object) -> bool:
     """Tell whether something is a number; a bool is none."""
     return isinstance(value, int | float) and not isinstance(value, bool)

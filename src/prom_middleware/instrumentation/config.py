@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -40,11 +41,17 @@ if TYPE_CHECKING:
 # The data model's label names; https://prometheus.io/docs/concepts/data_model/
 LABEL_NAME = r"[a-zA-Z_][a-zA-Z0-9_]*"
 FORMAT_LABELS = frozenset({"le", "quantile"})
+# What a request's path can be: that of the application's own root is empty, and `OPTIONS *` has
+# none (RFC 9112 section 3.2.4).
+PATH = r"/|\*?\Z"
 OUR_LABELS = frozenset({"method", "route", "status", "exception", "reason"})
 
 
 class Configuration:
-    """How one door behaves. `from_options` makes it; nothing changes it."""
+    """How one door behaves: `from_options` makes it, and nothing changes it.
+
+    No dataclass, since a door would take longer to be imported for what nobody uses.
+    """
 
     # Where the door answers scrapes, below the server's own root path; None: nowhere.
     metrics_path: str | None = "/metrics"
@@ -57,7 +64,7 @@ class Configuration:
     # Paths that are not recorded, as the application sees them.
     exclude: tuple[Exclusion, ...] = ()
     # More labels: constants, or functions of the request's facts.
-    labels: Mapping[str, LabelValue] | None = None
+    labels: Mapping[str, LabelValue] = MappingProxyType({})
     # Who may scrape; None: anybody.
     access: Callable[[Any], object] | None = None
     # Label sets per metric, beyond which there is one series for all.
@@ -80,6 +87,14 @@ class Configuration:
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{name!r}: a configuration cannot be changed")
 
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{name!r}: a configuration cannot be changed")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return what it was made of, as it was taken: an iterator among it can be read once."""
+        return dict(vars(self))
+
     @property
     def metrics_paths(self) -> tuple[str, ...]:
         """Return what a door answers scrapes at: the path, with a slash at the end or without."""
@@ -88,7 +103,7 @@ class Configuration:
     @property
     def schema(self) -> Schema:
         """Return what doors on the same registry must have in common."""
-        return Schema(self.preset, self.buckets, tuple(self.labels or ()), self.native_histograms)
+        return Schema(self.preset, self.buckets, tuple(self.labels), self.native_histograms)
 
 
 def _metrics_path(value: object) -> str | None:
@@ -142,6 +157,8 @@ def _exclude(value: object) -> tuple[Exclusion, ...]:
                 "nor a callable"
             )
         plain("exclude", exclusion)
+        if isinstance(exclusion, str) and not re.match(PATH, exclusion):
+            raise OptionError(f"exclude: {exclusion!r} is no path: give one that begins with '/'")
     return exclusions
 
 
@@ -153,7 +170,7 @@ def _labels(value: object) -> Mapping[str, LabelValue]:
         if not (callable(label) or is_encodable(label)):
             raise OptionError(f"labels: {name}={label!r}: give a string of UTF-8, or a callable")
         plain(f"labels: {name}", label)
-    return dict(value)
+    return MappingProxyType(dict(value))
 
 
 def _label_name(name: object) -> None:
