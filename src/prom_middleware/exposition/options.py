@@ -22,7 +22,7 @@ HEADER = "x-prometheus-scrape-timeout-seconds"
 
 
 class ScrapeOptions(TypedDict, total=False):
-    """Keyword-only options of `make_asgi_app`, `make_wsgi_app`, `start_http_server`, Twisted's.
+    """Keyword-only options of whatever answers scrapes by itself, beside `access`.
 
     max_requests_in_flight   scrapes of one registry at a time; those over it get 503; 0: no limit
     timeout                  seconds for a scrape, whatever the scraper's header says; None: what

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 import ssl
+import sys
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypedDict
@@ -75,7 +75,7 @@ class Policy(NamedTuple):
 
 
 def _is_seconds(value: object) -> bool:
-    return value is None or between(0, math.inf)(value)
+    return value is None or between(0, sys.float_info.max)(value)
 
 
 def _is_compression(value: object) -> bool:
