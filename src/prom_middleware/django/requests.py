@@ -39,7 +39,9 @@ def configured(**options: Any) -> dict[str, Any]:
     given = getattr(settings, "PROM_MIDDLEWARE", {})
     if not isinstance(given, Mapping):
         raise OptionError(f"settings.PROM_MIDDLEWARE={given!r}: give a dictionary of options")
-    return {**given, **options}
+    if given:  # kept as taken: every door asks, and an iterator among them is read once
+        settings.PROM_MIDDLEWARE = given = Configuration.from_options(given).options
+    return {**given, **Configuration.from_options(options).options}
 
 
 class Handled(Observation):

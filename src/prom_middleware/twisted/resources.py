@@ -14,6 +14,7 @@ from twisted.web.server import NOT_DONE_YET
 from prom_middleware import failures
 from prom_middleware.exposition import AccessRule, ScrapeRequest
 from prom_middleware.instrumentation import discard_observations
+from prom_middleware.options import access_rule
 from prom_middleware.twisted.routing import Dialect, path_of
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 class MetricsResource(Resource):  # type: ignore[misc]
     """Answer scrapes of `registry`: `root.putChild(b"metrics", MetricsResource())`.
 
-    The options are those of `ScrapeOptions`. Raises OptionError for wrong ones.
+    The options are those of `prom_middleware.exposition.ScrapeOptions`. Raises OptionError for
+    wrong ones.
     """
 
     isLeaf = True  # noqa: N815 - Twisted's name
@@ -40,7 +42,7 @@ class MetricsResource(Resource):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self._registry = registry
-        self.access = access
+        self.access = access_rule(access)
         self._limits: Limits | None = None
         if options:
             from prom_middleware.exposition.options import Limits
