@@ -266,10 +266,8 @@ def test_the_default_of(name: str, default: str) -> None:
         value = REGISTRY
     else:
         value = ast.literal_eval(default.strip("`"))
-    # What is empty may be kept as None.
     given = getattr(Configuration.from_options({name: value}), name)
-    kept = getattr(Configuration(), name)
-    assert given == kept or (given == {} and kept is None)
+    assert given == getattr(Configuration(), name)
 
 
 LINKS = re.findall(r"\]\(([^)\s]+)\)", TEXT)

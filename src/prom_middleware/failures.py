@@ -20,8 +20,9 @@ def count(cause: str) -> bool:
     with _lock:
         first = cause not in _counts
         _counts[cause] = _counts.get(cause, 0.0) + 1.0
-    if _forward is not None:
-        _forward(cause, 1.0)
+        forward = _forward  # with the lock: who is told of it later must not be told now as well
+    if forward is not None:
+        forward(cause, 1.0)
     return first
 
 
@@ -64,6 +65,6 @@ def forward(receive: Callable[[str, float], object]) -> None:
     with _lock:
         if _forward is not None:
             return
-        _forward = receive
-    for cause, number in counts().items():
+        _forward, known = receive, dict(_counts)
+    for cause, number in known.items():
         receive(cause, number)

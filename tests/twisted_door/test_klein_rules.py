@@ -92,6 +92,7 @@ ROWS = {
     "convertor mismatch": ("GET /klein/sub/in/x", ("GET", "<unmatched>", 404, "")),
     "deferred fails": ("GET /klein/failed", ("GET", "/klein/failed", 500, "KeyError")),
     "slash redirect": ("GET /klein/slash", ("GET", "<unmatched>", 308, "")),
+    "slash redirect of the resource": ("GET /klein", ("GET", "<unmatched>", 308, "")),
     "branch": ("GET /klein/tree/leaf", ("GET", "/klein/tree/{path}", 200, "")),
     "miss below a branch": ("GET /klein/tree/nope", ("GET", "/klein/tree/{path}", 404, "")),
     "static beside": ("GET /leaf", ("GET", "/leaf", 200, "")),

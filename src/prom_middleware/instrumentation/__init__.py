@@ -1,7 +1,7 @@
 """What a request is, how it is recorded, and under which options.
 
 A door makes one `Instrumentation` when it is constructed, and one `Observation` per request:
-door → `Instrumentation.start(request, method)` → application → last byte → `Observation.finish()`.
+door → `Observation.begin(core, request, method)` → application → last byte → `finish()`.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 Two rules say what may not enter this file:
 
-1. Nothing that grows with the application: no loop over routes, buckets, headers or label sets;
-   no string is built, no prometheus_client object is touched.
+1. Nothing that grows with the application: no loop over routes, buckets or label sets; no string
+   is built, no prometheus_client object is touched. (The doors of ASGI do loop over the headers:
+   there they are a list.)
 2. Nothing that waits: no blocking lock, no input or output, no logging. An update that finds the
    store taken is left in a queue for whoever has it, so that recording inside a signal handler or
    a finalizer cannot dead-lock, and no update is lost. See `stores/turn.py`. (After a failure of
@@ -59,16 +60,31 @@ def is_event_stream(content_type: str) -> bool:
     return content_type.partition(";")[0].strip().lower() == "text/event-stream"
 
 
+def _mark(error: BaseException) -> tuple[type, int]:
+    # Its `id` may be that of another one by then: where that is of another class, it tells.
+    return type(error), id(error)
+
+
 class Rare:
     """What few requests have to tell; made for the first of it, so the others are spared it."""
 
-    __slots__ = ("counted", "disconnected", "error", "event_stream", "trace", "trailers")
+    __slots__ = (
+        "broken",
+        "counted",
+        "disconnected",
+        "error",
+        "event_stream",
+        "promised_in",
+        "trace",
+        "trailers",
+    )
 
     def __init__(self) -> None:
-        self.event_stream = self.trailers = self.disconnected = False
+        self.event_stream = self.trailers = self.disconnected = self.broken = False
         self.error: BaseException | None = None  # the last one, while the request lasts
-        self.counted = 0  # the `id` of the one that was counted last
+        self.counted: tuple[type, int] | None = None  # which one was counted last
         self.trace: Trace | None = None
+        self.promised_in = PROMISED  # the cell
 
 
 class Observation:
@@ -82,7 +98,6 @@ class Observation:
 
     __slots__ = (
         "_labels",
-        "_started",
         "core",
         "done",
         "method",
@@ -93,8 +108,12 @@ class Observation:
         "resolve",
         "route",
         "sent",
+        "started",
         "status",
     )
+
+    # Whether the door itself calls the application, so that whatever is raised comes its way.
+    calls = False
 
     # No __init__: a class calls it by way of C, which takes longer than half of what it would do.
     def begin(self, core: Instrumentation, request: Any, method: str) -> None:
@@ -116,7 +135,7 @@ class Observation:
         except KeyError:
             self.method = method if method in METHODS else OTHER
             core.recorder.begin(self.method)
-        self._started = perf_counter()
+        self.started = perf_counter()
 
     def promise(self) -> None:
         """Note that the response is about to begin, should this process not live to finish it.
@@ -126,18 +145,24 @@ class Observation:
         try:
             if self.promised is not None or self.done:
                 return
-            core = self.core
-            labels = self.promised = self._labels or self.labels()
+            core, rare = self.core, self.rare
+            labels = self._labels or self.labels()
+            if rare is not None and rare.event_stream:
+                core.recorder.promise(self, labels)
+                return
             take = core.turn.take
             try:
                 give = take()
             except IndexError:
-                core.recorder.promise(labels)
+                core.recorder.promise(self, labels)
             else:
                 try:
+                    if self.started > core.store.look_at and not core.recorder.look(self):
+                        return
                     core.store.cells[core.offsets[labels] + PROMISED] += 1
+                    self.promised = labels
                 except KeyError:
-                    core.recorder.begin_response(labels)
+                    core.recorder.promise_instead(self, labels)
                 finally:
                     give(give)
         except Exception as error:
@@ -158,13 +183,15 @@ class Observation:
             if late is not None:
                 (labels, seconds), give = late, id  # the turn is not ours to give back
             else:
-                seconds = perf_counter() - self._started
+                seconds = perf_counter() - self.started
                 if self.done:
                     return
                 self.done = True
-                status, labels = self.status, self._labels
+                status = self.status
                 if status is None:
+                    self.forget_start()
                     status = self.status = "499" if outcome is DISCONNECT else "500"
+                labels = self._labels
                 # A promise may have been made of a start that the server did not accept.
                 if labels is None or labels[2] != status:
                     try:
@@ -177,8 +204,7 @@ class Observation:
                         else:
                             labels = self.labels()
                     except Exception as error:
-                        failures.report("route", error)
-                        labels = self._labels_after_all()
+                        labels = self._labels_after(error)
                 take = turn.take
                 try:
                     give = take()
@@ -188,14 +214,16 @@ class Observation:
                     turn.update(self.finish, outcome, (labels, seconds))
                     return
             try:
+                if core.promises and self.promised is not labels:
+                    if not core.recorder.look(self):
+                        return
+                    core.recorder.promise_instead(self, labels)
                 method = self.method
                 try:
                     core.running[method].pop()
                 except LookupError:  # the beginning of the first ones still waits for its turn
                     core.recorder.end(method)
                 cells = core.store.cells
-                if core.promises and self.promised is not labels:
-                    core.recorder.promise_instead(self.promised, labels)
                 try:
                     offset = core.offsets[labels]
                 except KeyError:
@@ -232,22 +260,36 @@ class Observation:
         except Exception as error:
             failures.report("finish", error)
 
-    def _labels_after_all(self) -> Labels:
-        # Once more, and what fails then as well is left out.
+    def _labels_after(self, error: Exception) -> Labels:
+        # Once more, and what failed is left out: asked again, it would be counted again.
+        failures.report("route", error)
         try:
+            self.route = self.route or UNMATCHED
             return self.labels()
         except Exception:
             self.core.recorder.forget(self.method)
             raise
 
     def _tell(self, labels: Labels, outcome: str) -> None:
+        rare = self.rare
+        # Whoever called what broke may have sent a page in its place.
+        if rare is not None and rare.broken and outcome is not DISCONNECT:
+            outcome = COMPLETE if outcome is COMPLETE and self.sent else ERROR
         if outcome is not COMPLETE:
             self.core.recorder.abort(labels, outcome)
-        rare = self.rare
         if rare is not None and rare.error is not None:
             self.core.recorder.raised(labels, rare.error)
             # Only to know it again: its traceback holds the frames of the application.
-            rare.error, rare.counted = None, id(rare.error)
+            rare.counted, rare.error = _mark(rare.error), None
+
+    def forget_start(self) -> None:
+        """Forget a response that was begun, of which the server has sent nothing."""
+        try:
+            self.status, self.sent, rare = None, 0, self.rare
+            if rare is not None and rare.event_stream:
+                rare.event_stream, self._labels = False, None  # the promise is one of a stream
+        except Exception as error:
+            failures.report("begun", error)
 
     def returned(self) -> None:
         """Record that the application is done; nothing is left to do after the last byte."""
@@ -268,17 +310,26 @@ class Observation:
         except Exception as failure:
             failures.report("finish", failure)
 
+    def broke(self, error: BaseException) -> None:
+        """Note that `error` left an application further in, and may go no further."""
+        try:
+            self.raised(error)
+            self.rarely().broken = True
+        except Exception as failure:
+            failures.report("exception", failure)
+
     def raised(self, error: BaseException) -> None:
         """Count an exception that something inside the application saw; the same one once."""
         try:
             rare = self.rarely()
-            if error is rare.error or id(error) == rare.counted:
+            if error is rare.error or _mark(error) == rare.counted:
                 return
             if not self.done:
                 rare.error = error
                 return
-            rare.counted = id(error)
-            self.core.recorder.raised(self._labels or self.labels(), error)
+            rare.counted = _mark(error)
+            if self.started >= self.core.store.born:  # else the parent's: see `Recorder.look`
+                self.core.recorder.raised(self._labels or self.labels(), error)
         except Exception as failure:
             failures.report("exception", failure)
 
@@ -291,6 +342,8 @@ class Observation:
         """Note the response's Content-Type."""
         if is_event_stream(content_type):
             self.rarely().event_stream = True
+            if self.promised:  # as one that has a latency
+                self.core.recorder.promise(self, self.promised)
 
     @property
     def disconnected(self) -> bool:

@@ -1,13 +1,13 @@
 """Whose turn it is to write: exact updates from any number of threads, without ever waiting.
 
 Part of the hot path: the rules of `instrumentation/observation.py` hold here as well. Whoever takes
-the one token may write: `list.pop` and `list.append` are atomic, and cost a third of `Lock.acquire`
-and `release`. Whoever finds the token taken, by another thread or by the code that a signal
-interrupted, leaves the write in `pending`; whoever gives the token back then looks there.
+the one token may write: `deque.pop` and `deque.append` are atomic, and cost a third of
+`Lock.acquire` and `release`. Whoever finds the token taken, by another thread or by the code that a
+signal interrupted, leaves the write in `pending`; whoever gives the token back then looks there.
 
-The token is the `append` of the list that it came from: `give(give)` returns it. So a list can be
+The token is the `append` of the deque that it came from: `give(give)` returns it. So a deque can be
 replaced when its token is lost, which takes an exception from a signal handler at the very moment
-of taking it, and a holder that comes back late cannot put a second token into the new list.
+of taking it, and a holder that comes back late cannot put a second token into the new one.
 """
 
 from __future__ import annotations

@@ -72,6 +72,21 @@ def test_a_scrape_notices_that_the_directory_was_deleted(
     assert vectors(directory) == [VECTOR]
 
 
+@pytest.mark.parametrize("what", ["directory", "vector"])
+def test_a_worker_that_knows_all_its_labels_looks_after_the_files(
+    store: MultiprocessStore, directory: Path, what: str
+) -> None:
+    if what == "directory":
+        shutil.rmtree(directory)
+    else:
+        (directory / VECTOR).unlink()
+    store.look(store.look_at)  # not yet
+    assert not vectors(directory)
+    store.look(store.look_at + 1)
+    add(store, REQUESTS, ("/",), 1)
+    assert read(MultiprocessStore(directory), REQUESTS)["/",] == [2.0, 0.0, 0.0]
+
+
 def test_a_vector_that_is_deleted_is_written_again(
     store: MultiprocessStore, directory: Path
 ) -> None:

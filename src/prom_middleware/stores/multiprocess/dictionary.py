@@ -71,10 +71,8 @@ class Index:
         self.end = HEADER_CELLS
 
 
-def _settlement(
-    promised: int, kept: Iterable[int], into: int, again: Iterable[int] = ()
-) -> Settlement:
-    return Settlement(promised, tuple(kept), into, tuple(again))
+def _settlement(promised: int, kept: Iterable[int], into: int, *more: Iterable[int]) -> Settlement:
+    return Settlement(promised, tuple(kept), into, *map(tuple, more))
 
 
 class Dictionary(OpenFile):

@@ -81,6 +81,10 @@ class Vector(OpenFile):
         data = read(self._fd)
         return data if data.startswith(self._expected) else b""
 
+    def is_linked(self) -> bool:
+        """Tell whether the file has a name."""
+        return os.fstat(self._fd).st_nlink > 0
+
     def is_sound(self) -> bool:
         """Tell whether the file is still ours and can be found; if not, it must not be touched.
 
