@@ -43,7 +43,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, list(known), n=1)
     if near:
         return f"; did you mean {near[0]!r}?"
-    return f"; there are {', '.join(sorted(known))}"
+    return f"; known: {', '.join(sorted(known))}"
 
 
 def plain(option: str, value: object) -> None:

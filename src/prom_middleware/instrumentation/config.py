@@ -111,7 +111,7 @@ def _metrics_path(value: object) -> str | None:
         return None
     if isinstance(value, str) and re.fullmatch(r"/[^?#]*[^?#/]/*", value):
         return value.rstrip("/")
-    raise OptionError(f"metrics_path={value!r}: give a path that begins with '/', or None")
+    raise OptionError(f"metrics_path={value!r}: give a path such as '/metrics', or None")
 
 
 def _preset(value: object) -> tuple[str, ...]:
