@@ -157,10 +157,17 @@ ENDPOINTS = {
     "server": (server, "asyncio"),
     "gateway": (make_gateway, "asyncio"),
 }
+
+
+def _name(value: object) -> str:
+    # Not what it prints: that has an address, and workers have to agree on the names of tests.
+    return str(getattr(value, "__name__", None) or type(value).__name__)
+
+
 NO_RULES = [Rule, partial(Rule), asynchronous, "secret", ("user", "password"), True, False]
 
 
-@pytest.mark.parametrize("wrong", NO_RULES, ids=str)
+@pytest.mark.parametrize("wrong", NO_RULES, ids=_name)
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_an_endpoint_refuses_what_is_no_access_rule(endpoint: str, wrong: Any) -> None:
     make, framework = ENDPOINTS[endpoint]
@@ -178,7 +185,7 @@ def test_a_server_with_a_web_config_file_refuses_it_too(tmp_path: Path) -> None:
         server(access=Rule, web_config_file=file)
 
 
-@pytest.mark.parametrize("wrong", NO_RULES, ids=str)
+@pytest.mark.parametrize("wrong", NO_RULES, ids=_name)
 def test_a_scrape_with_no_access_rule_is_refused(wrong: Any) -> None:
     """It never raises."""
     request = ScrapeRequest("GET", "/metrics", "", {}, None)
