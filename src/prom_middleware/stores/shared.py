@@ -64,9 +64,12 @@ def _private_directory() -> str | None:
 
 @cache
 def _directory_of(server: int) -> str:
-    from prom_middleware.stores.multiprocess import directory
+    from prom_middleware.stores.multiprocess import directory, servers
 
     found = directory.private_directory(server)
+    if servers.user() != os.geteuid():
+        # What root leaves to the user that its workers will be.
+        _store(found).arrivals.append(partial(directory.sweep, found))
     if server == os.getpid():
         # A server may replace itself, and then has another directory: only its workers know this.
         os.register_at_fork(after_in_child=partial(os.environ.__setitem__, FOUND, found))

@@ -20,11 +20,11 @@ from prom_middleware.stores.multiprocess.layout import (
     SLOTS,
     VECTOR_HEADER,
     VECTOR_MAGIC,
-    create,
     reserve,
     vector_name,
 )
 from prom_middleware.stores.multiprocess.locking import try_flock
+from prom_middleware.stores.multiprocess.making import create
 from prom_middleware.stores.multiprocess.openfile import OpenFile
 
 STEP = 65536
