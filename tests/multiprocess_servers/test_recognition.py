@@ -110,6 +110,18 @@ def test_two_servers_at_once_have_nothing_in_common(servers: ExitStack, tmp_path
     assert len(private_directories(tmp_path)) == 2
 
 
+def test_a_server_that_a_worker_of_another_starts_has_numbers_of_its_own(
+    servers: ExitStack, tmp_path: Path
+) -> None:
+    outer = tmp_path / "outer"
+    outer.mkdir(mode=0o700)
+    server = start(servers, tmp_path, PROM_MIDDLEWARE_MULTIPROC_DIR=str(outer))
+    sent = ask_both_workers(server)
+    assert eventually(server.metrics, partial(has, PAGE, sent))
+    assert len(private_directories(tmp_path)) == 1
+    assert not list(outer.iterdir())
+
+
 def replacement(server: Server) -> int:
     """Return the pid of the gunicorn that is beside `server`, once it has its workers; or 0."""
     found = (child for child in workers(server.process.pid) if len(workers(child)) == 2)
