@@ -6,6 +6,7 @@ import os
 import random
 import resource
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from time import time
 
@@ -29,7 +30,7 @@ from prom_middleware.stores.multiprocess import MultiprocessStore
 from prom_middleware.stores.multiprocess.layout import PID
 from runtime.proc import boot, end_process, run_process
 from runtime.workers import CPU, RESTARTS, Worker, at_work, scraped
-from stores.multiprocess.children import REQUESTS, add
+from stores.multiprocess.children import REQUESTS, add, run
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
 
@@ -197,6 +198,37 @@ def test_a_sum_that_would_lack_a_worker_is_not_shown(proc: Path) -> None:
     assert "process_open_fds" not in shown
     assert shown["process_max_fds"] == 1024
     assert failures.counts()["process"] == before + 1
+
+
+def test_a_sum_that_nobody_may_know_is_left_out(
+    proc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> float:
+        raise PermissionError
+
+    run_process(proc, os.getpid())
+    monkeypatch.setattr(Procfs, "open_files", refuse)
+    before = failures.counts()
+    shown = scraped_from(proc)
+    assert "process_open_fds" not in shown
+    assert shown["process_max_fds"] == 1024
+    assert failures.counts() == before
+
+
+@linux
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_the_files_of_who_was_root_are_counted_where_the_system_tells(tmp_path: Path) -> None:
+    def child() -> None:
+        os.setuid(65534)
+        with pytest.raises(PermissionError):
+            os.listdir(f"/proc/{worker.pid}/fd")
+        tells = os.stat(f"/proc/{worker.pid}/fd").st_size
+        with nullcontext() if tells else pytest.raises(PermissionError):
+            assert Procfs("/proc").open_files(worker.pid) == number
+
+    with at_work(tmp_path, 1) as (worker,):
+        number = len(os.listdir(f"/proc/{worker.pid}/fd"))
+        assert run(child) == 0
 
 
 def test_who_dies_in_the_middle_of_a_scrape_is_no_part_of_a_sum(proc: Path) -> None:

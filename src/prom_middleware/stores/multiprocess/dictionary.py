@@ -24,11 +24,11 @@ from prom_middleware.stores.multiprocess.layout import (
     DICTIONARY_MAGIC,
     HEADER_CELLS,
     RECORD,
-    create,
     open_file,
     span,
     write_whole,
 )
+from prom_middleware.stores.multiprocess.making import create
 from prom_middleware.stores.multiprocess.openfile import OpenFile
 
 # A record has whole nanoseconds: to write a fraction takes ten times as long.

@@ -337,8 +337,16 @@ class MultiprocessStore:
             return read_slots(self.directory, self._dictionary.id, end, read, self._name_foreign)
         except (FileNotFoundError, NotADirectoryError) as error:
             failures.report("store", error)
+        except PermissionError as error:
+            if not self._is_shut_out(error):
+                raise
+            failures.report("store", error)
         vector = self._vector
         return hold(vector.read(read), vector.slot, True, end) if vector else []
+
+    def _is_shut_out(self, error: PermissionError) -> bool:
+        # Who shares the directory must not leave out a file in it; who cannot, has only his own.
+        return error.filename == self.directory or not self._lock.is_open()
 
     def _name_foreign(self, name: str) -> None:
         if name not in self._foreign:

@@ -20,14 +20,16 @@ from prom_middleware.stores.multiprocess.layout import (
     SLOTS,
     VECTOR_HEADER,
     VECTOR_MAGIC,
-    create,
     reserve,
     vector_name,
 )
 from prom_middleware.stores.multiprocess.locking import try_flock
+from prom_middleware.stores.multiprocess.making import create
 from prom_middleware.stores.multiprocess.openfile import OpenFile
 
 STEP = 65536
+# A full disk, a quota, a limit on how long files may be: less may fit.
+NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
 class Vector(OpenFile):
@@ -59,7 +61,7 @@ class Vector(OpenFile):
             try:
                 reserve(self._fd, size, roomy)
             except OSError as error:
-                if error.errno != errno.ENOSPC:
+                if error.errno not in NO_ROOM:
                     raise
             else:
                 return roomy
