@@ -59,6 +59,61 @@ class ASGIPlainInstance:
         return asgi_driver.ok(scope, receive, send)
 
 
+class ASGICallInASlot:
+    """As Sentry's middleware: each instance chooses the method that a call of it runs."""
+
+    __slots__ = ("__call__",)
+
+    def __init__(self) -> None:
+        self.__call__ = self.run
+
+    async def run(self, scope: Any, receive: Any, send: Any) -> None:
+        await asgi_driver.ok(scope, receive, send)
+
+
+class ASGIPlainCallInASlot(ASGICallInASlot):
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.__call__ = lambda scope, receive, send: self.run(scope, receive, send)
+
+
+class ASGICallIsAnInstance:
+    __call__ = ASGIInstance()
+
+
+class ASGIProxy:
+    """Only what is wrapped knows the arguments."""
+
+    def __init__(self, wrapped: Any) -> None:
+        self.__wrapped__ = wrapped
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        return self.__wrapped__(*arguments, **keywords)
+
+
+class ASGIConsumer:
+    """As Channels' consumers: the application claims to be the class that it makes."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        pass
+
+    @classmethod
+    def as_asgi(cls, **settings: Any) -> Any:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            cls(**settings)
+            await asgi_driver.ok(scope, receive, send)
+
+        return functools.update_wrapper(app, cls, updated=())
+
+    @classmethod
+    def as_plain_asgi(cls) -> Any:
+        def app(scope: Any, receive: Any, send: Any) -> Any:
+            return asgi_driver.ok(scope, receive, send)
+
+        return functools.update_wrapper(app, cls, updated=())
+
+
 def wrapped(app: Any) -> Any:
     @functools.wraps(app)
     async def decorated(*arguments: Any) -> None:
@@ -94,6 +149,14 @@ ASGI = {
     "decorated": wrapped(asgi_function),
     "decorated plainly": wrapped_plainly(asgi_function),
     "decorated instance": wrapped(ASGIInstance()),
+    "call in a slot": ASGICallInASlot(),
+    "plain call in a slot": ASGIPlainCallInASlot(),
+    "partial of a call in a slot": functools.partial(ASGICallInASlot()),
+    "call is an instance": ASGICallIsAnInstance(),
+    "proxy of an instance": ASGIProxy(ASGIInstance()),
+    "proxy of a plain instance": ASGIProxy(ASGIPlainInstance()),
+    "consumer": ASGIConsumer.as_asgi(),
+    "plain consumer": ASGIConsumer.as_plain_asgi(),
     "lambda": lambda scope, receive, send: asgi_driver.ok(scope, receive, send),
     "the door": asgi.PrometheusMiddleware(asgi_function, registry=CollectorRegistry()),
 }
@@ -103,6 +166,16 @@ ASGI = {
 def test_asgi(kind: str, registry: CollectorRegistry) -> None:
     app = instrument(ASGI[kind], registry=registry)
     assert isinstance(app, asgi.PrometheusMiddleware)
+    assert asgi_driver.request(app).body == b"ok"
+    assert records(registry) == [NO_ROUTE]
+
+
+@pytest.mark.parametrize("kind", ["function", "instance", "plain instance"])
+def test_asgi_in_a_wrapper_of_c(kind: str, registry: CollectorRegistry) -> None:
+    """As New Relic wraps applications: the wrapper has no signature of its own."""
+    wrapt = pytest.importorskip("wrapt", reason="wrapt is not installed")
+    passing = wrapt.FunctionWrapper(ASGI[kind], lambda app, _, given, named: app(*given, **named))
+    app = instrument(passing, registry=registry)
     assert asgi_driver.request(app).body == b"ok"
     assert records(registry) == [NO_ROUTE]
 
@@ -133,6 +206,13 @@ class WSGIGenerator:
         yield from wsgi_function(environ, start_response)
 
 
+class WSGICallInASlot:
+    __slots__ = ("__call__",)
+
+    def __init__(self) -> None:
+        self.__call__ = wsgi_function
+
+
 class WSGIClass:
     """PEP 3333's second example: calling the class gives the body."""
 
@@ -151,6 +231,11 @@ def wsgi_with_settings(settings: Any, environ: Any, start_response: Any) -> Iter
     return wsgi_function(environ, start_response)
 
 
+@functools.wraps(wsgi_with_settings)
+def wsgi_with_settings_given(environ: Any, start_response: Any) -> Iterable[bytes]:
+    return wsgi_function(environ, start_response)
+
+
 def wsgi_with_default(environ: Any, start_response: Any, more: Any = None) -> Iterable[bytes]:
     return wsgi_function(environ, start_response)
 
@@ -166,6 +251,8 @@ WSGI = {
     "partial": functools.partial(wsgi_with_settings, {}),
     "partial with a keyword": functools.partial(wsgi_with_default, more=3),
     "partial of an instance": functools.partial(WSGIInstance()),
+    "call in a slot": WSGICallInASlot(),
+    "decorated with less": wsgi_with_settings_given,
     "optional third argument": wsgi_with_default,
     "decorated": wrapped_plainly(wsgi_function),
     "any arguments": lambda *arguments: wsgi_function(*arguments),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -148,21 +148,39 @@ def is_twisted(app: object) -> bool:
 
 def is_asgi(app: Callable[..., Any]) -> bool:
     """Tell whether a callable is an ASGI application, and no WSGI one."""
-    inner = app
+    inner = app = _own_call(app)
     while isinstance(inner, partial):
-        inner = inner.func
+        inner = _own_call(inner.func)
     call = inner if inspect.isroutine(inner) else type(inner).__call__
-    if inspect.iscoroutinefunction(inspect.unwrap(call)):
+    # First what it is itself: Channels' `as_asgi` makes functions that claim to wrap a class.
+    if any(map(inspect.iscoroutinefunction, (inner, call, inspect.unwrap(call)))):
         return True
     if inspect.isgeneratorfunction(call):
         return False
     return _required_arguments(app) == 3
 
 
+def _own_call(app: Any) -> Any:
+    """Return what a call runs where each instance has its own: Sentry's middleware, in a slot."""
+    if inspect.isroutine(app) or inspect.isroutine(type(app).__call__):
+        return app
+    return app.__call__
+
+
 def _required_arguments(app: Callable[..., Any]) -> int:
-    try:
-        parameters = inspect.signature(app).parameters.values()
-    except (TypeError, ValueError):  # a callable of C tells nothing: WSGI is the older contract
+    parameters = _parameters(app, follow_wrapped=False)
+    if not parameters or any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        parameters = _parameters(app, follow_wrapped=True)  # what it wraps knows
+    if parameters is None:  # a callable of C tells nothing: WSGI is the older contract
         return 2
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return sum(p.kind in kinds and p.default is p.empty for p in parameters)
+
+
+def _parameters(
+    app: Callable[..., Any], *, follow_wrapped: bool
+) -> Collection[inspect.Parameter] | None:
+    try:
+        return inspect.signature(app, follow_wrapped=follow_wrapped).parameters.values()
+    except (TypeError, ValueError):
+        return None
