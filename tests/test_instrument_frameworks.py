@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
@@ -111,6 +112,147 @@ def test_a_subclass_of_starlette(registry: CollectorRegistry) -> None:
     with_route(derived)
     assert instrument(derived, registry=registry) is derived
     asgi_driver.request(derived, "/users/3")
+    assert records(registry) == [HIT]
+
+
+class Tracing:
+    """As OpenTelemetry's and logfire's instrumentation of FastAPI: they take the stack apart."""
+
+    def __init__(self, app: Any) -> None:
+        self.app, self.build, self.seen = app, app.build_middleware_stack, 0
+
+    def instrument(self) -> None:
+        self.app.build_middleware_stack = self.built
+
+    def uninstrument(self) -> None:
+        self.app.build_middleware_stack = self.build
+        self.app.middleware_stack = self.app.build_middleware_stack()
+
+    def built(self) -> Any:
+        from starlette.middleware.errors import ServerErrorMiddleware
+
+        stack = self.build()
+        assert type(stack) is ServerErrorMiddleware, "skipped: an unexpected middleware stack"
+
+        async def traced(*arguments: Any) -> None:
+            self.seen += 1
+            await stack.app(*arguments)
+
+        return ServerErrorMiddleware(traced, handler=stack.handler, debug=stack.debug)
+
+
+def rebuilt(app: Any) -> None:
+    app.middleware_stack = app.build_middleware_stack()
+
+
+def put_back(app: Any) -> None:
+    app.middleware_stack = app.middleware_stack
+
+
+def forgotten(app: Any) -> None:
+    """As who adds middleware to an application that has started."""
+    app.middleware_stack = None
+    with_middleware(app)
+
+
+@pytest.mark.parametrize("started", [False, True])
+@pytest.mark.parametrize("traced_first", [False, True])
+@pytest.mark.parametrize("kind", ["Starlette", "FastAPI"])
+def test_starlette_with_who_takes_its_stack_apart(
+    kind: str, traced_first: bool, started: bool, registry: CollectorRegistry
+) -> None:
+    app = framework_of(kind)
+    with_route(app)
+    if started:
+        with_request(app)
+    tracing = Tracing(app)
+    if traced_first:
+        tracing.instrument()
+    instrument(app, registry=registry)
+    if not traced_first:
+        tracing.build = app.build_middleware_stack
+        tracing.instrument()
+    if started:
+        rebuilt(app)
+    asgi_driver.request(app, "/users/3")
+    assert tracing.seen == 1
+    tracing.uninstrument()
+    asgi_driver.request(app, "/users/3")
+    assert tracing.seen == 1
+    assert records(registry) == [HIT] * 2
+
+
+@pytest.mark.parametrize("again", [rebuilt, put_back, forgotten])
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("kind", ["Starlette", "FastAPI"])
+def test_starlette_whose_stack_is_set_again(
+    kind: str, times: int, again: Step, registry: CollectorRegistry
+) -> None:
+    app = framework_of(kind)
+    with_route(app)
+    with_request(app)
+    for _ in range(times):
+        instrument(app, registry=registry)
+    again(app)
+    again(app)
+    assert asgi_driver.request(app, "/users/3").body == b"user"
+    assert asgi_driver.request(app, "/metrics").status == 200
+    assert records(registry) == [HIT]
+    stack, doors = app.middleware_stack, 0
+    while isinstance(stack, asgi.PrometheusMiddleware):
+        stack, doors = stack.app, doors + 1
+    assert doors == times
+
+
+def test_of_two_doors_around_starlette_the_last_is_the_outermost() -> None:
+    app, registry = framework_of("Starlette"), CollectorRegistry()
+    instrument(app, registry=registry, labels={"door": "first"})
+    instrument(app, registry=CollectorRegistry(), labels={"door": "last"})
+    with_request(app)
+    assert app.middleware_stack._core.config.labels == {"door": "last"}
+    assert app.middleware_stack.app._core.config.labels == {"door": "first"}
+
+
+@pytest.mark.parametrize("kind", ["Starlette", "FastAPI"])
+def test_starlette_looks_as_before(kind: str, registry: CollectorRegistry) -> None:
+    app = framework_of(kind)
+    kind_before, looked = type(app), repr(app)
+    instrument(app, registry=registry)
+    assert isinstance(app, kind_before)
+    assert repr(app) == looked
+    after = type(app)
+    for name in ("__name__", "__qualname__", "__module__", "__doc__"):
+        assert getattr(after, name) == getattr(kind_before, name)
+    assert app.middleware_stack is None
+    with_request(app)
+    with pytest.raises(RuntimeError, match="after an application has started"):
+        with_middleware(app)
+
+
+def test_a_copy_of_starlette_has_a_stack_of_its_own(registry: CollectorRegistry) -> None:
+    app = framework_of("Starlette")
+    with_route(app)
+    instrument(app, registry=registry)
+    other = copy.copy(app)
+    for one in (app, other):
+        asgi_driver.request(one, "/users/3")
+    assert app.middleware_stack.app is not other.middleware_stack.app
+    assert records(registry) == [HIT] * 2
+
+
+def test_starlette_of_a_class_that_refuses_to_be_derived_from(registry: CollectorRegistry) -> None:
+    applications = pytest.importorskip(
+        "starlette.applications", reason="Starlette is not installed"
+    )
+
+    def refuse(cls: type) -> None:
+        raise TypeError(f"{cls} is final")
+
+    app = type("Final", (applications.Starlette,), {"__init_subclass__": refuse})()
+    with_route(app)
+    door = instrument(app, registry=registry)
+    assert isinstance(door, asgi.PrometheusMiddleware)
+    asgi_driver.request(door, "/users/3")
     assert records(registry) == [HIT]
 
 

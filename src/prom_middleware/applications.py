@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from prom_middleware import failures
 from prom_middleware.errors import NotAnApplicationError
 
 if TYPE_CHECKING:
@@ -71,17 +72,37 @@ def _wsgi(app: Any, **options: Any) -> Any:
 def _starlette(app: Any, **options: Any) -> Any:
     """Put the door around the application's whole stack, its error pages included."""
     door = _asgi(app, **options)
-    if app.middleware_stack is not None:
-        door.app, app.middleware_stack = app.middleware_stack, door
-        return app
-    build: Callable[[], Any] = app.build_middleware_stack
-
-    def build_with_door() -> Any:
-        door.app = build()
+    try:
+        app.__class__ = _with_door(type(app), door)
+    except TypeError:  # a class that nothing can be derived from
         return door
-
-    app.build_middleware_stack = build_with_door
+    app.middleware_stack = app.middleware_stack  # of one that has started
     return app
+
+
+def _with_door(base: Any, door: Any) -> type:
+    """Derive an application's class whose stack gets the door around it, whoever sets it.
+
+    Others build the stack anew, or take it apart: what is built is the framework's own. To be set
+    is rare, and to be read, as each request does, costs nothing.
+    """
+
+    class Application(base):  # type: ignore[misc]
+        __slots__ = ()  # or no instance could become one
+        __module__, __qualname__, __doc__ = base.__module__, base.__qualname__, base.__doc__
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, value)
+            if name != "middleware_stack" or value is None:
+                return
+            try:
+                # Not by way of a class with another door, which would put that one around it.
+                object.__setattr__(self, name, door.around(self.middleware_stack))
+            except Exception as error:
+                failures.report("start", error)
+
+    Application.__name__ = base.__name__
+    return Application
 
 
 def _flask(app: Any, **options: Any) -> Any:

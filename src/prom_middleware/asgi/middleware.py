@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,17 @@ class PrometheusMiddleware:
             # A server's `send` holds the scope: left there, each request would wait for the GC.
             if key in scope:
                 del scope[key]
+
+    def around(self, app: ASGIApp) -> ASGIApp:
+        """Return this door around another application, unless it is around that already."""
+        inner = app
+        while isinstance(inner, PrometheusMiddleware):
+            if inner._core is self._core:
+                return app
+            inner = inner.app
+        door = copy(self)
+        door.app = app
+        return door
 
     def _connect(self, scope: Scope) -> ASGIApp:
         core = self._core

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable
+from copy import copy
 from typing import Any, NamedTuple
 
 from prom_middleware.asgi.routing import Routes
@@ -61,7 +62,10 @@ def django_settings() -> Any:
 
 
 def _starlette_stack(app: Any) -> Any:
-    return app.middleware_stack or app.build_middleware_stack()
+    if app.middleware_stack is None:  # as the first request does, but to a copy
+        stack, app = app.build_middleware_stack(), copy(app)
+        app.middleware_stack = stack
+    return app.middleware_stack
 
 
 def _starlette_routes(app: Any) -> list[Route]:
