@@ -49,10 +49,12 @@ def servers(tmp_path: Path) -> Iterator[ExitStack]:
         yield stack
 
 
-def start(stack: ExitStack, base: Path, *options: str, **variables: str) -> Server:
+def start(
+    stack: ExitStack, base: Path, *options: str, app: str = "pool_app:app", **variables: str
+) -> Server:
     """Start a gunicorn that has `base` for its temporary files."""
     launch = stack.enter_context(launching(base / "log", TMPDIR=str(base), **variables))
-    return stack.enter_context(serving(launch, gunicorn(launch.port, *options)))
+    return stack.enter_context(serving(launch, gunicorn(launch.port, *options, app=app)))
 
 
 def counted(samples: Series, page: str) -> float:
@@ -154,6 +156,20 @@ def test_a_gunicorn_that_replaces_another_goes_on_with_its_numbers(
     found = eventually(server.metrics, partial(has, PAGE, crowd.answers))
     assert counted(found, PAGE) == crowd.answers
     assert becomes(partial(live, server), 2) == 2
+
+
+@pytest.mark.parametrize("options", [(), PRELOAD], ids=["", "preload"])
+@pytest.mark.parametrize("app", ["pool_app:app", "late_app:app"])
+def test_the_main_thread_of_gevents_workers_goes_by_another_number(
+    app: str, options: tuple[str, ...], servers: ExitStack, tmp_path: Path
+) -> None:
+    pytest.importorskip("gevent", reason="gevent is not installed")
+    server = start(servers, tmp_path, "--worker-class", "gevent", *options, app=app)
+    sent = ask_both_workers(server)
+    found = eventually(server.metrics, partial(has, PAGE, sent))
+    assert counted(found, PAGE) == sent
+    assert becomes(partial(live, server), 2) == 2
+    assert len(private_directories(tmp_path)) == 1
 
 
 def test_a_server_that_is_started_again_begins_at_zero_and_clears_up(

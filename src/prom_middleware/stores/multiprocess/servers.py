@@ -55,10 +55,31 @@ def user() -> int:
 
 
 def _main_thread() -> Iterator[FrameType]:
-    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    """Yield the frames of the main thread, or of all where that goes by another number.
+
+    So it does once gevent or eventlet has patched `threading`: its number is a greenlet's then.
+    """
+    running = sys._current_frames()
+    main = running.get(threading.main_thread().ident or 0)
+    innermost = [*running.values(), *_switched_away()] if main is None else [main]
+    for frame in innermost:
+        yield from _outwards(frame)
+
+
+def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
     while frame is not None:
         yield frame
         frame = frame.f_back
+
+
+def _switched_away() -> Iterator[FrameType]:
+    # What runs in a greenlet is not below what started the worker, but a greenlet further out is.
+    module: Any = sys.modules.get("greenlet")
+    outer = None if module is None else module.getcurrent().parent
+    while outer is not None:
+        if outer.gr_frame is not None:
+            yield outer.gr_frame
+        outer = outer.parent
 
 
 def _spawning_parent() -> int | None:
