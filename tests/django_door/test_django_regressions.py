@@ -92,6 +92,20 @@ def test_an_instrumented_handler_obeys_the_other_settings(server: str) -> None:
         assert project.fetch("GET", "/metrics").status in (301, 404)
 
 
+# Websockets.
+
+
+@pytest.mark.parametrize("wrap", [None, instrument], ids=["middleware", "instrument"])
+@pytest.mark.parametrize(("server", "expected"), [("wsgi", []), ("asgi", [HIT])])
+def test_a_websocket_is_no_request(server: str, expected: list[Any], wrap: Any) -> None:
+    """An ASGI server tells a websocket from a request; what it calls a request is one."""
+    headers = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "bm9uY2U="}
+    with Project(server, wrap) as project:
+        project.fetch("GET", "/u/3/", headers=headers)
+        assert records(project.registry) == expected
+        assert in_progress(project.registry) == 0
+
+
 # Responses that something further out keeps, or puts another one in the place of.
 
 

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from metrics import collected, in_progress, records, value
-from wsgi_door.driver import call, environ
+from wsgi_door.driver import HANDSHAKE, call, environ
 
 flask = pytest.importorskip("flask", reason="Flask is not installed")
 
@@ -177,3 +177,17 @@ def test_no_bytes_of_a_head_are_counted(registry: CollectorRegistry, path: str) 
     call(app, environ("HEAD", path))
     assert [record[0] for record in records(registry)] == ["HEAD"]
     assert value(collected(registry), "http_response_body_bytes_total") == 0
+
+
+def test_a_websocket_is_no_request(registry: CollectorRegistry) -> None:
+    app = bare()
+
+    @app.get("/socket")
+    def socket() -> str:
+        raise ConnectionError("as simple_websocket does under werkzeug, once it is closed")
+
+    Prometheus(app, registry=registry)
+    call(app, environ(path="/socket", **HANDSHAKE))
+    assert records(registry) == []
+    assert value(collected(registry), "http_request_exceptions_total") == 0
+    assert in_progress(registry) == 0

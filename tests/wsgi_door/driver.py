@@ -25,6 +25,14 @@ def environ(
     return made
 
 
+HANDSHAKE = {
+    "HTTP_CONNECTION": "Upgrade",
+    "HTTP_UPGRADE": "websocket",
+    "HTTP_SEC_WEBSOCKET_KEY": "dGhlIHNhbXBsZSBub25jZQ==",
+    "HTTP_SEC_WEBSOCKET_VERSION": "13",
+}
+
+
 class Exchange:
     """One request and what the server saw of its response."""
 

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from metrics import collected, in_progress, records, value
 from prom_middleware.wsgi import PrometheusMiddleware
-from wsgi_door.driver import call, environ
+from wsgi_door.driver import HANDSHAKE, call, environ
 
 Start = Callable[..., Any]
 BYTES = b"0123456789"
@@ -441,3 +441,39 @@ def test_input_is_read_as_the_server_lets_it(
     assert call(PrometheusMiddleware(app, registry=registry), request).error is None
     assert results == [result]
     assert value(collected(registry), "http_request_body_bytes_total") == count
+
+
+# Websockets, whose socket the application takes from the server.
+
+
+def takes_the_socket(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+    """As flask-sock and Flask-SocketIO under gunicorn: so its threads are told to let go."""
+    raise StopIteration
+
+
+@pytest.mark.parametrize("upgrade", ["websocket", "WebSocket", "h2c, websocket"])
+def test_a_websocket_is_no_request(registry: CollectorRegistry, upgrade: str) -> None:
+    running: list[float] = []
+
+    def app(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        running.append(in_progress(registry))
+        return takes_the_socket(env, start)
+
+    door = PrometheusMiddleware(app, registry=registry)
+    answer = call(door, environ(**{**HANDSHAKE, "HTTP_UPGRADE": upgrade}))
+    assert isinstance(answer.error, StopIteration)
+    assert running == [0]
+    assert records(registry) == []
+    assert value(collected(registry), "http_request_exceptions_total") == 0
+
+
+def hello(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+    start("200 OK", [("Content-Type", "text/plain")])
+    return [b"hello"]
+
+
+@pytest.mark.parametrize("missing", ["HTTP_UPGRADE", "HTTP_SEC_WEBSOCKET_KEY"])
+def test_what_is_no_whole_handshake_is_a_request(registry: CollectorRegistry, missing: str) -> None:
+    headers = {name: text for name, text in HANDSHAKE.items() if name != missing}
+    call(PrometheusMiddleware(hello, registry=registry), environ(**headers))
+    assert records(registry) == seen(200)

@@ -16,6 +16,7 @@ from prom_middleware.wsgi.input import observe_input
 from prom_middleware.wsgi.place import outer_observation, path_of
 from prom_middleware.wsgi.response import Response
 from prom_middleware.wsgi.watching import watching
+from prom_middleware.wsgi.websocket import WEBSOCKET_KEY, is_handshake
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -82,6 +83,8 @@ class PrometheusMiddleware:
             if outer is not None and not outer.done:
                 return None
         if core.excluded is not None and core.excluded(path_of(environ)):
+            return None
+        if WEBSOCKET_KEY in environ and is_handshake(environ):
             return None
         if REQUEST_START in environ or QUEUE_START in environ:
             core.queued(environ.get(REQUEST_START), environ.get(QUEUE_START))
