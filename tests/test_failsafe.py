@@ -81,6 +81,7 @@ EXEMPT = {
     "instrumentation.observation.Observation.raised": GUARD,
     "instrumentation.observation.Observation.discard": GUARD,
     "asgi.websocket._end": GUARD,
+    "asgi.exchange.Exchange._left": GUARD,
     "asgi.exchange.Exchange._promise": GUARD,
     "django.middleware.PrometheusMiddleware._failed": GUARD,
     "django.middleware._note_exception": GUARD,
