@@ -272,7 +272,10 @@ def lines(draw: st.DrawFn) -> str:
     if kind == "help":
         return f"# HELP {name} {draw(st.sampled_from(['One.', 'Two.']))}\n"
     labels = dict(draw(st.lists(LABEL, max_size=2)))
-    pairs = ",".join(f"{key}={quoted(value)}" for key, value in labels.items())
+    # The original reads a bound or a quantile before it sees what comes next.
+    is_plain = labels.keys().isdisjoint(("le", "quantile"))
+    between = draw(st.sampled_from([",", ",", ";", " ", "", "x"])) if is_plain else ","
+    pairs = between.join(f"{key}={quoted(value)}" for key, value in labels.items())
     value = draw(VALUES)
     if name.endswith(("_count", "_bucket")) or "le" in labels:
         value = draw(st.sampled_from(["0", "1", "7"]))  # what is no count means nothing there
