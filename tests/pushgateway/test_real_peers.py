@@ -311,6 +311,40 @@ def test_the_same_as_the_original(client: Client, original: Client, pushes: Any)
     assert comparable(ours.text) == comparable(theirs.text)
 
 
+NUMBERS = """\
+# TYPE h histogram
+h_bucket{le="-0"} 1
+h_bucket{le="1"} 12345678
+h_bucket{le="1e+06"} 12345678
+h_bucket{le="+Inf"} 9007199254740992
+h_sum -0
+h_count 9007199254740992
+# TYPE s summary
+s{quantile="0.5"} 1000000
+s{quantile="0.9"} NaN
+s_sum -Inf
+s_count 1000000
+# TYPE g gauge
+g{i="0"} -0
+g{i="1"} 0
+g{i="2"} 1000000
+g{i="3"} 999999
+g{i="4"} 1e-7
+"""
+
+
+@pytest.mark.real
+def test_the_query_api_has_the_original_s_numbers(client: Client, original: Client) -> None:
+    told = []
+    for gateway in (client, original):
+        assert gateway("PUT", "/api/v1/admin/wipe").status == 202
+        assert gateway("PUT", "/metrics/job/j", NUMBERS).status == 200
+        (group,) = json.loads(gateway("GET", "/api/v1/metrics").body)["data"]
+        told.append({name: group[name]["metrics"] for name in "hsg"})
+    assert told[0] == told[1]
+    assert told[0]["h"][0]["count"] == "9007199254740992"
+
+
 def begin(reply: Reply) -> str:
     """Return how an error begins: which of several it is, the original's maps decide."""
     text = re.sub(r"[0-9]+ error\(s\) occurred:\s*\* ", "", reply.text)
