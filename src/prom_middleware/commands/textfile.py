@@ -15,8 +15,8 @@ examples:
   prom-middleware textfile shop.jobs:registry --output job.prom
   prom-middleware textfile http://localhost:8000/metrics --interval 15 --output shop.prom
 
-What is read from a URL or the standard input is checked before it takes the file's place: the
-format, series that are there twice, and timestamps, which node_exporter does not take. Exit code 1:
+What is read is checked before it takes the file's place: the format, series that are there twice,
+timestamps and labels that begin with __, which node_exporter does not take. Exit code 1:
 there is nothing new, and the file is as it was; 2: wrong arguments.
 """
 
