@@ -24,6 +24,7 @@ from prom_middleware.exposition.formats.lines import (
     check,
     created_line,
     exemplar_text,
+    help_line,
     in_slices,
     number,
     row_line,
@@ -52,7 +53,7 @@ def family(family: MetricFamily, scheme: str = UNDERSCORES) -> Iterator[bytes]:
 def _metadata(family: MetricFamily, scheme: str) -> str:
     stem = stem_of(family, scheme)
     name, unit = quoted_metric_name(stem), shown_unit(family, stem)
-    lines = f"# HELP {name} {escape_value(family.documentation)}\n# TYPE {name} {family.type}\n"
+    lines = help_line(name, family.documentation, escape_value) + f"# TYPE {name} {family.type}\n"
     return lines + (f"# UNIT {name} {unit}\n" if unit else "")
 
 

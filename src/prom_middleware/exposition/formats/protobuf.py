@@ -74,7 +74,8 @@ def _family_head(family: MetricFamily, group: Group, scheme: str) -> bytes:
     shown = shown_unit(family, name)
     unit = text(5, shown) if shown else b""
     kind = unsigned(3, TYPES[group.type][0])
-    return text(1, name) + text(2, family.documentation) + kind + unit
+    told: str | None = family.documentation  # a collector's family may have none
+    return text(1, name) + (b"" if told is None else text(2, told)) + kind + unit
 
 
 def _in_parts(metrics: Iterator[bytes]) -> Iterator[bytes]:
