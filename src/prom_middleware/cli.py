@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from types import FrameType
 from typing import NamedTuple, NoReturn
@@ -72,16 +73,34 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     before = signal.signal(signal.SIGTERM, _end)
     try:
-        return int(module.run(options))
+        return _flushed(int(module.run(options)))
     except KeyboardInterrupt:
         return 0
     except BrokenPipeError:  # whoever reads our output has seen enough
         return 0
-    except CommandError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+    except (CommandError, OSError) as error:  # a full disk is one, where our output goes
+        _complain(f"{parser.prog}: {error}")
         return 1
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _flushed(code: int) -> int:
+    """Return an exit code when all of our output is out; raise OSError where it cannot be."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    return code
+
+
+def _complain(message: str) -> None:
+    """Say what is wrong; what cannot be written is closed, or Python would try it again."""
+    for stream, text in ((sys.stdout, ""), (sys.stderr, f"{message}\n")):
+        try:
+            if stream is not None:
+                print(text, end="", file=stream, flush=True)
+        except OSError:
+            with suppress(OSError):
+                stream.close()
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:

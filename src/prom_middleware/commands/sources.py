@@ -16,7 +16,7 @@ from typing import Any
 from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
-from prom_middleware.commands import CommandError
+from prom_middleware.commands import CommandError, streams
 from prom_middleware.exposition.negotiation import negotiate
 
 SOURCES = (
@@ -75,7 +75,7 @@ def content_of(source: str, timeout: float) -> Iterable[bytes]:
     Raises CommandError for what cannot be read, and for what node_exporter would refuse.
     """
     if source == "-":
-        return [_checked("standard input", sys.stdin.buffer.read())]
+        return [_checked("standard input", streams.read())]
     if is_url(source):
         return [_checked(source, fetched(source, timeout)[0])]
     content = b"".join(rendered(source, load_registry(source)))
