@@ -23,7 +23,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from math import inf, nan
 from pathlib import Path
@@ -61,13 +61,14 @@ class Failed(Exception):
 
 
 class Row(NamedTuple):
-    """A line of the table; durations in seconds."""
+    """A line of the table; durations in seconds, none is told apart below `finest`."""
 
     route: str
     requests: int
     errors: int
     p50: float
     p99: float
+    finest: float
 
 
 def main() -> int:
@@ -168,13 +169,21 @@ def wait_until_serving(
 def serve_on(server: subprocess.Popen[bytes], port: int, deadline: float) -> None:
     say("", f"Serving http://{HOST}:{port}/ - its metrics: http://{HOST}:{port}/metrics")
     left = deadline - time.monotonic()
-    say("Ctrl-C stops it." if left == inf else f"Ctrl-C stops it, or {max(left, 0):.0f} seconds.")
+    say(
+        "Ctrl-C stops it."
+        if left == inf
+        else f"Ctrl-C stops it, or {counted(round(max(left, 0)))}."
+    )
     try:
         # With a timeout it looks again and again: a signal just before `waitpid` would be missed.
         server.wait(min(max(left, 0), LONGEST))
     except subprocess.TimeoutExpired:
         return
     raise Failed(f"The server has ended by itself, with code {server.returncode}.")
+
+
+def counted(seconds: int) -> str:
+    return f"{seconds} second" if seconds == 1 else f"{seconds} seconds"
 
 
 def stop(server: subprocess.Popen[bytes]) -> None:
@@ -300,7 +309,7 @@ def rows(text: str) -> list[Row]:
             ):
                 counts[labels["route"]][float(labels["le"])] += value
     return [
-        Row(route, count, errors[route], *quantiles(sorted(counts[route].items())))
+        Row(route, count, errors[route], *quantiles(counts[route]), min(counts[route], default=0))
         for route, count in sorted(requests.items(), key=lambda item: (-item[1], item[0]))
     ]
 
@@ -328,7 +337,8 @@ def interpreters(text: str) -> str:
     return f"Garbage collection stopped them for {stopped * 1000:.0f} ms; event loops: {lag}."
 
 
-def quantiles(buckets: Buckets) -> tuple[float, float]:
+def quantiles(counts: Mapping[float, float]) -> tuple[float, float]:
+    buckets = sorted(counts.items())
     return quantile(0.5, buckets), quantile(0.99, buckets)
 
 
@@ -350,7 +360,10 @@ def quantile(q: float, buckets: Buckets) -> float:
 
 def show(table: Sequence[Row]) -> None:
     head = ("route", "requests", "errors", "p50", "p99")
-    body = [(r.route, str(r.requests), str(r.errors), span(r.p50), span(r.p99)) for r in table]
+    body = [
+        (r.route, str(r.requests), str(r.errors), span(r.p50, r.finest), span(r.p99, r.finest))
+        for r in table
+    ]
     total = sum(row.requests for row in table), sum(row.errors for row in table)
     lines = [head, *body, ("all", str(total[0]), str(total[1]), "", "")]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -364,10 +377,12 @@ def show(table: Sequence[Row]) -> None:
         say("  ".join(cells).rstrip())
 
 
-def span(seconds: float) -> str:
-    """Return a duration as people write it."""
+def span(seconds: float, finest: float) -> str:
+    """Return a duration as people write it; of what is in the first bucket, its bound."""
     if seconds != seconds:
         return "-"
+    if seconds <= finest:
+        return f"< {finest:g} s" if finest >= 1 else f"< {finest * 1000:g} ms"
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"
 
 

@@ -18,7 +18,10 @@ from prom_middleware.instrumentation import Configuration, Options
 
 PUBLIC = {
     "prom_middleware": {
+        "Facts",
         "Instrumentation",
+        "Options",
+        "ScrapeRequest",
         "__version__",
         "allow_networks",
         "basic_auth",
@@ -40,6 +43,7 @@ PUBLIC = {
     "prom_middleware.twisted": {"MetricsResource", "instrument_site", "observed_request"},
     "prom_middleware.exposition": {
         "AccessRule",
+        "ScrapeOptions",
         "ScrapeRequest",
         "ScrapeResponse",
         "allow_networks",
@@ -77,6 +81,23 @@ PUBLIC = {
         "tls_auth_handler",
         "tls_context",
     },
+    "prom_middleware.pushgateway": {"GatewayOptions", "StorageError", "make_asgi_app"},
+    "prom_middleware.multiprocess": {"install", "uninstall", "whole"},
+    "prom_middleware.errors": {
+        "BucketsError",
+        "ConfigurationError",
+        "LabelNameError",
+        "MappingError",
+        "MetricConflictError",
+        "MissingFrameworkError",
+        "NotAnApplicationError",
+        "OptionError",
+        "ParseError",
+        "PresetError",
+        "PromMiddlewareError",
+        "ReservedLabelError",
+        "WebConfigError",
+    },
     "prom_middleware.doctor": {"Deployment", "Finding", "examine", "examine_project"},
     "prom_middleware.check": {"Problem", "Report", "check"},
     "prom_middleware.parser": {
@@ -91,7 +112,7 @@ PUBLIC = {
     "prom_middleware.runtime": {"install", "uninstall", "watch_event_loop"},
     "prom_middleware.stores": {
         *("Cells", "Family", "Labels", "MemoryStore", "Settlement", "Snapshot", "Store", "Turn"),
-        "Worker",
+        *("Tally", "Worker"),
     },
 }
 FRAMEWORKS = ("starlette", "fastapi", "flask", "werkzeug", "django", "asgiref", "twisted", "klein")
@@ -143,7 +164,7 @@ def _import(name: str) -> Any:
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_names(name: str) -> None:
     module = _import(name)
-    assert PUBLIC[name] <= set(module.__all__)
+    assert set(module.__all__) == PUBLIC[name]
     assert all(getattr(module, one) is not None for one in module.__all__)
     assert set(module.__all__) <= set(dir(module))
     assert len(module.__all__) == len(set(module.__all__))
@@ -160,6 +181,42 @@ def test_public_things_say_what_they_are(name: str) -> None:
             continue
         if inspect.isclass(thing) or inspect.isfunction(thing):
             assert thing.__doc__, one
+
+
+def test_every_error_is_public() -> None:
+    from prom_middleware import errors
+
+    assert {name for name, one in vars(errors).items() if inspect.isclass(one)} == PUBLIC[
+        errors.__name__
+    ]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_what_has_the_options_can_be_imported(name: str) -> None:
+    """Where a docstring names the keyword arguments, it says where they are."""
+    module = _import(name)
+    for thing in (getattr(module, one) for one in module.__all__):
+        for named in re.findall(r"`([\w.]*Options)`", inspect.getdoc(thing) or ""):
+            home, _, called = named.rpartition(".")
+            assert hasattr(import_module(home or name), called)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "options"),
+    [
+        ("exposition", "make_asgi_app", "exposition.ScrapeOptions"),
+        ("exposition", "make_wsgi_app", "exposition.ScrapeOptions"),
+        ("exposition", "start_http_server", "exposition.ScrapeOptions"),
+        ("flask", "metrics_blueprint", "exposition.ScrapeOptions"),
+        ("pushgateway", "make_asgi_app", "pushgateway.GatewayOptions"),
+    ],
+)
+def test_options_are_typed(module: str, name: str, options: str) -> None:
+    function = getattr(_import(f"prom_middleware.{module}"), name)
+    typed = function.__annotations__["options"]
+    home, _, called = options.rpartition(".")
+    assert typed == f"Unpack[{called}]"
+    assert hasattr(import_module(f"prom_middleware.{home}"), called)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
@@ -216,7 +273,7 @@ def test_a_door_imports_its_own_framework_only(door: str, others: str) -> None:
 def test_the_options_and_their_defaults() -> None:
     config = Configuration()
     assert {name: getattr(config, name) for name in OPTIONS} == OPTIONS
-    assert not config.labels
+    assert config.labels == {}
     fields = set(Configuration.__annotations__)
     assert fields == {*OPTIONS, "registry", "buckets", "labels"}
     assert set(Options.__annotations__) == fields

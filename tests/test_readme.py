@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +18,7 @@ import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, Histogram
 
 from metrics import series
+from prom_middleware.errors import MetricConflictError
 from prom_middleware.instrumentation import Configuration, Options
 from prom_middleware.wsgi import PrometheusMiddleware
 from readme_block import KINDS
@@ -23,8 +26,6 @@ from readme_block import KINDS
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 TEXT = README.read_text(encoding="utf-8")
-# `make bench` writes it.
-WRITTEN_LATER = {"benchmarks/RESULTS.md"}
 
 
 class Block(NamedTuple):
@@ -119,21 +120,34 @@ def plain(template: str) -> str:
 
 
 def check_commands(code: str) -> None:
-    make = shutil.which("make")
     for line in code.splitlines():
-        words = line.split()
-        assert words[0] == "make", f"nobody runs {line!r}"
-        if make is None:
-            pytest.skip("make is missing: apt-get install make")
-        done = subprocess.run(
-            [make, "-n", *words[1:]],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+        program, *words = shlex.split(line)
+        assert program in COMMANDS, f"nobody runs {line!r}"
+        COMMANDS[program](words)
+
+
+def check_make(words: list[str]) -> None:
+    make = shutil.which("make")
+    if make is None:
+        pytest.skip("make is missing: apt-get install make")
+    done = subprocess.run(
+        [make, "-n", *words], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def check_pip(words: list[str]) -> None:
+    """It is not run, for it would fetch packages: what it names is there."""
+    command, what = words
+    directory, _, extras = what.rstrip("]").partition("[")
+    assert (command, directory) == ("install", ".")
+    assert not extras or set(extras.split(",")) <= EXTRAS
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {"make": check_make, "pip": check_pip}
+# Python 3.10 has no reader of TOML.
+_, _, _REST = (ROOT / "pyproject.toml").read_text("utf-8").partition("optional-dependencies]\n")
+EXTRAS = set(re.findall(r"^([\w-]+) = \[", _REST.partition("\n[")[0], re.MULTILINE))
 
 
 def test_there_is_a_block_of_every_kind() -> None:
@@ -179,6 +193,52 @@ def described() -> Families:
     return families
 
 
+def test_the_extras() -> None:
+    named = {name for extra, _, _ in table("Install") for name in re.findall(r"`([\w-]+)`", extra)}
+    assert named == EXTRAS
+
+
+def test_what_doors_on_one_registry_must_agree_on() -> None:
+    options: list[dict[str, Any]] = [
+        {"buckets": [1]},
+        {"native_histograms": True},
+        {"labels": {"app": "shop"}},
+    ]
+    for option in options:
+        registry = CollectorRegistry()
+        PrometheusMiddleware(lambda *_: [], registry=registry)
+        with pytest.raises(MetricConflictError):
+            PrometheusMiddleware(lambda *_: [], registry=registry, **option)
+    assert "Doors on one registry must agree on `preset`, `buckets`, `native_histograms`" in TEXT
+
+
+def test_the_only_preset() -> None:
+    from prom_middleware.instrumentation.presets import PRESETS
+
+    assert list(PRESETS) == ["default"]
+    assert "this is the only one so far" in TEXT
+
+
+def test_where_extra_labels_are() -> None:
+    registry = CollectorRegistry()
+    PrometheusMiddleware(lambda *_: [], registry=registry, labels={"app": "shop"})
+    [collector] = {id(one): one for one in registry._collector_to_names}.values()
+    having = {one.name for one in collector.describe() if "app" in one._labelnames}  # type: ignore[attr-defined]
+    assert having == {
+        *("http_requests", "http_request_duration_seconds", "http_stream_duration_seconds"),
+        *("http_request_body_bytes", "http_response_body_bytes"),
+        *("http_request_exceptions", "http_responses_aborted"),
+    }
+
+
+def test_the_facts_of_a_scrape() -> None:
+    from prom_middleware.exposition import ScrapeRequest
+
+    [said] = re.findall(r"`ScrapeRequest`\n\(of (.*?)\. Secrets", TEXT, re.DOTALL)
+    names = [name for name in re.findall(r"`(\w+)`", said) if name != "None"]
+    assert list(dict.fromkeys(names)) == list(ScrapeRequest._fields)
+
+
 def test_the_metrics() -> None:
     assert documented() == described()
 
@@ -206,10 +266,8 @@ def test_the_default_of(name: str, default: str) -> None:
         value = REGISTRY
     else:
         value = ast.literal_eval(default.strip("`"))
-    # What is empty may be kept as None.
     given = getattr(Configuration.from_options({name: value}), name)
-    kept = getattr(Configuration(), name)
-    assert given == kept or (given == {} and kept is None)
+    assert given == getattr(Configuration(), name)
 
 
 LINKS = re.findall(r"\]\(([^)\s]+)\)", TEXT)
@@ -218,7 +276,7 @@ LINKS = re.findall(r"\]\(([^)\s]+)\)", TEXT)
 @pytest.mark.parametrize("link", sorted({link for link in LINKS if "://" not in link}))
 def test_link(link: str) -> None:
     path, _, anchor = link.partition("#")
-    assert not path or (ROOT / path).exists() or path in WRITTEN_LATER
+    assert not path or (ROOT / path).exists()
     if not path:
         headings = re.findall(r"^#+ (.*)$", TEXT, re.M)
         assert anchor in {re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings}

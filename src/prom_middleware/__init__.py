@@ -15,11 +15,19 @@ from prom_middleware.lazy import lazily
 
 if TYPE_CHECKING:
     from prom_middleware.applications import instrument
-    from prom_middleware.exposition import allow_networks, basic_auth, bearer_token
-    from prom_middleware.instrumentation import Instrumentation
+    from prom_middleware.exposition import (
+        ScrapeRequest,
+        allow_networks,
+        basic_auth,
+        bearer_token,
+    )
+    from prom_middleware.instrumentation import Facts, Instrumentation, Options
 
 __all__ = [
+    "Facts",
     "Instrumentation",
+    "Options",
+    "ScrapeRequest",
     "__version__",
     "allow_networks",
     "basic_auth",
@@ -28,7 +36,10 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Facts": "prom_middleware.instrumentation.labels",
     "Instrumentation": "prom_middleware.instrumentation",
+    "Options": "prom_middleware.instrumentation.options",
+    "ScrapeRequest": "prom_middleware.exposition.access",
     "allow_networks": "prom_middleware.exposition.access",
     "basic_auth": "prom_middleware.exposition.access",
     "bearer_token": "prom_middleware.exposition.access",

@@ -20,21 +20,30 @@ App = TypeVar("App")
 def instrument(app: Any, **options: Unpack[Options]) -> Any:
     """Return `app` instrumented: what is to be served in its place.
 
-    Takes a Starlette, FastAPI or Flask application, a Django handler, a Twisted resource or Site,
-    or any ASGI or WSGI callable. Frameworks' own applications come back as themselves. Raises
-    NotAnApplicationError for anything else, a ConfigurationError for wrong options.
+    Takes a Starlette, FastAPI or Flask application, a Django handler, a Twisted resource or Site, a
+    Klein application, or any ASGI or WSGI callable. Frameworks' own applications come back as
+    themselves, but what Twisted serves as a Site. Raises NotAnApplicationError for anything else, a
+    ConfigurationError for wrong options.
     """
+    bases = _bases(app)
     for base, door in DOORS.items():
-        if base in _bases(app):
+        if base in bases:
             return door(app, **options)
     if _provides_resource(app):
         return _twisted(app, **options)
-    if not callable(app) or (inspect.isclass(app) and not _is_wsgi_class(app)):
+    if not is_application(app):
         raise NotAnApplicationError(
-            f"{app!r} is not an application: give an ASGI or WSGI callable, a Flask, Starlette or "
-            "FastAPI application, a Django handler, or a Twisted resource or Site"
+            f"{app!r} is not an application: give an ASGI or WSGI callable, a Flask, Starlette, "
+            "FastAPI or Klein application, a Django handler, or a Twisted resource or Site"
         )
     return _asgi(app, **options) if is_asgi(app) else _wsgi(app, **options)
+
+
+def is_application(app: Any) -> bool:
+    """Tell whether something can be served: whether `instrument` takes it."""
+    if is_twisted(app):
+        return True
+    return _is_wsgi_class(app) if inspect.isclass(app) else callable(app)
 
 
 def _bases(app: object) -> set[str]:
@@ -104,32 +113,37 @@ def _twisted(app: Any, **options: Any) -> Any:
     return instrument_site(app, **options)
 
 
+def _klein(app: Any, **options: Any) -> Any:
+    return _twisted(app.resource(), **options)
+
+
+SITE, KLEIN = "twisted.web.server.Site", "klein._app.Klein"
 DOORS: dict[str, Callable[..., Any]] = {
     "starlette.applications.Starlette": _starlette,
     "flask.app.Flask": _flask,
     "django.core.handlers.asgi.ASGIHandler": partial(_django, _asgi),
     "django.core.handlers.wsgi.WSGIHandler": partial(_django, _wsgi),
-    "twisted.web.server.Site": _twisted,
+    SITE: _twisted,
+    KLEIN: _klein,
 }
 
 
 def _provides_resource(app: object) -> bool:
+    if "twisted.web.resource.Resource" in _bases(app):
+        return True
     # zope.interface's mark on what implements IResource; asking it would import Twisted.
     provided = getattr(app, "__provides__", None)
-    return "IResource" in {interface.__name__ for interface in provided or ()} or bool(
-        {"twisted.web.resource.Resource"} & _bases(app)
-    )
+    return "IResource" in {interface.__name__ for interface in provided or ()}
 
 
 def is_klein(app: object) -> bool:
     """Tell whether something is a Klein application, which is asked for its resource."""
-    return hasattr(app, "url_map") and callable(getattr(app, "resource", None))
+    return KLEIN in _bases(app)
 
 
 def is_twisted(app: object) -> bool:
     """Tell whether something is a site, a resource or a Klein application."""
-    is_site = "twisted.web.server.Site" in _bases(app)
-    return is_site or _provides_resource(app) or is_klein(app)
+    return not _bases(app).isdisjoint((SITE, KLEIN)) or _provides_resource(app)
 
 
 def is_asgi(app: Callable[..., Any]) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from types import FrameType
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, TextIO
 
 from prom_middleware import __version__
 
@@ -53,31 +53,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     rows = [f"  {name:<13}{command.summary}" for name, command in COMMANDS.items()]
-    parser = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description=__doc__,
-        epilog="\n".join(["commands (each has --help):", *rows]),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = _described(PROGRAM, __doc__, "\n".join(["commands (each has --help):", *rows]))
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("command", nargs="?", choices=tuple(COMMANDS), help="what to do, see below")
     return parser
 
 
+def _described(program: str, description: str | None, epilog: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        prog=program,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
 def _run(name: str, arguments: Sequence[str]) -> int:
-    from prom_middleware.commands import CommandError
+    from prom_middleware.commands import SIGNALLED, CommandError
 
     module = import_module(COMMANDS[name].module)
-    parser = argparse.ArgumentParser(prog=f"{PROGRAM} {name}", description=module.__doc__)
+    parser = _described(f"{PROGRAM} {name}", module.__doc__, module.EPILOG)
+    parser.set_defaults(endless=False, refuse=parser.error)
     module.add_arguments(parser)
     options = parser.parse_args(arguments)
     before = signal.signal(signal.SIGTERM, _end)
     try:
         return _flushed(int(module.run(options)))
-    except KeyboardInterrupt:
-        return 0
+    except KeyboardInterrupt as interrupt:
+        # Whoever serves until told to end has done all that there was to do; others have not.
+        return 0 if options.endless else SIGNALLED + _number(interrupt)
     except BrokenPipeError:  # whoever reads our output has seen enough
-        return 0
+        return _flushed(0)
     except (CommandError, OSError) as error:  # a full disk is one, where our output goes
         _complain(f"{parser.prog}: {error}")
         return 1
@@ -86,22 +92,35 @@ def _run(name: str, arguments: Sequence[str]) -> int:
 
 
 def _flushed(code: int) -> int:
-    """Return an exit code when all of our output is out; raise OSError where it cannot be."""
-    if sys.stdout is not None:
-        sys.stdout.flush()
+    """Return an exit code when all of our output is out, or nobody reads it any more."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _close(sys.stdout)
     return code
 
 
 def _complain(message: str) -> None:
-    """Say what is wrong; what cannot be written is closed, or Python would try it again."""
+    """Say what is wrong, where that can be written."""
     for stream, text in ((sys.stdout, ""), (sys.stderr, f"{message}\n")):
         try:
             if stream is not None:
                 print(text, end="", file=stream, flush=True)
         except OSError:
-            with suppress(OSError):
-                stream.close()
+            _close(stream)
+
+
+def _close(stream: TextIO) -> None:
+    """Close what cannot be written: Python would try it again at its end, and complain."""
+    with suppress(OSError):
+        stream.close()
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+    raise KeyboardInterrupt(number)
+
+
+def _number(interrupt: KeyboardInterrupt) -> int:
+    """Return the signal that interrupted us; Python's own handler, of SIGINT, does not say it."""
+    return next((one for one in interrupt.args if isinstance(one, int)), signal.SIGINT)

@@ -2,6 +2,7 @@
 
 PromMiddlewareError
 ├── ParseError (a ValueError)         metrics that are not in the format that they are read as
+├── pushgateway.StorageError          a gateway's file that cannot be used
 └── ConfigurationError (a ValueError)
     ├── OptionError               an option that does not exist, or a value that it cannot have
     ├── LabelNameError            a label name that Prometheus does not allow
@@ -18,6 +19,22 @@ Nothing in this tree is raised while a request is served: see `prom_middleware.f
 """
 
 from __future__ import annotations
+
+__all__ = [
+    "BucketsError",
+    "ConfigurationError",
+    "LabelNameError",
+    "MappingError",
+    "MetricConflictError",
+    "MissingFrameworkError",
+    "NotAnApplicationError",
+    "OptionError",
+    "ParseError",
+    "PresetError",
+    "PromMiddlewareError",
+    "ReservedLabelError",
+    "WebConfigError",
+]
 
 
 class PromMiddlewareError(Exception):

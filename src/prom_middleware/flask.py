@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from prometheus_client.registry import Collector
     from typing_extensions import Unpack
 
+    from prom_middleware.exposition import AccessRule, ScrapeOptions
     from prom_middleware.instrumentation import Options
 
 __all__ = ["Prometheus", "metrics_blueprint"]
@@ -49,8 +50,8 @@ class Prometheus:
     """
 
     def __init__(self, app: flask.Flask | None = None, **options: Unpack[Options]) -> None:
-        Configuration.from_options(options)
-        self._options = options
+        # As taken: an iterator among them is read once, and there may be several applications.
+        self._options = Configuration.from_options(options).options
         if app is not None:
             self.init_app(app)
 
@@ -74,7 +75,9 @@ def metrics_blueprint(
     *,
     metrics_path: str = "/metrics",
     name: str = "prom_middleware",
-    **options: Any,
+    access: AccessRule | None = None,
+    disable_compression: bool = False,
+    **options: Unpack[ScrapeOptions],
 ) -> flask.Blueprint:
     """Return a blueprint that answers `metrics_path`, inside the application.
 
@@ -82,7 +85,7 @@ def metrics_blueprint(
     one that concerns the metrics only, use the blueprint's own `before_request`. The other options
     are those of `make_wsgi_app`. Give the extension `metrics_path=None` beside it.
     """
-    metrics_app = make_wsgi_app(registry, **options)
+    metrics_app = make_wsgi_app(registry, disable_compression, access=access, **options)
     blueprint = flask.Blueprint(name, __name__)
 
     @blueprint.get(metrics_path, strict_slashes=False)

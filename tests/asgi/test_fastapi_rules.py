@@ -320,6 +320,24 @@ def test_routers_that_are_included_later(registry: CollectorRegistry) -> None:
         assert value(collected(registry), "http_requests_total", {"route": route}) == 1
 
 
+@pytest.mark.parametrize("outer", ["", "/v0"], ids=["once", "in another"])
+def test_routes_that_are_added_to_an_included_router(
+    registry: CollectorRegistry, outer: str
+) -> None:
+    application, router = FastAPI(), APIRouter()
+    router.add_api_route("/a/{x}", lambda x: x)
+    around_it = APIRouter()
+    around_it.include_router(router, prefix="/v1")
+    application.include_router(around_it, prefix=outer)
+    app = around(application, registry=registry)
+    request(app, f"{outer}/v1/a/1")
+    router.add_api_route("/b/{y}", lambda y: y)
+    if request(app, f"{outer}/v1/b/1").status == 404:
+        pytest.skip("this FastAPI copies the routes that are included")
+    found = [(GET, f"{outer}/v1/{route}", 200, "", "complete") for route in ("a/{x}", "b/{y}")]
+    check(registry, found)
+
+
 @pytest.mark.skipif(not hasattr(FastAPI, "frontend"), reason="this FastAPI has no frontends")
 def test_a_frontend(registry: CollectorRegistry, tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("hello")

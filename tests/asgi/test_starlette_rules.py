@@ -140,6 +140,42 @@ def test_mounts(registry: CollectorRegistry, mount: Any, target: str, expected: 
     check(registry, [(GET, *expected, "", "complete")])
 
 
+class Keeping:
+    """Middleware that does not call `app` what it wraps."""
+
+    def __init__(self, app: Any) -> None:
+        self._inner = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._inner(scope, receive, send)
+
+
+def enclosing(app: Any) -> Any:
+    async def enclosed(scope: Any, receive: Any, send: Any) -> None:
+        await app(scope, receive, send)
+
+    return enclosed
+
+
+@pytest.mark.parametrize("middleware", [Keeping, enclosing], ids=without_address)
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("/api/x/1", ("/api/x/{a}", 200)),
+        ("/api/v1/y/1", ("/api/v1/y/{b}", 200)),
+        ("/api/v1/nope", ("/api/v1/{path}", 404)),
+        ("/api/nope", ("/api/{path}", 404)),
+    ],
+)
+def test_middleware_of_a_mount_that_shows_nothing(
+    registry: CollectorRegistry, middleware: Any, target: str, expected: Any
+) -> None:
+    routes = [Route("/x/{a}", hello), Mount("/v1", routes=[Route("/y/{b}", hello)])]
+    mount = Mount("/api", routes=routes, middleware=[Middleware(middleware)])
+    request(PrometheusMiddleware(Starlette(routes=[mount]), registry=registry), target)
+    check(registry, [(GET, *expected, "", "complete")])
+
+
 def test_a_wrapper_that_copies_the_scope(registry: CollectorRegistry) -> None:
     class Copying:
         def __init__(self, app: Any) -> None:
@@ -208,6 +244,16 @@ def test_routes_that_are_added_later(registry: CollectorRegistry, endpoint: Any)
     request(app, "/late/1")
     found = {record[1]: record[2] for record in records(registry)}
     assert found == {"/things/{id}": 200, "<unmatched>": 404, "/late/{id}": 200}
+
+
+def test_routes_that_are_added_below_mounts(registry: CollectorRegistry) -> None:
+    inner = Router([Route("/x/{a}", hello)])
+    mounts = [Mount("/m", routes=[Mount("/n", inner)])]
+    app = PrometheusMiddleware(Starlette(routes=mounts), registry=registry)
+    request(app, "/m/n/x/1")
+    inner.routes.append(Route("/late/{id}", Unserved()))
+    request(app, "/m/n/late/1")
+    check(registry, [(GET, f"/m/n/{end}", 200, "", "complete") for end in ("late/{id}", "x/{a}")])
 
 
 class Unhashable:

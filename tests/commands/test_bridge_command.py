@@ -106,22 +106,27 @@ def _said(process: subprocess.Popen[str]) -> str:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "code", "said"),
     [
-        (["--from", "http://127.0.0.1:1/metrics"], "--to or --web.listen-address is wanted"),
-        (["--from", "ftp://x", "--to", "graphite://x"], "nothing comes from there"),
-        (["--from", "no_such_module", "--to", "graphite://x"], "no_such_module"),
-        (["--from", "statsd://127.0.0.1:1x", "--to", "graphite://x"], "1x"),
-        (["--from", "http://x", "--to", "ftp://x"], "a bridge leads to one of these"),
-        (["--from", "http://x", "--to", "graphite://x", "--interval", "0"], "interval=0.0"),
-        (["--from", "statsd://", "--to", "graphite://x", "--mapping", "none.yml"], "none.yml"),
-        (["--from", "statsd://", "--to", "graphite://x", "--max-series", "0"], "max_series=0"),
+        (["--from", "http://127.0.0.1:1/metrics"], 2, "--to or --web.listen-address is wanted"),
+        (["--from", "ftp://x", "--to", "graphite://x"], 2, "nothing comes from there"),
+        (["--from", "no_such_module", "--to", "graphite://x"], 1, "no_such_module"),
+        (["--from", "statsd://127.0.0.1:1x", "--to", "graphite://x"], 1, "1x"),
+        (["--from", "http://x", "--to", "ftp://x"], 2, "a bridge leads to one of these"),
+        (["--from", "http://x", "--to", "carbon:2003"], 2, "no host: give graphite://carbon:2003"),
+        (["--from", "http://x", "--to", "graphite://x", "--interval", "0"], 2, "interval=0.0"),
+        (
+            ["--from", "statsd://", "--to", "graphite://x", "--mapping", "none.yml"],
+            1,
+            "none.yml: the file cannot be read: No such file or directory",
+        ),
+        (["--from", "statsd://", "--to", "graphite://x", "--max-series", "0"], 2, "max_series=0"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_cannot_be_is_said_in_a_line(arguments: list[str], said: str) -> None:
+def test_what_cannot_be_is_said_in_a_line(arguments: list[str], code: int, said: str) -> None:
     done = run("bridge", *arguments)
-    assert done.returncode == 1
+    assert done.returncode == code
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -221,6 +222,7 @@ class Late(Resource):
         self.seconds = seconds
 
     def render_GET(self, request):
+        print("# asked", flush=True)
         task.deferLater(reactor, self.seconds, self.finish, request)
         return NOT_DONE_YET
 
@@ -303,3 +305,15 @@ def test_where_a_site_fails(site: Path, name: str, said: str) -> None:
     assert done.returncode == 1
     assert f"prom-middleware check: shop:{name}: {said}\n" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_site_that_is_interrupted(site: Path, number: signal.Signals) -> None:
+    process = programs.start(["check", "shop:never"], cwd=site)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "# asked\n"
+    finally:
+        process.send_signal(number)
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (128 + number, "")

@@ -46,6 +46,12 @@ registry = CollectorRegistry()
 Counter("jobs", "Jobs.", registry=registry)
 bare = hello
 wsgi = instrument(hello, registry=registry)
+
+
+def create_app(config=None):
+    return wsgi
+
+
 asgi = instrument(greet, registry=CollectorRegistry())
 number = 3
 """
@@ -90,7 +96,7 @@ def test_a_url(url: str) -> None:
     assert "jobs_total " in done.stdout
 
 
-@pytest.mark.parametrize("name", ["wsgi", "asgi", "registry"])
+@pytest.mark.parametrize("name", ["wsgi", "asgi", "registry", "create_app"])
 def test_an_application_in_this_process(folder: Path, name: str) -> None:
     done = run("check", f"shop:{name}", "--format=json", cwd=folder)
     assert done.returncode == 0, done.stderr

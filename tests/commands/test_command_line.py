@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from commands.programs import COMMAND, run
+from commands.programs import COMMAND, run, start
 from prom_middleware import __version__
 from prom_middleware.cli import COMMANDS, main
 
@@ -107,3 +108,59 @@ def test_a_command_imports_no_other() -> None:
     )
     lines = done.stdout.splitlines()
     assert (lines[0], lines[-1]) == ("[]", "False"), done.stderr
+
+
+SLOW = """\
+import time
+print("begun", flush=True)
+time.sleep(60)
+"""
+ENDED = {signal.SIGTERM: 143, signal.SIGINT: 130}
+
+
+@pytest.mark.parametrize("number", ENDED)
+@pytest.mark.parametrize(
+    ("arguments", "is_done"),
+    [
+        (["check", "slow:app"], False),
+        (["doctor", "slow"], False),
+        (["textfile", "-o", "-", "slow"], False),
+        (["textfile", "-o", "-", "--interval", "9", "slow"], True),
+        (["serve", "slow"], True),
+        (["bridge", "--from", "slow", "--to", "graphite://127.0.0.1:1"], True),
+    ],
+)
+def test_a_signal_is_an_end_only_where_nothing_else_is(
+    arguments: list[str], is_done: bool, number: signal.Signals, tmp_path: Path
+) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    process = start(arguments, cwd=tmp_path)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+    finally:
+        process.send_signal(number)
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (0 if is_done else ENDED[number], "")
+
+
+BARE = "def app(environ, start_response): pass"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["check", "bad.prom", "--format=json"], 3),
+        (["doctor", "bare"], 2),
+        (["textfile", "-o", "-", "bare"], 0),
+    ],
+)
+def test_nobody_reads_to_the_end(arguments: list[str], code: int, tmp_path: Path) -> None:
+    (tmp_path / "bad.prom").write_text("jobs 1\njobs 2\n")
+    (tmp_path / "bare.py").write_text(BARE)
+    process = start(arguments, cwd=tmp_path)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert (process.stderr.read(), process.wait(30)) == ("", code)
+    process.stderr.close()

@@ -10,17 +10,27 @@ import pytest
 from commands.programs import run
 
 MODULE = """\
+from prometheus_client import CollectorRegistry
 from prom_middleware import basic_auth, instrument
+
+registry = CollectorRegistry()
 
 def hello(environ, start_response):
     start_response("200 OK", [])
     return [b"hello"]
 
 bare = hello
+opened = instrument(hello, registry=registry)
 app = instrument(hello, access=basic_auth("prometheus", "secret"))
 
 def create_app():
     return app
+
+def configured(config=None, **more):
+    return app
+
+def decorated(*arguments):
+    return app(*arguments)
 
 class Shop:
     inner = app
@@ -37,7 +47,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    "named", ["shop", "shop:app", "shop:create_app", "shop:create_app()", "shop:Shop.inner"]
+    "named",
+    [
+        *("shop", "shop:app", "shop:create_app", "shop:create_app()", "shop:configured"),
+        "shop:Shop.inner",
+    ],
 )
 def test_a_healthy_application(folder: Path, named: str) -> None:
     done = run("doctor", named, cwd=folder)
@@ -53,6 +67,16 @@ def test_findings(folder: Path) -> None:
         "    mend: app = instrument(app)",
         "shop:bare: 1 finding",
     ]
+
+
+def test_what_is_meant_to_be_so(folder: Path) -> None:
+    assert run("doctor", "shop:opened", cwd=folder).stdout.startswith("open-metrics: ")
+    done = run("doctor", "shop:opened", "--ignore=routes", "--ignore=open-metrics", cwd=folder)
+    assert (done.returncode, done.stdout) == (0, "shop:opened: nothing was found\n")
+
+
+def test_what_takes_anything_is_no_factory(folder: Path) -> None:
+    assert run("doctor", "shop:decorated", cwd=folder).stdout.startswith("no-door: ")
 
 
 def test_workers(folder: Path) -> None:
@@ -95,11 +119,17 @@ def test_an_application_that_names_the_directory_itself(folder: Path, late: bool
         (["shop:nothing"], 1, "has no attribute 'nothing'"),
         (["broken"], 1, "ZeroDivisionError"),
         (["wrong"], 1, "max_series=0"),
+        (["shop:registry"], 1, "is no application"),
+        (["shop:Shop"], 1, "is no application"),
+        (["shop", "--ignore", "everything"], 2, "invalid choice: 'everything'"),
         (["empty"], 1, "empty has none of app, application"),
         (["shop", "--workers", "many"], 2, "invalid int value"),
         ([], 2, "required: application"),
     ],
-    ids=["missing", "attribute", "broken", "option", "empty", "number", "nothing"],
+    ids=[
+        *("missing", "attribute", "broken", "option", "registry", "class", "ignored", "empty"),
+        *("number", "nothing"),
+    ],
 )
 def test_what_cannot_be_examined(folder: Path, arguments: list[str], code: int, named: str) -> None:
     (folder / "broken.py").write_text("1 / 0")

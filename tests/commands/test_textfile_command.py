@@ -210,7 +210,7 @@ def test_intervals_that_are_none(number: str) -> None:
 
 def test_an_interval_needs_a_source_that_stays(folder: Path) -> None:
     done = run("textfile", "-o", "old.prom", "--interval", "1", cwd=folder, text=TEXT)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "only once" in done.stderr
 
 

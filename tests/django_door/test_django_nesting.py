@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from wsgiref.util import FileWrapper
 
 import pytest
 
 from asgi.driver import request
 from django_door.project import Project
+from django_door.views import FILE
+from instrumentation.driver import core
 from metrics import collected, in_progress, records, value
 from prom_middleware import instrument
 from prom_middleware.asgi import PrometheusMiddleware as ASGIDoor
+from prom_middleware.instrumentation import COMPLETE, INCOMPLETE
 from prom_middleware.wsgi import PrometheusMiddleware as WSGIDoor
+from prom_middleware.wsgi.place import ENTRANCE
 from wsgi_door.driver import call, environ
 
 USER = "/u/<int:id>/"
@@ -106,3 +111,37 @@ def test_a_scrape_is_recorded_by_no_door(case: Any, path: str) -> None:
         assert records(project.registry) == []
         assert value(collected(project.registry), "prom_middleware_scrapes_total") == 1
         assert in_progress(project.registry) == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "exception", "outcome"),
+    [
+        ("/stboom/", b"one", "ValueError", "error"),
+        ("/st/", b"onetwo", "", "complete"),
+        ("/fr/", FILE, "", "complete"),
+        ("/u/3/", b"3 0", "", "complete"),
+    ],
+)
+def test_a_door_that_does_not_call_django_is_told_what_a_stream_raises(
+    path: str, body: bytes, exception: str, outcome: str
+) -> None:
+    """As Twisted's, below which Django runs in another thread."""
+    with Project("wsgi") as project:
+        instrumentation = core(project.registry)
+        outer = instrumentation.start({}, "GET")
+        outer.status = "200"
+        more = {instrumentation.key: outer, ENTRANCE: ("", path, "")}
+        served = call(project.handler, environ(path=path, **more))
+        assert served.body == body
+        outer.finish(INCOMPLETE if served.error else COMPLETE)
+        [record] = records(project.registry)
+        assert record[2:] == (200, exception, outcome)
+        assert in_progress(project.registry) == 0
+
+
+def test_a_file_goes_to_the_server_s_sendfile_below_a_door_that_does_not_call_django() -> None:
+    with Project("wsgi") as project:
+        instrumentation = core(project.registry)
+        more = {instrumentation.key: instrumentation.start({}, "GET"), ENTRANCE: ("", "/fr/", "")}
+        request = environ(path="/fr/", **more, **{"wsgi.file_wrapper": FileWrapper})
+        assert type(call(project.handler, request).result) is FileWrapper

@@ -290,3 +290,35 @@ def test_a_request_without_a_server_s_is_no_failure() -> None:
         request = HttpRequest()
         assert convert_exception_to_response(boom)(request).status_code == 500
     assert failures.counts() == failed
+
+
+ANCHORED = {
+    "/odata/$metadata/": "/odata/$metadata/",
+    "/odata/metadata/": "/odata/metadata/",
+    "/items/$count": "/items/$count",
+    "/items/": "/items/",
+    "/items/$": "/items/$",
+    "/items/last/": "/items/last/",
+    "/x^y/": "/x^y/",
+    "/top/": "/top/",
+    "/^top/$": "/^top/$",
+    "/below/": "/below/",
+    "/end": "/end",
+    "/look/yes/": r"/look/(?!no$)\w+/",
+    "/Flags/": "/(?i)flags/",
+    "/price/$": r"/price/\$",
+    "/both/$": r"/both/\$",
+    "/back/\\": r"/back/\\",
+    "/lang/": "/lang/",
+    "/de/lang/": "/de/lang/",
+}
+
+
+@SERVERS
+@pytest.mark.parametrize("paths", [list(ANCHORED), list(ANCHORED)[::-1]], ids=["there", "back"])
+def test_only_of_a_re_path_are_anchors_dropped(server: str, paths: list[str]) -> None:
+    with Project(server, ROOT_URLCONF="django_door.anchored_urls") as project:
+        for path in paths:
+            assert project.fetch("GET", path).status == 200, path
+        found = sorted(route for _, route, *_ in records(project.registry))
+    assert found == sorted(ANCHORED.values())

@@ -155,6 +155,14 @@ def test_an_event_stream_is_not_a_latency() -> None:
         assert value(samples, "http_request_duration_seconds_count") == 0
 
 
+def test_an_event_stream_of_which_nothing_was_sent_is_an_answer_as_others() -> None:
+    with Project("wsgi") as project:
+        assert project.fetch("GET", "/eventsboom/").status == 500
+        samples = collected(project.registry)
+        assert value(samples, "http_request_duration_seconds_count", {"status": "500"}) == 1
+        assert value(samples, "http_stream_duration_seconds_count") == 0
+
+
 @pytest.mark.parametrize("path", ["/st/", "/fr/"])
 def test_d24_wsgi_client_leaves_midway(path: str) -> None:
     with Project("wsgi") as project:

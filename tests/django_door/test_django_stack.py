@@ -316,6 +316,16 @@ def test_options_come_from_settings(server: str) -> None:
 
 
 @SERVERS
+def test_labels_are_told_the_path_at_the_door(server: str) -> None:
+    middleware = [OURS, "django_door.views.tenants"]
+    labels = {"path": lambda facts: facts.path}
+    with Project(server, MIDDLEWARE=middleware, PROM_MIDDLEWARE={"labels": labels}) as project:
+        assert project.fetch("GET", "/acme/u/3/").status == 200
+        wanted = {"path": "/acme/u/3/", "route": USER}
+        assert value(collected(project.registry), "http_requests_total", wanted) == 1
+
+
+@SERVERS
 @pytest.mark.parametrize("header", ["X-Request-Start", "X-Queue-Start"])
 def test_the_proxy_s_header_tells_the_queue(server: str, header: str) -> None:
     with Project(server) as project:

@@ -162,5 +162,33 @@ print(json.dumps([name for name in ("django", "flask", "werkzeug") if name in sy
 """
 
 
+ITERATORS = """
+import re
+changes["PROM_MIDDLEWARE"] = {"exclude": map(re.compile, ["^/u/"]), "buckets": iter([0.1, 1])}
+"""
+INSTRUMENTED = """
+from prom_middleware import instrument
+handlers = [
+    (serve, instrument(handler, exclude=iter(["/u/3/"]))) for serve, handler in handlers
+]
+answers = []
+"""
+
+
+@pytest.mark.parametrize(
+    "changes", [{"INSTALLED_APPS": APPS}, {"MIDDLEWARE": [OURS, *CHAIN]}], ids=["app", "middleware"]
+)
+def test_settings_may_have_iterators(changes: Any) -> None:
+    """The project's start reads them, and after it each handler."""
+    configure = "settings.configure(**changes)"
+    program = PROGRAM.replace(configure, ITERATORS + configure)
+    assert run(program=program, **changes)["records"] == []
+
+
+def test_an_iterator_is_for_both_doors_of_a_handler() -> None:
+    program = PROGRAM.replace("answers = []\n", INSTRUMENTED)
+    assert run(program=program, MIDDLEWARE=WITHOUT)["records"] == []
+
+
 def test_no_framework_is_imported_unless_its_door_is() -> None:
     assert run(program=LAZY) == []

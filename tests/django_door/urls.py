@@ -30,6 +30,7 @@ urlpatterns = [
     path("stboom/", views.stream_boom),
     path("astboom/", views.async_stream_boom),
     path("events/", views.events),
+    path("eventsboom/", views.events_boom),
     path("fr/", views.file),
     path("mfr/", views.memory_file),
     path("aslow/", views.slow),

@@ -37,6 +37,14 @@ def other_urls(get_response: Callable[[HttpRequest], HttpResponse]) -> Any:
     return middleware
 
 
+def tenants(get_response: Callable[[HttpRequest], HttpResponse]) -> Any:
+    def middleware(request: HttpRequest) -> HttpResponse:
+        request.path_info = request.path_info.removeprefix("/acme")
+        return get_response(request)
+
+    return middleware
+
+
 def root(request: HttpRequest, **_: Any) -> HttpResponse:
     return HttpResponse("root")
 
@@ -132,6 +140,15 @@ def async_stream_boom(request: HttpRequest) -> StreamingHttpResponse:
 
 def events(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(pieces(), content_type="text/event-stream")
+
+
+def no_events() -> Iterator[bytes]:
+    raise ConnectionError("no events")
+    yield b""
+
+
+def events_boom(request: HttpRequest) -> StreamingHttpResponse:
+    return StreamingHttpResponse(no_events(), content_type="text/event-stream")
 
 
 def waiting_stream(request: HttpRequest) -> StreamingHttpResponse:

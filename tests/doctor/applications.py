@@ -87,7 +87,7 @@ def twisted_resource() -> Any:
     return Resource()
 
 
-def klein_resource() -> Any:
+def klein_app() -> Any:
     klein = pytest.importorskip("klein")
     app = klein.Klein()
 
@@ -95,7 +95,11 @@ def klein_resource() -> Any:
     def item(request: Any, item_id: int) -> str:
         return str(item_id)
 
-    return app.resource()
+    return app
+
+
+def klein_resource() -> Any:
+    return klein_app().resource()
 
 
 def twisted_site() -> Any:
@@ -113,6 +117,7 @@ KINDS: dict[str, Callable[[], Any]] = {
     "wsgi": wsgi_app,
     "asgi": asgi_app,
     "twisted": twisted_resource,
-    "klein": klein_resource,
+    "klein": klein_app,
+    "klein resource": klein_resource,
     "site": twisted_site,
 }

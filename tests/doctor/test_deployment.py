@@ -10,7 +10,12 @@ from typing import Any
 
 import pytest
 
-from prom_middleware.doctor.processes import Deployment, alone, unusable_directory
+from prom_middleware.doctor.processes import (
+    Deployment,
+    alone,
+    several_users,
+    unusable_directory,
+)
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -59,11 +64,12 @@ def test_arguments_win() -> None:
 def test_workers_without_a_shared_directory(deployment: Deployment, reason: str) -> None:
     findings = list(alone(deployment))
     assert bool(findings) is bool(reason)
+    is_off = "PROM_MIDDLEWARE_MULTIPROC" in deployment.environment
     for one in findings:
         assert one.check == "workers"
         assert reason in one.problem
         assert "4 workers without a shared directory" in one.problem
-        assert DIRECTORY in one.remedy
+        assert one.remedy.startswith("unset " if is_off else f"set {DIRECTORY}")
 
 
 def test_no_folder_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,6 +103,29 @@ def test_a_directory_of_somebody_else(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     assert "cannot be written" in directory_problem(str(tmp_path))
     tmp_path.chmod(0o700)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make what is somebody else's")
+def test_files_of_several_users(tmp_path: Path) -> None:
+    ours = [tmp_path / f"prom_middleware-1.000{number}.vector" for number in range(2)]
+    for path in (tmp_path / "counter_1.db", *ours):
+        path.touch()
+    deployment = Deployment.of({DIRECTORY: str(tmp_path)})
+    os.chown(tmp_path / "counter_1.db", 65534, -1)
+    assert not list(several_users(deployment))
+    os.chown(tmp_path, 65534, -1)
+    (finding,) = several_users(deployment)
+    assert "files of several users" in finding.problem
+    tmp_path.chmod(0o1777)
+    assert not list(several_users(deployment))
+    os.chown(ours[1], 65534, -1)
+    assert list(several_users(deployment))
+
+
+def test_a_directory_without_files_has_no_users(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for name in ("", "file", "missing"):
+        assert not list(several_users(Deployment.of({DIRECTORY: str(tmp_path / name)})))
 
 
 EARLY = """

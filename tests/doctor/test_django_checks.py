@@ -109,7 +109,7 @@ import sys
 from prom_middleware.cli import main
 print("exit code", main(["doctor", "settings"]))
 from django.core.management import call_command
-call_command("check")
+call_command("check", deploy=True)
 """
 
 
@@ -178,6 +178,16 @@ def test_a_handler(tmp_path: Path, interface: str) -> None:
     )
     done = run(folder, "-m", "prom_middleware", "doctor", "served:application")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_open_metrics_stop_nobody_but_a_deployment(tmp_path: Path) -> None:
+    check = ("-m", "django", "check", "--fail-level", "WARNING")
+    folder = project(tmp_path, "PROM_MIDDLEWARE = {}", "")
+    done = run(folder, *check)
+    assert (done.returncode, "prom_middleware.W" in done.stderr) == (0, False), done.stderr
+    done = run(folder, *check, "--deploy", "--tag", "security")
+    assert done.returncode == 1
+    assert re.search(r"W004.*\n\tHINT: PROM_MIDDLEWARE = {\"access\": basic_auth", done.stderr)
 
 
 def test_a_silenced_check(tmp_path: Path) -> None:

@@ -35,14 +35,15 @@ def test_no_door(kind: str) -> None:
     assert finding.remedy == {
         "flask": "Prometheus(app)",
         "twisted": "site = instrument(root)",
-        "klein": "site = instrument(root)",
+        "klein": "site = instrument(app)",
+        "klein resource": "site = instrument(root)",
         "site": "site = instrument(root)",
     }.get(kind, "app = instrument(app)")
 
 
 @every_kind
 def test_two_doors(kind: str, options: Options) -> None:
-    if kind in ("twisted", "klein", "site"):
+    if kind in ("twisted", "klein", "klein resource", "site"):
         pytest.skip("a second one on the same registry is none")
     app = instrument(instrument(KINDS[kind](), **options), **options)
     assert "2 doors stand around one application" in only(app, "two-doors").problem
@@ -183,7 +184,8 @@ def test_a_catch_all_of_klein(options: Options) -> None:
     klein = pytest.importorskip("klein")
     app = klein.Klein()
     app.route("/<path:path>")(lambda request, path: path)
-    assert only(instrument(app.resource(), **options), "routes")
+    assert only(instrument(app, **options), "routes")
+    assert {check for check, _ in found(app)} == {"no-door", "routes"}
 
 
 def test_routes_made_in_a_loop(options: Options) -> None:

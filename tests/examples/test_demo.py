@@ -160,3 +160,27 @@ def test_quantile(
 @pytest.mark.parametrize("buckets", [[], [(inf, 0.0)], [(1.0, 0.0), (inf, 0.0)]])
 def test_quantile_of_nothing(demo: ModuleType, buckets: list[tuple[float, float]]) -> None:
     assert isnan(demo.quantile(0.5, buckets))
+
+
+PAGE = """\
+http_requests_total{method="GET",route="/events",status="200"} 4
+http_stream_duration_seconds_bucket{route="/events",le="1.0"} 4
+http_stream_duration_seconds_bucket{route="/events",le="+Inf"} 4
+http_requests_total{method="GET",route="/slow",status="200"} 4
+http_request_duration_seconds_bucket{method="GET",route="/slow",status="200",le="0.005"} 2
+http_request_duration_seconds_bucket{method="GET",route="/slow",status="200",le="3.0"} 4
+http_request_duration_seconds_bucket{method="GET",route="/slow",status="200",le="+Inf"} 4
+"""
+
+
+def test_what_is_in_the_first_bucket_has_its_bound(
+    demo: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo.show(demo.rows(PAGE))
+    printed = capsys.readouterr().out
+    assert re.search(r"^/events +4 +0 +< 1 s +< 1 s$", printed, re.MULTILINE)
+    assert re.search(r"^/slow +4 +0 +< 5 ms +2\.94 s$", printed, re.MULTILINE)
+
+
+def test_one_second_is_one(demo: ModuleType) -> None:
+    assert [demo.counted(number) for number in (0, 1, 2)] == ["0 seconds", "1 second", "2 seconds"]

@@ -21,6 +21,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from metrics import series, value
+from prom_middleware.errors import OptionError
 from prom_middleware.exposition import basic_auth, start_http_server
 
 
@@ -191,6 +192,51 @@ def test_a_peer_that_does_not_shake_hands_stops_nobody(
             rude.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
             rude.recv(100)
         assert fetch(encrypted(server, trusting(certfile)))[0] == 200
+
+
+WITHOUT = [
+    {"client_cafile": "/nowhere/ca.pem"},
+    {"client_capath": "/nowhere"},
+    {"protocol": ssl.PROTOCOL_TLS},
+    {"client_auth_required": True},
+    {"tls_min_version": ssl.TLSVersion.TLSv1_3},
+    {"tls_max_version": ssl.TLSVersion.TLSv1_2},
+]
+FILES = {"certfile": "/nowhere/cert.pem", "keyfile": "/nowhere/key.pem"}
+
+
+@pytest.mark.parametrize("wrong", WITHOUT, ids=str)
+def test_tls_that_there_would_not_be_is_refused(
+    registry: CollectorRegistry, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(OptionError, match=f"{next(iter(wrong))}=.*TLS needs"):
+        start_http_server(0, "127.0.0.1", registry, **wrong)
+
+
+@pytest.mark.parametrize("wrong", [*WITHOUT, FILES], ids=str)
+def test_tls_is_said_in_one_place(
+    registry: CollectorRegistry, wrong: dict[str, Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "web.yml"
+    file.write_text("basic_auth_users: {}\n")
+    with pytest.raises(OptionError, match=f"{next(iter(wrong))}=.*web_config_file"):
+        start_http_server(0, "127.0.0.1", registry, web_config_file=file, **wrong)
+
+
+def test_the_defaults_of_prometheus_client_may_be_given(registry: CollectorRegistry) -> None:
+    parameters = inspect.signature(prometheus_client.start_http_server).parameters
+    defaults = {name: parameters[name].default for name in list(parameters)[3:]}
+    with serving(registry=registry, **defaults) as server:
+        assert fetch(plain(server))[0] == 200
+    with serving(registry=registry, certfile="", keyfile="", client_cafile="") as server:
+        assert fetch(plain(server))[0] == 200
+
+
+def test_compression_can_be_turned_off(registry: CollectorRegistry) -> None:
+    for disabled in (False, True):
+        with serving(registry=registry, disable_compression=disabled) as server:
+            headers = fetch(plain(server), **{"Accept-Encoding": "gzip"})[2]
+        assert ("Content-Encoding" in headers) is not disabled
 
 
 @pytest.mark.parametrize("missing", ["certfile", "keyfile"])

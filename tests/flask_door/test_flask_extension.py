@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 from pathlib import Path
 from typing import Any
 from wsgiref.util import FileWrapper, shift_path_info
@@ -252,6 +253,25 @@ def test_options_reach_the_door() -> None:
     assert records(registry) == [RECORD]
     assert value(collected(registry), "http_requests_total", {"client": "cli"}) == 1
     assert "http_requests_total" in text(app, "/m")
+
+
+def test_labels_are_told_the_path_at_the_door() -> None:
+    registry, app = CollectorRegistry(), bare()
+    app.wsgi_app = DispatcherMiddleware(app.wsgi_app, {"/api": bare()})  # type: ignore[method-assign]
+    Prometheus(app, registry=registry, labels={"path": lambda facts: facts.path})
+    call(app, environ(path="/api/u/3"))
+    assert value(collected(registry), "http_requests_total", {"path": "/api/u/3"}) == 1
+
+
+def test_options_may_be_iterators() -> None:
+    """They are read once, also for several applications."""
+    registry, apps = CollectorRegistry(), [bare(), bare()]
+    exclude, buckets = map(re.compile, ["^/boom$"]), iter([0.1, 1])
+    extension = Prometheus(apps[0], registry=registry, exclude=exclude, buckets=buckets)
+    extension.init_app(apps[1])
+    for app in apps:
+        call(app, environ(path="/boom"))
+    assert records(registry) == []
 
 
 def test_wrong_options_and_wrong_applications_raise_at_once() -> None:

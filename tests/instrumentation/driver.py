@@ -16,8 +16,8 @@ class Plain:
     def route(self, request: Any) -> str | None:
         return request.get("route")  # type: ignore[no-any-return]
 
-    def path(self, request: Any) -> str:
-        return str(request.get("path", "/"))
+    def path(self, observation: Any) -> str:
+        return str(observation.request.get("path", "/"))
 
     def headers(self, request: Any) -> Mapping[str, str]:
         return request.get("headers", {})  # type: ignore[no-any-return]

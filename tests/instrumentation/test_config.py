@@ -127,7 +127,10 @@ WRONG = [
     ("exclude", [3], errors.OptionError),
     ("exclude", [re.compile(b"/x")], errors.OptionError),
     ("exclude", None, errors.OptionError),
+    ("exclude", "healthz", errors.OptionError),
+    ("exclude", ["healthz"], errors.OptionError),
     ("labels", ["tenant"], errors.OptionError),
+    ("labels", None, errors.OptionError),
     ("labels", {"tenant": 3}, errors.OptionError),
     ("labels", {"tenant": None}, errors.OptionError),
     ("labels", {"tenant": "\udcff"}, errors.OptionError),
@@ -147,6 +150,7 @@ WRONG = [
     ("labels", {"reason": "x"}, errors.ReservedLabelError),
     ("access", "secret", errors.OptionError),
     ("access", ("u", "p"), errors.OptionError),
+    ("access", basic_auth, errors.OptionError),
     ("max_series", 0, errors.OptionError),
     ("max_series", -1, errors.OptionError),
     ("max_series", True, errors.OptionError),
@@ -397,6 +401,8 @@ RIGHT = [
     ("buckets", [1, 2.5], (1.0, 2.5)),
     ("exclude", "/health", ("/health",)),
     ("exclude", ["/a", "/b"], ("/a", "/b")),
+    ("exclude", ["/", "/a b?", "", "*"], ("/", "/a b?", "", "*")),
+    ("labels", {}, {}),
     ("access", None, None),
     ("max_series", 1, 1),
     ("exemplars", False, False),
@@ -413,6 +419,11 @@ def test_a_configuration_cannot_be_changed() -> None:
     config = Configuration()
     with pytest.raises(AttributeError):
         config.max_series = 3  # type: ignore[misc]
+    config = Configuration.from_options({"labels": {"tenant": "a"}})
+    with pytest.raises(AttributeError):
+        del config.labels
+    with pytest.raises(TypeError):
+        config.labels["other"] = "b"  # type: ignore[index]
 
 
 def test_changing_the_given_labels_later_changes_nothing() -> None:
@@ -420,6 +431,23 @@ def test_changing_the_given_labels_later_changes_nothing() -> None:
     config = Configuration.from_options({"labels": labels})
     labels["other"] = "b"
     assert config.schema.extra_labels == ("tenant",)
+
+
+def test_a_configuration_can_be_made_of_what_another_one_was() -> None:
+    """A door may be made several times of the same options, and an iterator is read once."""
+    given = {
+        "exclude": map(re.compile, ["^/healthz$"]),
+        "buckets": (number / 10 for number in (1, 2)),
+        "labels": {"tenant": "a"},
+        "metrics_path": "/m/",
+        "preset": ["default"],
+    }
+    one = Configuration.from_options(given)
+    other = Configuration.from_options(one.options)
+    assert given.keys() == one.options.keys()
+    assert one.options == other.options
+    assert other.buckets == (0.1, 0.2)
+    assert [pattern.pattern for pattern in other.exclude] == ["^/healthz$"]  # type: ignore[union-attr]
 
 
 def test_there_is_a_default_preset() -> None:

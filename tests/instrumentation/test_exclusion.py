@@ -70,12 +70,26 @@ def test_an_excluded_request_is_served_and_not_recorded(
     assert value(samples, "http_requests_in_progress") == 0
 
 
-def test_an_exclusion_that_fails_is_counted_and_the_request_served() -> None:
+def test_an_exclusion_that_fails_is_counted_and_the_request_recorded() -> None:
     registry = CollectorRegistry()
-    before = sum(failures.counts().values())
+    before = failures.counts().get("exclude", 0)
     assert serve(PrometheusMiddleware(app, registry=registry, exclude=failing), "/x") == 204
-    assert sum(failures.counts().values()) == before + 1
-    assert value(collected(registry), "http_requests_in_progress") == 0
+    assert failures.counts()["exclude"] == before + 1
+    samples = collected(registry)
+    assert value(samples, "http_requests_total") == 1
+    assert value(samples, "http_requests_in_progress") == 0
+
+
+class Undecided:
+    def __bool__(self) -> bool:
+        raise ValueError("neither one nor the other")
+
+
+@pytest.mark.parametrize("broken", [failing, lambda: True, lambda path: Undecided()])
+def test_an_exclusion_that_fails_leaves_the_others_alone(broken: Any) -> None:
+    test = excluder([broken, lambda path: path == "/c"])
+    assert test is not None
+    assert (test("/c"), test("/d")) == (True, False)
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:

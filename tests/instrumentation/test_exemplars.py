@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 from threading import Thread
 from time import sleep
@@ -314,7 +315,7 @@ def test_what_is_written_is_read(seen: Seen) -> None:
     offset = store.allocate(FAMILY, ("/",))
     write(store, offset + exemplars.WIDTH, seen)
     block = [float(store.cells[at]) for at in range(offset, offset + FAMILY.width)]
-    assert list(exemplars._read(block, 0.5)) == [(1, seen)]
+    assert list(exemplars._read(block, 0.5, inf)) == [(1, seen)]
     assert len("".join((*seen.labels(), *seen.labels().values()))) == 63
 
 
@@ -328,19 +329,19 @@ def test_half_of_one_is_none(before: Seen, after: Seen, written: int) -> None:
     write(store, offset, before)
     old = [store.cells[at] for at in range(offset, offset + FAMILY.width)]
     torn = [*whole[:written], *old[written:]]
-    assert [seen for _, seen in exemplars._read(torn, 0.5)] in ([], [before], [after])
+    assert [seen for _, seen in exemplars._read(torn, 0.5, inf)] in ([], [before], [after])
     if torn not in (whole, old):
-        assert list(exemplars._read(torn, 0.5)) == []
+        assert list(exemplars._read(torn, 0.5, inf)) == []
 
 
 @given(st.lists(st.floats(), min_size=14, max_size=14))
 def test_noise_is_none(block: list[float]) -> None:
-    assert list(exemplars._read(block, 0.5)) == []
+    assert list(exemplars._read(block, 0.5, inf)) == []
 
 
 def test_all_workers_show_the_youngest(tmp_path: Path) -> None:
     store = MultiprocessStore(tmp_path)
-    now = exemplars.time()
+    now = exemplars.time() - 5
 
     def work(number: int) -> None:
         mine = MultiprocessStore(tmp_path)
@@ -354,6 +355,23 @@ def test_all_workers_show_the_youngest(tmp_path: Path) -> None:
         assert run(lambda number=number: work(number)) == 0
     found = read_exemplars(store.snapshot(), FAMILY)[("/",)]
     assert found == {0: Seen(now + 1, 0.5, 1), 1: Seen(now - 1, 0.5, 1)}
+
+
+def test_after_the_clock_was_set_back_the_younger_one_is_shown(
+    shared: MultiprocessStore, clock: Clock
+) -> None:
+    registry = CollectorRegistry()
+    instrumentation = core(registry)
+
+    def work() -> None:
+        clock.now += 3600
+        request(instrumentation, clock, 0.0, header(2))
+
+    request(instrumentation, clock, 0.0, header(1))
+    killed(work)
+    assert traces(registry) == {"0.005": 1}
+    clock.now += 3600
+    assert traces(registry) == {"0.005": 2}
 
 
 def test_a_scrape_of_one_worker_shows_those_of_all(shared: MultiprocessStore, clock: Clock) -> None:

@@ -149,7 +149,7 @@ def test_exceptions_and_aborts_have_the_extra_labels() -> None:
 def test_event_streams_have_the_extra_labels() -> None:
     instrumentation, registry = labelled(lambda facts: "acme")
     observation = instrumentation.start({"route": "/r"}, "GET")
-    observation.rarely().event_stream = True
+    observation.status, observation.rarely().event_stream = "200", True
     observation.finish()
     samples = collected(registry)
     wanted = {"tenant": "acme", "route": "/r"}

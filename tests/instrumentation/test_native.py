@@ -15,7 +15,7 @@ from time import sleep
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
@@ -167,22 +167,35 @@ def test_limits_of_the_reference(
     assert limited(observed(*values), 4, widest) == expected
 
 
-INDEXES = st.sets(st.integers(FIRST, LAST) | st.just(INFINITE), max_size=LAST - FIRST + 2)
+EVERY = frozenset((*range(FIRST, LAST + 1), INFINITE))
+FEW = st.sets(st.sampled_from(sorted(EVERY)))
+# Most sets that are thought of are small: the others lack few, or are all between two.
+MANY_OF_THEM = FEW.map(lambda missing: {*EVERY - missing})
+RANGES = st.builds(
+    lambda first, length: {*range(first, min(first + length, LAST + 1))},
+    st.integers(FIRST, LAST - MAX_BUCKETS),
+    st.integers(MAX_BUCKETS - 2, len(EVERY)),
+)
 
 
 def of(indexes: set[int]) -> Native:
-    return Native(3, ZERO_THRESHOLD, 1.0, dict.fromkeys(indexes, 2.0))
+    return Native(3, ZERO_THRESHOLD, 1.0, dict.fromkeys(sorted(indexes), 2.0))
 
 
 # Each builds hundreds of buckets.
-@settings(max_examples=25)
-@given(INDEXES)
+@settings(max_examples=60)
+@example({*range(-110, -110 + MAX_BUCKETS + 1)})  # one too many, none of them short enough
+@example({*range(FIRST, FIRST + MAX_BUCKETS + 5)})  # five, which the zero bucket has room for
+@given(FEW | MANY_OF_THEM | RANGES)
 def test_never_too_many_and_none_lost(indexes: set[int]) -> None:
     found = limited(of(indexes))
     assert len(found.buckets) <= MAX_BUCKETS
     assert found.zero_count + sum(found.buckets.values()) == 1 + 2 * len(indexes)
     assert found.zero_threshold <= MAX_ZERO_THRESHOLD
-    assert list(found.buckets) == sorted(found.buckets) or found.schema == 3
+    assert list(found.buckets) == sorted(found.buckets)
+    if found.schema == 3:  # no more than has to be
+        assert len(found.buckets) == min(len(indexes), MAX_BUCKETS)
+    assert (found == of(indexes)) is (len(indexes) <= MAX_BUCKETS)
     if found.schema < 3:  # only once the zero bucket is as wide as it may be
         assert all(upper_bound(index, found.schema) > MAX_ZERO_THRESHOLD for index in found.buckets)
     for index in found.buckets:  # no bucket begins in the zero bucket
@@ -196,15 +209,16 @@ def test_never_too_many_and_none_lost(indexes: set[int]) -> None:
 # On a busy machine it takes a while to think of so many.
 @pytest.mark.once
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.integers(FIRST, LAST), unique=True, min_size=150))
+@given(st.permutations(range(FIRST, LAST + 1)))
 def test_the_resolution_does_not_come_back(order: list[int]) -> None:
     """What begins anew in between would look like a restart to the server."""
     last = limited(of(set()))
-    for number in range(150, len(order) + 1):
+    for number in range(MAX_BUCKETS - 2, len(order) + 1, 4):
         found = limited(of(set(order[:number])))
         assert found.schema <= last.schema
         assert found.zero_threshold >= last.zero_threshold
         last = found
+    assert (last.schema, last.zero_threshold) == (2, MAX_ZERO_THRESHOLD)
 
 
 # --- from requests to rows
@@ -227,8 +241,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def request(instrumentation: Instrumentation, seconds: float, **more: Any) -> None:
     begun = instrumentation.start({"route": "/r"}, "GET")
-    begun._started, begun.status = observation.perf_counter() - seconds, "200"
-    begun.rarely().event_stream = more.get("stream", False)
+    begun.started, begun.status = observation.perf_counter() - seconds, "200"
+    instrumentation.store.born = -math.inf  # a child would take it for its parent's
+    if more.get("stream"):
+        begun.note_type("text/event-stream")
     begun.finish()
 
 
@@ -294,7 +310,10 @@ def test_the_overflow_series(clock: Clock) -> None:
 
 def test_off_allocates_nothing() -> None:
     series = core().recorder.series
-    assert series.requests.family.width == 5 + len(series.requests.family.bounds) + 1
+    assert (
+        series.requests.family.width
+        == series.requests.first + len(series.requests.family.bounds) + 1
+    )
     assert series.streams.family.width == 1 + len(series.streams.family.bounds) + 1
     assert series.requests.family.settlement is not None
     assert series.requests.family.settlement.again == ()
@@ -348,6 +367,7 @@ def test_a_promise_that_a_dead_worker_did_not_keep(shared: MultiprocessStore, cl
     instrumentation = core(registry, native_histograms=True)
 
     def die() -> None:
+        instrumentation.store.born = -math.inf  # by the clock of this test
         begun = instrumentation.start({"route": "/r"}, "GET")
         begun.status = "200"
         begun.promise()
@@ -409,12 +429,14 @@ def test_no_bucket_falls_while_workers_are_killed(shared: MultiprocessStore) -> 
 
     def work(seed: int) -> None:
         own = random.Random(seed)
+        instrumentation.store.born = -math.inf  # for requests that seem to have begun long ago
         while True:
             begun = instrumentation.start({"route": "/r"}, "GET")
             begun.status = "200"
             begun.promise()
-            begun._started -= own.choice((0.0, 0.1, 3.0))
-            begun.rarely().event_stream = own.random() < 0.5
+            begun.started -= own.choice((0.0, 0.1, 3.0))
+            if own.random() < 0.5:
+                begun.note_type("text/event-stream")
             begun.finish()
 
     record(instrumentation)

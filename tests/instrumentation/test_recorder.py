@@ -339,7 +339,7 @@ class Model:
         missing = "499" if end == "abort" else "500"
         shown = "_OTHER" if method == "BREW" else method
         self.requests[shown, route or "<unmatched>", str(status or missing)] += 1
-        self.sent += 0 if method == "HEAD" else sent
+        self.sent += 0 if method == "HEAD" or status is None else sent
         if end == "abort":
             self.aborted[DISCONNECT] += 1
         if end == "fail":
@@ -418,3 +418,13 @@ def test_an_update_that_fails_is_counted_and_the_next_one_is_not_lost(
     recorder.add(recorder.series.scrapes, ("200",))
     assert failures.counts()["record"] == before + 1
     assert value(collected(registry), "prom_middleware_scrapes_total") == 1
+
+
+def test_of_a_response_that_never_started_nothing_was_sent(registry: CollectorRegistry) -> None:
+    observation = core(registry).start({"route": "/r"}, "GET")
+    observation.sent, observation.rarely().event_stream = 5, True
+    observation.finish()
+    samples = collected(registry)
+    assert value(samples, "http_request_duration_seconds_count", {"status": "500"}) == 1
+    assert value(samples, "http_stream_duration_seconds_count") == 0
+    assert value(samples, "http_response_body_bytes_total") == 0

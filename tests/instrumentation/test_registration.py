@@ -115,12 +115,12 @@ def test_a_registry_that_was_emptied_shows_a_new_application(registry: Collector
 @pytest.mark.parametrize(
     ("first", "second", "named"),
     [
-        ({}, {"buckets": [1, 2]}, "bounds"),
-        ({"buckets": [1, 2]}, {"buckets": [1, 3]}, "bounds"),
-        ({"labels": {"tenant": "a"}}, {}, "extra_labels"),
+        ({}, {"buckets": [1, 2]}, "buckets="),
+        ({"buckets": [1, 2]}, {"buckets": [1, 3]}, "buckets="),
+        ({"labels": {"tenant": "a"}}, {}, "labels="),
         ({"native_histograms": True}, {}, "native_histograms"),
         ({}, {"native_histograms": True}, "native_histograms"),
-        ({"labels": {"tenant": "a"}}, {"labels": {"team": "a"}}, "extra_labels"),
+        ({"labels": {"tenant": "a"}}, {"labels": {"team": "a"}}, "labels="),
     ],
 )
 def test_doors_on_one_registry_must_agree(

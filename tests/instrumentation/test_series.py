@@ -47,7 +47,7 @@ def test_nothing_is_lost_in_the_overflow(registry: CollectorRegistry) -> None:
     instrumentation = limited(registry, 1)
     for index in range(5):
         observation = instrumentation.start({"route": f"/{index}"}, "GET")
-        observation.sent = 10
+        observation.status, observation.sent = "200", 10
         observation.failed(ValueError())
     samples = collected(registry)
     assert value(samples, "http_request_duration_seconds_count") == 5

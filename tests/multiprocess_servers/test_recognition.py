@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -21,8 +23,9 @@ from multiprocess_servers.serving import (
     launching,
     private_directories,
     serving,
+    workers,
 )
-from servers.support import Server, python
+from servers.support import Server, python, stop
 from waiting import becomes, eventually
 
 pytestmark = [
@@ -105,6 +108,52 @@ def test_two_servers_at_once_have_nothing_in_common(servers: ExitStack, tmp_path
         assert counted(found, PAGE) == number
         assert becomes(partial(live, server), 2) == 2
     assert len(private_directories(tmp_path)) == 2
+
+
+def test_a_server_that_a_worker_of_another_starts_has_numbers_of_its_own(
+    servers: ExitStack, tmp_path: Path
+) -> None:
+    outer = tmp_path / "outer"
+    outer.mkdir(mode=0o700)
+    server = start(servers, tmp_path, PROM_MIDDLEWARE_MULTIPROC_DIR=str(outer))
+    sent = ask_both_workers(server)
+    assert eventually(server.metrics, partial(has, PAGE, sent))
+    assert len(private_directories(tmp_path)) == 1
+    assert not list(outer.iterdir())
+
+
+def replacement(server: Server) -> int:
+    """Return the pid of the gunicorn that is beside `server`, once it has its workers; or 0."""
+    found = (child for child in workers(server.process.pid) if len(workers(child)) == 2)
+    return next(found, 0)
+
+
+@pytest.mark.parametrize("options", [(), PRELOAD], ids=["", "preload"])
+def test_a_gunicorn_that_replaces_another_goes_on_with_its_numbers(
+    options: tuple[str, ...], servers: ExitStack, tmp_path: Path
+) -> None:
+    launch = servers.enter_context(launching(tmp_path / "log", TMPDIR=str(tmp_path)))
+    # As a script: a gunicorn that was started with -m cannot start itself again.
+    script = python(str(Path(sys.executable).with_name("gunicorn")))
+    command = [*script, *gunicorn(launch.port, *options)[3:]]
+    server = servers.enter_context(serving(launch, command))
+    crowd = Crowd(server.port)
+    crowd.ask_all(2, PAGE)
+    server.process.send_signal(signal.SIGUSR2)
+    after = eventually(partial(replacement, server), bool)
+    crowd.ask_all(4, PAGE)
+    found = eventually(server.metrics, partial(has, PAGE, crowd.answers))
+    assert counted(found, PAGE) == crowd.answers
+    stop(server.process)
+    killed = workers(after)[0]
+    os.kill(killed, signal.SIGTERM)  # its place is taken by one that has not seen the old master
+    assert eventually(lambda: killed in workers(after), lambda there: not there) is False
+    assert becomes(lambda: len(workers(after)), 2) == 2
+    for _ in range(10):
+        assert crowd.ask(PAGE)
+    found = eventually(server.metrics, partial(has, PAGE, crowd.answers))
+    assert counted(found, PAGE) == crowd.answers
+    assert becomes(partial(live, server), 2) == 2
 
 
 def test_a_server_that_is_started_again_begins_at_zero_and_clears_up(

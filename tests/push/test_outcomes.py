@@ -79,7 +79,24 @@ def test_any_answer_has_a_meaning(status: int, text: bytes, after: str) -> None:
     assert not outcome.ok
     assert outcome.after >= 0
     assert len(outcome.reason) <= 500
-    assert outcome.reason.isprintable() or not text.decode(errors="replace").isprintable()
+    assert outcome.reason.isprintable()
+
+
+ESCAPES = "\x1b]0;mine\x07\x1b[2Jall is well\x9b1m\u202e"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "rest"),
+    [
+        (of_answer(400, "Bad Request", Message(), ESCAPES.encode()), "400 Bad Request: "),
+        (of_answer(400, ESCAPES, Message(), b""), "400 "),
+        (of_answer(302, "Found", headers(Location=ESCAPES), b""), "302 Found: "),
+        (of_error(BadStatusLine(ESCAPES)), "BadStatusLine: "),
+    ],
+    ids=["body", "phrase", "location", "no HTTP"],
+)
+def test_a_gateway_does_not_write_to_the_terminal(outcome: Outcome, rest: str) -> None:
+    assert outcome.reason == f"{rest}\ufffd]0;mine\ufffd\ufffd[2Jall is well\ufffd1m\ufffd"
 
 
 @given(number=st.integers(1, 10_000))

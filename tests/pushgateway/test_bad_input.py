@@ -280,9 +280,9 @@ def test_any_body_is_taken_whole_or_refused(body: bytes, headers: Any, method: s
 def test_any_path_has_an_answer(path: bytes, method: str) -> None:
     from prom_middleware.exposition import ScrapeRequest
     from prom_middleware.pushgateway.gateway import Gateway
-    from prom_middleware.pushgateway.options import GatewayOptions
+    from prom_middleware.pushgateway.options import Setup
 
-    gateway = Gateway(GatewayOptions(enable_admin_api=True, push_ttl=0.0))
+    gateway = Gateway(Setup(enable_admin_api=True, push_ttl=0.0))
     errors = failures.counts()
     text, _, query = path.decode("utf-8", "surrogateescape").partition("?")
     request = ScrapeRequest(method, text, query, {}, None)

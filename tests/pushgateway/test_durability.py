@@ -21,6 +21,7 @@ import pytest
 
 from commands.programs import start
 from multiprocess_servers.namespaces import with_tmpfs
+from prom_middleware.errors import PromMiddlewareError
 from prom_middleware.pushgateway import StorageError, make_asgi_app
 from prom_middleware.pushgateway.durable import Journal
 from pushgateway.gateways import Client, Mounted, Reply, serving, shown
@@ -253,6 +254,8 @@ def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
     before = path.read_bytes()
     with pytest.raises(StorageError, match="another program"):
         Journal(str(path))
+    with pytest.raises(PromMiddlewareError, match="another program"):
+        make_asgi_app(persistence_file=path)
     assert path.read_bytes() == before
 
 

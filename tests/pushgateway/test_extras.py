@@ -12,7 +12,7 @@ import pytest
 from prom_middleware.errors import OptionError
 from prom_middleware.exposition import allow_networks, basic_auth, bearer_token
 from prom_middleware.pushgateway import make_asgi_app
-from prom_middleware.pushgateway.options import GatewayOptions
+from prom_middleware.pushgateway.options import Setup
 from prom_middleware.pushgateway.store import Push, Store
 from prom_middleware.pushgateway.ttl import parse_duration
 from pushgateway.gateways import Mounted, shown
@@ -304,7 +304,7 @@ def test_quitting_is_off_by_default_and_calls_what_ends_the_server() -> None:
 @pytest.mark.parametrize("options", [{"push_ttl": -1}, {"max_body_bytes": 0}])
 def test_wrong_options(options: Any) -> None:
     with pytest.raises(OptionError, match=next(iter(options))):
-        GatewayOptions(**options).checked()
+        Setup.from_options(options)
 
 
 def test_mounted_below_a_path(tmp_path: Path) -> None:

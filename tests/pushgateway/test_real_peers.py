@@ -210,7 +210,7 @@ def test_it_ends_when_it_is_told_to() -> None:
     ("flag", "problem"),
     [
         ("--web.external-url=http://[", "Invalid IPv6 URL"),
-        ("--push.max-body-size=0", "is no size"),
+        ("--push.max-body-size=0", "a number of bytes"),
         ("--push.ttl=soon", "is no duration"),
         ("--web.config.file=none.yml", "cannot be read"),
     ],

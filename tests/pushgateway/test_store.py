@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prom_middleware.push.groups import locate
 from prom_middleware.pushgateway import make_asgi_app
 from prom_middleware.pushgateway.bodies.protobuf import parse_protobuf
 from prom_middleware.pushgateway.bodies.text import parse_text
 from prom_middleware.pushgateway.consistency import InconsistentError
 from prom_middleware.pushgateway.durable import Journal, StorageError
-from prom_middleware.pushgateway.grouping import GroupingError, group_path, grouping_key
+from prom_middleware.pushgateway.grouping import GroupingError, grouping_key
 from prom_middleware.pushgateway.numbers import go_float, go_sprint, parse_go_float
 from prom_middleware.pushgateway.rendering import Form, head, joined, metric_bytes
 from prom_middleware.pushgateway.store import Push, Store
@@ -150,11 +152,10 @@ VALUES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
 
 
 @given(VALUES, st.dictionaries(st.sampled_from(["x", "y_z", "instance"]), VALUES | st.just("")))
-def test_a_groups_path_leads_back_to_it(job: str, labels: dict[str, str]) -> None:
-    from urllib.parse import unquote
-
+def test_the_path_that_a_push_has_leads_to_its_group(job: str, labels: dict[str, str]) -> None:
     key = tuple(sorted({**labels, "job": job}.items()))
-    kind, value, *rest = unquote(group_path(key)).split("/")
+    path = locate("gateway:9091", job, labels).url.partition("/metrics/")[2]
+    kind, value, *rest = unquote(path).split("/")
     below = "".join(f"/{one}" for one in rest)
     assert grouping_key(f"{kind}/{value}", below) == key
 

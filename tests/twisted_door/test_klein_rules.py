@@ -92,6 +92,7 @@ ROWS = {
     "convertor mismatch": ("GET /klein/sub/in/x", ("GET", "<unmatched>", 404, "")),
     "deferred fails": ("GET /klein/failed", ("GET", "/klein/failed", 500, "KeyError")),
     "slash redirect": ("GET /klein/slash", ("GET", "<unmatched>", 308, "")),
+    "slash redirect of the resource": ("GET /klein", ("GET", "<unmatched>", 308, "")),
     "branch": ("GET /klein/tree/leaf", ("GET", "/klein/tree/{path}", 200, "")),
     "miss below a branch": ("GET /klein/tree/nope", ("GET", "/klein/tree/{path}", 404, "")),
     "static beside": ("GET /leaf", ("GET", "/leaf", 200, "")),
@@ -123,6 +124,15 @@ def test_t35_lost_before_the_deferred_fires() -> None:
         expected = [("GET", "/klein/never", 499, "", "disconnect")]
         assert becomes(lambda: records(registry), expected) == expected
         assert in_progress(registry) == 0
+
+
+def test_the_application_itself() -> None:
+    registry = CollectorRegistry()
+    with serving(instrument(application(), registry=registry)) as port:
+        assert b"hello bob" in ask(port, "GET /hello/bob").body
+        expected = [("GET", "/hello/<name>", 200, "", "complete")]
+        assert becomes(lambda: records(registry), expected) == expected
+        assert b'route="/hello/<name>"' in ask(port, "GET /metrics").body
 
 
 def test_klein_as_the_root_resource() -> None:

@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from twisted.internet import reactor
 from twisted.web.resource import Resource
+from twisted.web.rewrite import RewriterResource
 from twisted.web.server import Request, Site
 from twisted.web.wsgi import WSGIResource
 
@@ -270,6 +271,20 @@ def test_exclude_and_labels_are_told_the_decoded_path(registry: CollectorRegistr
         in_reactor(int)
     assert value(samples, "http_requests_total") == 1
     assert value(samples, "http_requests_total", {"path": "/100%", "route": "/100%"}) == 1
+
+
+def of_a_tenant(request: Any) -> None:
+    assert request.postpath.pop(0) == b"acme"
+    request.path = b"/" + b"/".join(request.postpath)
+
+
+def test_labels_are_told_the_path_at_the_door(registry: CollectorRegistry, tmp_path: Path) -> None:
+    root = RewriterResource(tree(tmp_path), of_a_tenant)
+    site = instrument(root, registry=registry, labels={"path": lambda facts: facts.path})
+    with serving(site) as port:
+        assert ask(port, "GET /acme/branch/t%77ig?a=?").body == b"twig"
+        samples = counted(registry)
+    assert value(samples, "http_requests_total", {"path": "/acme/branch/twig"}) == 1
 
 
 def test_two_registries(tmp_path: Path) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+from wsgiref.util import shift_path_info
 from wsgiref.validate import validator
 
 import pytest
@@ -50,6 +52,25 @@ READS: dict[str, tuple[Callable[[Any], object], int]] = {
     "for-and-read": (lambda stream: [next(iter(stream)), stream.read()], len(BODY)),
     "readinto": (readinto, len(BODY)),
     "read1": (lambda stream: stream.read1(5), 5),
+    "rewound": (lambda stream: [stream.read(), stream.seek(0), stream.read()], len(BODY)),
+    "rewound-to-the-middle": (
+        lambda stream: [stream.read(9), stream.seek(4), stream.read(3), stream.read()],
+        len(BODY),
+    ),
+    "rewound-by-name": (
+        lambda stream: [stream.readline(), stream.seek(-4, io.SEEK_CUR), list(stream)],
+        len(BODY),
+    ),
+    "rewound-twice": (
+        lambda stream: [(stream.seek(0), readinto(stream)) for _ in range(3)],
+        len(BODY),
+    ),
+    "measured": (lambda stream: [stream.seek(0, 2), stream.read(), stream.seek(0)], 0),
+    "measured-and-read": (
+        lambda stream: [stream.seek(0, 2), stream.tell(), stream.seek(0), stream.read(5)],
+        5,
+    ),
+    "skipped": (lambda stream: [stream.seek(5), stream.read(3), stream.seek(0), stream.read(8)], 8),
     "wrapped": (lambda stream: io.BufferedReader(stream).read(), len(BODY)),
     "not-read": (lambda stream: None, 0),
 }
@@ -64,6 +85,31 @@ def test_bytes_in(read: Callable[[Any], object], expected: int) -> None:
     assert exchange.error is None
     assert exchange.body == bare.body
     assert value(collected(registry), "http_request_body_bytes_total") == expected
+
+
+class Silent(io.BytesIO):
+    """A stream that can be rewound, and does not tell where it stands."""
+
+    def tell(self) -> int:
+        raise OSError("no position")
+
+
+def test_a_stream_that_does_not_tell_is_read_as_it_is() -> None:
+    app = reader(lambda stream: [stream.read(), stream.seek(0), stream.read(5)])
+    registry = CollectorRegistry()
+    request = environ("POST", body=BODY, **{"wsgi.input": Silent(BODY)})
+    exchange = call(PrometheusMiddleware(app, registry=registry), request)
+    assert exchange.error is None
+    assert exchange.body == repr([BODY, 0, BODY[:5]]).encode()
+    assert value(collected(registry), "http_request_body_bytes_total") == len(BODY) + 5
+
+
+def test_what_is_only_peeked_into_is_counted_when_it_is_read() -> None:
+    app = reader(lambda stream: [stream.peek(3), stream.read(4)])
+    registry = CollectorRegistry()
+    request = environ("POST", body=BODY, **{"wsgi.input": io.BufferedReader(io.BytesIO(BODY))})
+    call(PrometheusMiddleware(app, registry=registry), request)
+    assert value(collected(registry), "http_request_body_bytes_total") == 4
 
 
 @pytest.mark.parametrize("length", ["nonsense", "-1", "", "١٢", "9" * 5000])
@@ -193,6 +239,38 @@ def test_an_event_stream_is_not_a_latency(header: str) -> None:
     assert value(samples, "http_request_duration_seconds_count") == 0
 
 
+def breaks_at_once(start: Start) -> Iterator[bytes]:
+    raise ConnectionError("no events")
+    yield b""
+
+
+def breaks_before_its_body(start: Start) -> Iterable[bytes]:
+    raise ConnectionError("no events")
+
+
+def starts_over(start: Start) -> Iterable[bytes]:
+    try:
+        raise ConnectionError("no events")
+    except ConnectionError:
+        start("500 Internal Server Error", [*PLAIN], sys.exc_info())
+    return [b"sorry"]
+
+
+@pytest.mark.parametrize("breaks", [breaks_at_once, breaks_before_its_body, starts_over])
+def test_an_event_stream_of_which_nothing_was_sent_is_an_answer_as_others(breaks: Any) -> None:
+    """What the client gets is a short page, by the server or by whoever stands between."""
+    registry = CollectorRegistry()
+
+    def app(env: dict[str, Any], start: Start) -> Any:
+        start("200 OK", [("Content-Type", "text/event-stream")])
+        return breaks(start)
+
+    call(PrometheusMiddleware(app, registry=registry), environ())
+    samples = collected(registry)
+    assert value(samples, "http_request_duration_seconds_count", {"status": "500"}) == 1
+    assert value(samples, "http_stream_duration_seconds_count") == 0
+
+
 @pytest.mark.parametrize("header", ["HTTP_X_REQUEST_START", "HTTP_X_QUEUE_START"])
 def test_the_proxy_s_header_tells_the_queue(header: str) -> None:
     registry = CollectorRegistry()
@@ -243,6 +321,21 @@ def test_labels_are_constants_or_made_of_the_facts() -> None:
         "200",
     )
     assert fact.request["REQUEST_METHOD"] == "GET"
+
+
+def test_labels_are_told_the_path_at_the_door() -> None:
+    """A dispatcher further in moves part of it to SCRIPT_NAME, in the same environ."""
+    registry = CollectorRegistry()
+
+    def dispatcher(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        shift_path_info(env)
+        return hello(env, start)
+
+    labels = {"path": lambda facts: facts.path}
+    app = PrometheusMiddleware(dispatcher, registry=registry, labels=labels)
+    call(app, environ(path="/caf\xc3\xa9/users/1", SCRIPT_NAME="/root"))
+    samples = collected(registry)
+    assert value(samples, "http_requests_total", {"path": "/café/users/1"}) == 1
 
 
 def scraped(app: Any, method: str = "GET", path: str = "/metrics", **more: str) -> Exchange:

@@ -6,7 +6,9 @@ import gc
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from io import BytesIO
 from typing import Any, NamedTuple
+from wsgiref.util import FileWrapper
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -163,6 +165,19 @@ def never_starts(env: dict[str, Any], start: Start) -> Iterable[bytes]:
     return []
 
 
+def forgets(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+    return [b"hello"]
+
+
+def forgets_lazily(env: dict[str, Any], start: Start) -> Iterator[bytes]:
+    yield b"hello"
+    yield b"more"
+
+
+def forgets_a_file(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+    return FileWrapper(BytesIO(b"hello"))
+
+
 def promised(env: dict[str, Any], start: Start) -> Iterator[bytes]:
     start(OK, [*PLAIN, ("Content-Length", "3")])
     yield b"abc"
@@ -220,6 +235,9 @@ ROWS = {
     "W24": Row(listed, seen(200), path="/" + "a" * 65536, body=b"abc"),
     "W25": Row(nothing, seen(500, "TypeError", "error")),
     "W26-never-started": Row(never_starts, seen(500)),
+    "W26-body-never-started": Row(forgets, seen(500), body=b""),
+    "W26-generator-never-started": Row(forgets_lazily, seen(500), body=b""),
+    "W26-file-never-started": Row(forgets_a_file, seen(500), body=b""),
     "unusual-status": Row(unusual, seen(799), body=b"ab"),
     "length-reached": Row(promised, seen(200), drive=GONE, body=b"abc"),
     "malformed-length": Row(misled, seen(200, "", "disconnect"), drive=GONE, body=b"one"),
@@ -230,9 +248,12 @@ ROWS = {
 def test_row(row: Row) -> None:
     registry = CollectorRegistry()
     app = PrometheusMiddleware(row.app, registry=registry)
-    bare = call(row.app, environ(row.method, row.path), **row.drive)
-    exchange = call(app, environ(row.method, row.path), **row.drive)
+    more = {"wsgi.file_wrapper": FileWrapper}
+    bare = call(row.app, environ(row.method, row.path, **more), **row.drive)
+    exchange = call(app, environ(row.method, row.path, **more), **row.drive)
     assert records(registry) == [row.record]
+    sent = 0 if row.method == "HEAD" else len(exchange.body)
+    assert value(collected(registry), "http_response_body_bytes_total") == sent
     assert in_progress(registry) == 0
     assert exchange.body == bare.body
     assert exchange.begun == bare.begun

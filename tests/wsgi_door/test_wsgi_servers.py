@@ -213,6 +213,29 @@ def test_bytes_both_ways(server: Any) -> None:
     assert value(samples, "http_response_body_bytes_total") == len(CONTENT)
 
 
+def rewinding(app: Any) -> Any:
+    """Read the whole body before the application does, as middleware that signs or logs it."""
+
+    def middleware(env: dict[str, Any], start: Start) -> Any:
+        assert env["wsgi.input"].read() == CONTENT
+        env["wsgi.input"].seek(0)
+        return app(env, start)
+
+    return middleware
+
+
+@pytest.mark.parametrize("doors", [1, 2])
+def test_a_body_that_is_read_again_was_received_once(doors: int) -> None:
+    registries, app = [CollectorRegistry() for _ in range(doors)], rewinding(echo)
+    for registry in registries:
+        app = PrometheusMiddleware(app, registry=registry)
+    with waitress_server(app) as port:
+        assert ask(port, "POST", "/", CONTENT)[::2] == (200, CONTENT)
+        assert_recorded(registries[-1], ("POST", "<unmatched>", 200, "", "complete"))
+    for registry in registries:
+        assert value(collected(registry), "http_request_body_bytes_total") == len(CONTENT)
+
+
 @SERVERS
 @pytest.mark.filterwarnings("ignore:unclosed file")
 def test_a_file(server: Any, file: Path) -> None:

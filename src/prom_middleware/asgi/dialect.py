@@ -20,8 +20,11 @@ class Dialect:
 
     def __init__(self, app: object) -> None:
         self.route = Router(app).template
-        self.path = path_below_root
         self.headers = headers
+
+    def path(self, exchange: Observation) -> str:
+        """Return the path below the server's own root path."""
+        return path_below_root(exchange.request)
 
     def refine(self, outer: Observation | Connection, scope: Scope) -> None:
         """Have a door further out ask this one for the route first.

@@ -32,13 +32,13 @@ class Routes:
 
     def read(self) -> None:
         """Read the tree of routes, again where it has changed."""
-        self._seen = fingerprint(self.routes)
+        self._count, self._seen = len(self.routes), fingerprint(self.routes)
         self._entries = places(self.routes)
         self._opaque = [entry for entry in self._entries if entry.above is not None]
         self._hosted = any(entry.prefix is not None for entry in self._opaque)
         self._before = tuple(entry.template.partition("{")[0] for entry in self._opaque)
         # For how many routes `single` tells all: an opaque mount may lead to the same endpoints.
-        self.size = -1 if self._opaque else len(self._seen)
+        self.size = -1 if self._opaque else self._count
         self._by_endpoint: dict[int, list[Entry]] = {}
         self._by_route: dict[tuple[int, int], list[Entry]] = {}
         for at, entry in enumerate(self._entries):
@@ -56,7 +56,7 @@ class Routes:
         """Read the routes again if some were added: below a mount, the endpoint is unknown then."""
         endpoint = scope.get("endpoint")
         unknown = endpoint is not None and id(endpoint) not in self._by_endpoint
-        added = len(self.routes) != len(self._seen)
+        added = len(self.routes) != self._count
         if added or (unknown and self._seen != fingerprint(self.routes)):
             self.read()
             return True
@@ -76,7 +76,7 @@ class Routes:
 
     def known(self, scope: Scope) -> str | None:
         """Return what `single` tells, if no routes were added."""
-        if len(self.routes) != len(self._seen):
+        if len(self.routes) != self._count:
             return None
         return self.single.get(id(scope.get("endpoint")))
 

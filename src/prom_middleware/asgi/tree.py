@@ -123,13 +123,18 @@ def _walk(routes: Iterable[Any], branch: Branch) -> Iterator[Entry]:
 
 
 def _places(route: Any, branch: Branch) -> Iterator[Entry]:
+    for each, key in _served(route):
+        yield from _entries(each, key, branch)
+
+
+def _served(route: Any) -> Iterator[tuple[Any, object]]:
     # FastAPI keeps included routers as they are and gives the prefixed routes in "contexts".
     contexts = getattr(route, "effective_route_contexts", None)
     if contexts is None:
-        yield from _entries(route, route, branch)
+        yield route, route
         return
     for context in contexts():
-        yield from _entries(context.starlette_route or context, context, branch)
+        yield context.starlette_route or context, context
 
 
 def _entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
@@ -157,7 +162,7 @@ def _mount_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
     prefix = template.removesuffix(MOUNT_TAIL)
     regex = branch.regex + route.path_regex.pattern[1:].removesuffix(_MOUNT_REGEX_TAIL)
     below = Branch(prefix, regex, branch.host, branch.depth + 1)
-    inner = list(_walk(routes_of(route.app), below))
+    inner = list(_walk(_routes_below(route), below))
     yield from inner
     yield Entry(
         template,
@@ -169,6 +174,12 @@ def _mount_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
         inner=len(inner),
         above=None if inner or _is_leaf(route.app) else _nameless(regex),
     )
+
+
+def _routes_below(mount: Any) -> Sequence[Any]:
+    # A mount tells its routes even where its middleware does not show what it wraps.
+    routes = routes_of(mount.app) or mount.routes
+    return routes if isinstance(routes, list) else ()
 
 
 def _host_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
@@ -204,16 +215,26 @@ def _is_leaf(app: object) -> bool:
     return any(f"{base.__module__}.{base.__qualname__}" in _LEAVES for base in classes)
 
 
-def fingerprint(routes: Iterable[Any]) -> list[tuple[int, int]]:
-    """Return what is another one once routes were added, here or in a mount of these."""
-    return [(id(route), _size(route)) for route in routes]
+def fingerprint(routes: Iterable[Any], depth: int = 0) -> list[int]:
+    """Return what is another one once routes were added, here or anywhere below these."""
+    seen: list[int] = []
+    if depth <= _DEEPEST:
+        for route in routes:
+            seen.append(id(route))
+            seen += _seen_below(route, depth + 1)
+    return seen
 
 
-def _size(route: object) -> int:
+def _seen_below(route: Any, depth: int) -> list[int]:
+    seen: list[int] = []
     try:
-        return len(getattr(route, "routes", None) or ())
-    except Exception:  # something else that has this name
-        return 0
+        for each, key in _served(route):
+            seen.append(id(key))
+            if hasattr(each, "routes"):
+                seen += fingerprint(_routes_below(each), depth)
+    except Exception as error:  # another framework's, at most
+        failures.report("route", error)
+    return seen
 
 
 def _host(scope: Scope) -> str:

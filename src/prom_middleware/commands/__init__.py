@@ -1,19 +1,25 @@
-"""One module for each subcommand: its `add_arguments(parser)` and `run(options)`.
+"""One module for each subcommand: its `EPILOG`, `add_arguments(parser)` and `run(options)`.
 
 check.py       what is wrong with a /metrics
+checking.py    what node_exporter would refuse
 textfile.py    metrics into a file for node_exporter
 pushgateway.py what batch jobs push, for Prometheus to scrape
 bridge.py      metrics to and from other systems
+doctor.py      what is wrong with an installation
 serve.py       the metrics of a module on a port
 scraping/      scrapes of an application in this process
 push.py        metrics, or how a command went, to a Pushgateway
 children.py    a command that runs in our place
 arguments.py   what arguments may be
 streams.py     the standard input and output, which may be closed
+modules.py     what `module:name` names
 sources.py     where a command's metrics come from: a module, a URL, the standard input
 """
 
 from __future__ import annotations
+
+# POSIX, Shell Command Language, 2.8.2: of a command that a signal ended; its number is added.
+SIGNALLED = 128
 
 
 class CommandError(Exception):

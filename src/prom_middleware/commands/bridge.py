@@ -12,10 +12,12 @@ from prometheus_client import Metric as MetricFamily
 from prometheus_client.registry import Collector
 
 from prom_middleware.bridge import Bridge, GraphiteCollector, StatsdCollector, load_mapping
+from prom_middleware.bridge.incoming.mapping import Rules
 from prom_middleware.bridge.incoming.receiver import MOST_SERIES, Receiver
 from prom_middleware.bridge.outgoing.bridge import INTERVAL, TIMEOUT
 from prom_middleware.commands import CommandError, sources
 from prom_middleware.commands.serve import address
+from prom_middleware.errors import OptionError
 from prom_middleware.exposition.httpd import start_http_server
 
 EPILOG = """\
@@ -37,8 +39,7 @@ PORTS = {"statsd": 9125, "graphite": 9109}  # those of statsd_exporter and graph
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
-    parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.set_defaults(endless=True)
     parser.add_argument(
         "--from",
         dest="sources",
@@ -78,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Bridge until the process is told to end; then send what is left."""
     if options.to is None and options.address is None:
-        raise CommandError("--to or --web.listen-address is wanted")
+        options.refuse("--to or --web.listen-address is wanted")
     registry = CollectorRegistry()
     receivers: list[Receiver] = []
     try:
@@ -88,6 +89,9 @@ def run(options: argparse.Namespace) -> int:
         _serve(registry, options)
         if bridge is not None:
             bridge.start()
+    except OptionError as error:
+        options.refuse(str(error))
+        raise
     except (OSError, ValueError, ImportError) as error:
         raise CommandError(str(error)) from error
     _wait(receivers, bridge)
@@ -118,14 +122,23 @@ def add_source(
     elif sources.is_url(source):
         registry.register(Page(source, options.timeout))
     elif parts.scheme in RECEIVERS:
-        rules = load_mapping(options.mapping) if options.mapping else None
+        rules = _rules(options.mapping)
         receiver = RECEIVERS[parts.scheme](rules, registry, max_series=options.max_series)
         receivers.append(receiver)
         where = (parts.hostname or "0.0.0.0", parts.port or PORTS[parts.scheme])  # noqa: S104
         receiver.listen(udp=where, tcp=where)
         print(f"Listening for {parts.scheme} on {where[0]}, port {where[1]}", flush=True)
     else:
-        raise CommandError(f"{source}: nothing comes from there")
+        options.refuse(f"{source}: nothing comes from there")
+
+
+def _rules(path: str | None) -> Rules | None:
+    if path is None:
+        return None
+    try:
+        return load_mapping(path)
+    except OSError as error:
+        raise CommandError(f"{path}: the file cannot be read: {error.strerror}") from error
 
 
 def _bridge(registry: Collector, options: argparse.Namespace) -> Bridge | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from prom_middleware.check import Report, check
@@ -28,8 +29,6 @@ LINT = ("all", "promtool", "none")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes; names as promtool has them."""
-    parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "source",
         nargs="?",
@@ -73,7 +72,8 @@ def run(options: argparse.Namespace) -> int:
     )
     if options.lint == "none":
         report = report._replace(problems=[], hint=report.hint if report.error else "")
-    _show(report, options)
+    with suppress(BrokenPipeError):  # who reads has seen enough; the exit code tells the rest
+        _show(report, options)
     return report.exit_code
 
 

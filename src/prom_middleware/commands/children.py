@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Any
 
+from prom_middleware.commands import SIGNALLED
+
 # What one sends to a process to tell it something; those of job control are left to the system.
 PASSED_ON = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 # POSIX, Shell Command Language, 2.8.2: a command that is not there, or that cannot be run.
-NOT_FOUND, NOT_RUN, SIGNALLED = 127, 126, 128
+NOT_FOUND, NOT_RUN = 127, 126
 
 
 class Child:

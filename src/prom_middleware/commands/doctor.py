@@ -5,16 +5,17 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import os
-import sys
 import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
-from operator import attrgetter
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from prom_middleware.commands import CommandError
+from prom_middleware.commands.modules import load
+from prom_middleware.doctor.findings import CHECKS
 
 if TYPE_CHECKING:
     from prom_middleware.doctor import Finding
@@ -24,9 +25,11 @@ examples:
   prom-middleware doctor shop.main:app
   prom-middleware doctor shop.settings                    (Django)
   prom-middleware doctor shop.main:create_app --workers 4 --server gunicorn
+  prom-middleware doctor shop.main:app --ignore open-metrics
 
-Exit code 0: nothing was found; 1: the application cannot be imported; 2: there are findings, or
-wrong arguments. The application is imported, and its middleware is built; no request is made.
+Exit code 0: nothing was found; 1: there is no application, or it cannot be imported; 2: there are
+findings, or wrong arguments. The application is imported, and its middleware is built; no request
+is made.
 """
 NAMES = ("app", "application", "site", "root")
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
@@ -35,8 +38,6 @@ FOUND = 2
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
-    parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "application",
         help="module:app, where the part after the colon is an application or a function that "
@@ -51,21 +52,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--server", default="", help="their server: gunicorn, uvicorn, hypercorn, granian, uwsgi"
     )
+    parser.add_argument(
+        "--ignore",
+        action="append",
+        choices=CHECKS,
+        default=[],
+        metavar="CHECK",
+        help="what is meant to be so; may be there several times: " + ", ".join(CHECKS),
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the findings."""
     try:
         with tempfile.TemporaryDirectory() as stand_in:
-            found = _examined(options, stand_in)
+            everything = _examined(options, stand_in)
     except CommandError:
         raise
     except Exception as error:
         raise CommandError(f"{options.application}: {type(error).__name__}: {error}") from error
+    found = [one for one in everything if one.check not in options.ignore]
+    with suppress(BrokenPipeError):  # who reads has seen enough; the exit code tells the rest
+        _show(options.application, found)
+    return FOUND if found else 0
+
+
+def _show(application: str, found: Sequence[Finding]) -> None:
     for one in found:
         print(f"{one.check}: {one.problem}\n    mend: {one.remedy}")
-    print(f"{options.application}: {_count(len(found))}", flush=True)
-    return FOUND if found else 0
+    print(f"{application}: {_count(len(found))}", flush=True)
 
 
 def _count(number: int) -> str:
@@ -77,9 +92,12 @@ def _examined(options: argparse.Namespace, stand_in: str) -> list[Finding]:
     if declared:  # what is there is the workers'; this process is none of them
         os.environ[DIRECTORY] = stand_in
     try:
-        app = load_application(options.application)
+        app = load(options.application, _of_module)
+        from prom_middleware.applications import is_application
         from prom_middleware.doctor import Deployment, examine
 
+        if not is_application(app):
+            raise CommandError(f"{options.application}: {app!r} is no application")
         named = os.environ.get(DIRECTORY)  # the application may have done it itself
         environment = {**os.environ, DIRECTORY: (declared if named == stand_in else named) or ""}
         return examine(app, Deployment.of(environment, options.workers, options.server))
@@ -88,36 +106,12 @@ def _examined(options: argparse.Namespace, stand_in: str) -> list[Finding]:
             os.environ[DIRECTORY] = declared
 
 
-def load_application(source: str) -> Any:
-    """Import what `module:app` names, from the working directory as well.
-
-    Raises CommandError where there is no application, and whatever the module raises.
-    """
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    name, colon, attribute = source.partition(":")
-    module = import_module(name)
-    if colon:
-        return _made(attrgetter(attribute.removesuffix("()"))(module))
+def _of_module(module: ModuleType) -> Any:
+    """Return a module's application, or that of the settings that it is."""
     if hasattr(module, "ROOT_URLCONF"):
-        return _django(name)
-    return _made(_named(module))
-
-
-def _named(module: ModuleType) -> Any:
+        os.environ["DJANGO_SETTINGS_MODULE"] = module.__name__
+        return import_module("django.core.wsgi").get_wsgi_application()
     for name in NAMES:
         if hasattr(module, name):
             return getattr(module, name)
     raise CommandError(f"{module.__name__} has none of {', '.join(NAMES)}: name it, module:app")
-
-
-def _made(found: Any) -> Any:
-    """Return what a factory makes, or what is none."""
-    if inspect.isfunction(found) and not inspect.signature(found).parameters:
-        return found()
-    return found
-
-
-def _django(settings: str) -> Any:
-    os.environ["DJANGO_SETTINGS_MODULE"] = settings
-    return import_module("django.core.wsgi").get_wsgi_application()

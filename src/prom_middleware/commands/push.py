@@ -36,9 +36,6 @@ and {TOKEN} for what the files have. A command does not see the last two.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
-    parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.set_defaults(refuse=parser.error)
     _add_group(parser)
     _add_sending(parser)
     _add_credentials(parser)

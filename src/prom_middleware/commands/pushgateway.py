@@ -14,7 +14,7 @@ from prom_middleware.commands import CommandError, serve
 from prom_middleware.exposition.connections import Configured
 from prom_middleware.pushgateway.durable import StorageError
 from prom_middleware.pushgateway.gateway import Gateway
-from prom_middleware.pushgateway.options import MAX_BODY_BYTES, GatewayOptions
+from prom_middleware.pushgateway.options import MAX_BODY_BYTES, GatewayOptions, Setup
 from prom_middleware.pushgateway.server import GatewayServer
 from prom_middleware.pushgateway.ttl import parse_duration
 
@@ -44,8 +44,7 @@ IGNORED = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes; names as the original has them."""
-    parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.set_defaults(endless=True)
     _add_web(parser.add_argument)
     _add_pushes(parser.add_argument)
     for name, default in IGNORED.items():
@@ -152,9 +151,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _options(
     options: argparse.Namespace, over: threading.Event, file: WebConfigFile | None
-) -> GatewayOptions:
+) -> Setup:
     prefix = options.route_prefix
-    return GatewayOptions(
+    given = GatewayOptions(
         persistence_file=options.file or None,
         telemetry_path=options.telemetry_path,
         route_prefix=urlsplit(options.external_url).path if prefix is None else prefix,
@@ -167,6 +166,7 @@ def _options(
         enable_multiple_groups=options.multiple,
         quit=over.set if options.lifecycle else None,
     )
+    return Setup.from_options(given)
 
 
 def _flags(options: argparse.Namespace) -> dict[str, str]:

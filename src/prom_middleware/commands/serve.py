@@ -20,8 +20,7 @@ extra `prom_middleware[web-config]`.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes; names as exporters have them."""
-    parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.set_defaults(endless=True)
     parser.add_argument("source", help=sources.SOURCES)
     parser.add_argument(
         "--web.listen-address",

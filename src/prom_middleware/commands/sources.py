@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from http.client import HTTPException
-from importlib import import_module
-from inspect import signature
-from operator import attrgetter
 from typing import Any
 
 from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
-from prom_middleware.commands import CommandError, streams
+from prom_middleware.applications import is_application
+from prom_middleware.commands import CommandError, modules, streams
 from prom_middleware.exposition.negotiation import negotiate
 
 SOURCES = (
@@ -28,40 +24,24 @@ ACCEPT = "text/plain;version=0.0.4"
 
 
 def load(source: str) -> Any:
-    """Import what `module:name` names, from the working directory as well.
+    """Return what `module:name` names: without a name the default registry, once it is imported.
 
-    Without a name it is the default registry, with what the module puts into it.
+    Raises CommandError.
     """
-    module_name, colon, attribute = source.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        module = import_module(module_name)
-        return attrgetter(attribute)(module) if colon else REGISTRY
-    except Exception as error:
-        raise CommandError(f"{source}: {type(error).__name__}: {error}") from error
+    return modules.load(source, lambda module: REGISTRY)
 
 
 def load_registry(source: str) -> Collector:
-    """Return the registry or collector that `module:registry` names, or a function returns."""
+    """Return the registry or collector that is named, or the one that an application records in.
+
+    Raises CommandError.
+    """
     found = load(source)
-    if not hasattr(found, "collect") and callable(found):
-        try:
-            found = REGISTRY if _is_application(found) else found()
-        except Exception as error:
-            raise CommandError(f"{source}: {type(error).__name__}: {error}") from error
-    if not hasattr(found, "collect"):
-        raise CommandError(f"{source}: {found!r} is neither a registry nor a collector")
-    return found  # type: ignore[no-any-return]
-
-
-def _is_application(found: Callable[..., Any]) -> bool:
-    """Tell whether what can be called wants arguments, as every application does."""
-    try:
-        signature(found).bind()
-    except TypeError:
-        return True
-    return False
+    if hasattr(found, "collect"):
+        return found  # type: ignore[no-any-return]
+    if is_application(found):
+        return REGISTRY
+    raise CommandError(f"{source}: {found!r} is neither a registry nor a collector")
 
 
 def is_url(source: str) -> bool:

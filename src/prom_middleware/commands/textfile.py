@@ -23,8 +23,6 @@ there is nothing new, and the file is as it was; 2: wrong arguments.
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
-    parser.epilog = EPILOG
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "source",
         nargs="?",
@@ -54,8 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write once, or again and again."""
+    options.endless = options.interval is not None
     if options.interval and options.source == "-":
-        raise CommandError("--interval: the standard input can be read only once")
+        options.refuse("--interval: the standard input can be read only once")
     if options.output != "-" and not options.output.endswith(".prom"):
         print(f"{options.output}: node_exporter reads *.prom only", file=sys.stderr)
     if options.interval is None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core import checks
 
-from prom_middleware.django.checks import examined
+from prom_middleware.django.checks import register_checks
 from prom_middleware.django.requests import configured
 from prom_middleware.instrumentation import Configuration
 
@@ -23,7 +22,7 @@ class PromMiddlewareConfig(AppConfig):
     def ready(self) -> None:
         """Run before any handler reads `settings.MIDDLEWARE`."""
         Configuration.from_options(configured())
-        checks.register(examined)
+        register_checks()
         middleware = list(settings.MIDDLEWARE)
         if not any(entry.startswith("prom_middleware.django.") for entry in middleware):
             settings.MIDDLEWARE = [MIDDLEWARE, *middleware]

@@ -7,31 +7,41 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.checks import CheckMessage, Warning  # noqa: A004 - Django's name
+from django.core.checks import CheckMessage, Tags, Warning, register  # noqa: A004 - Django's
 
 from prom_middleware import failures
+from prom_middleware.doctor.findings import CHECKS
 
 # By what SILENCED_SYSTEM_CHECKS knows them; a number never changes its meaning.
-IDS = {
-    "no-door": "prom_middleware.W001",
-    "two-doors": "prom_middleware.W002",
-    "order": "prom_middleware.W003",
-    "open-metrics": "prom_middleware.W004",
-    "telemetry": "prom_middleware.W005",
-    "routes": "prom_middleware.W006",
-    "labels": "prom_middleware.W007",
-    "workers": "prom_middleware.W008",
-    "early-metrics": "prom_middleware.W009",
-}
+IDS = {name: f"prom_middleware.W{number:03}" for number, name in enumerate(CHECKS, 1)}
+# An open /metrics is right on the machine of who writes the program, as DEBUG is.
+DEPLOYED = frozenset(("open-metrics",))
 
 
-def examined(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
-    """Return a warning for each finding; a check of ours that fails stops no command."""
+def register_checks() -> None:
+    """Have `manage.py check` say it; `--deploy` more, as of Django's own settings."""
+    register(installed)
+    register(deployed, Tags.security, deploy=True)
+
+
+def installed(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
+    """Return a warning for each finding that is one everywhere."""
+    return [one for name, one in _examined() if name not in DEPLOYED]
+
+
+def deployed(app_configs: Any = None, **_: Any) -> list[CheckMessage]:
+    """Return a warning for each finding that matters where strangers come."""
+    return [one for name, one in _examined() if name in DEPLOYED]
+
+
+def _examined() -> list[tuple[str, CheckMessage]]:
+    """Return what the doctor finds; a check of ours that fails stops no command."""
     try:
         from prom_middleware.doctor import examine_project  # who runs no checks need not wait
 
         return [
-            Warning(one.problem, hint=one.remedy, id=IDS[one.check]) for one in examine_project()
+            (one.check, Warning(one.problem, hint=one.remedy, id=IDS[one.check]))
+            for one in examine_project()
         ]
     except Exception as error:
         failures.report("doctor", error)

@@ -21,7 +21,7 @@ from prom_middleware.django.requests import (
     observations,
     server_request,
 )
-from prom_middleware.django.responses import client_left, observe_response
+from prom_middleware.django.responses import client_left, observe_response, watch_stream
 from prom_middleware.instrumentation import Instrumentation, Observation, nesting
 from prom_middleware.instrumentation.queueing import QUEUE_START, REQUEST_START
 from prom_middleware.instrumentation.tracing import HTTP_TRACEPARENT, TRACING
@@ -70,6 +70,7 @@ class PrometheusMiddleware:
             raise
         if observation is None:
             self._refine(request)
+            watch_stream(request, self._core.key, response)
         else:
             observe_response(observation, response)
         return response
@@ -119,7 +120,7 @@ class PrometheusMiddleware:
             observation = Handled()
             observation.begin(core, request, below["REQUEST_METHOD" if wsgi else "method"])
             try:
-                observation.wsgi = wsgi
+                observation.path, observation.wsgi = request.path_info, wsgi
                 if HTTP_TRACEPARENT in meta and core.traced:
                     observation.trace = meta[HTTP_TRACEPARENT]
                 if wsgi:

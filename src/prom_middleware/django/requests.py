@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from functools import lru_cache, partial
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
+from django.urls.resolvers import LocalePrefixPattern, RoutePattern
 from django.utils import translation
 
 from prom_middleware import failures
@@ -27,8 +28,10 @@ from prom_middleware.wsgi.place import paths_of
 
 # On a request: the observations of doors further out, by registry.
 _OUTER = "_prom_middleware"
-# Anchors of patterns that re_path() joins; not those in a class ([^/]) or escaped.
-_ANCHORS = re.compile(r"(?<![\[\\])\^|(?<!\\)\$|\\[AZ]")
+# Anchors at the ends of what re_path() says, flags before them, and none that is escaped. Those in
+# between are part of what it matches; of a second pattern that it joins, Django drops the `^`.
+_START = re.compile(r"\A((?:\(\?[a-zA-Z]+\))?)(?:\^|\\A)+")
+_END = re.compile(r"(?<!\\)((?:\\\\)*)(?:\$|\\[Zz])+\Z")
 
 
 def configured(**options: Any) -> dict[str, Any]:
@@ -36,15 +39,21 @@ def configured(**options: Any) -> dict[str, Any]:
     given = getattr(settings, "PROM_MIDDLEWARE", {})
     if not isinstance(given, Mapping):
         raise OptionError(f"settings.PROM_MIDDLEWARE={given!r}: give a dictionary of options")
-    return {**given, **options}
+    if given:  # kept as taken: every door asks, and an iterator among them is read once
+        settings.PROM_MIDDLEWARE = given = Configuration.from_options(given).options
+    return {**given, **Configuration.from_options(options).options}
 
 
 class Handled(Observation):
     """An observation of a request that a Django handler serves; `wsgi` tells which kind."""
 
-    __slots__ = ("wsgi",)
+    __slots__ = ("path", "wsgi")
 
-    wsgi: bool  # set by the middleware
+    calls = True
+
+    # Set by the middleware.
+    path: str
+    wsgi: bool
 
 
 class Dialect:
@@ -53,11 +62,14 @@ class Dialect:
     def route(self, request: HttpRequest) -> str | None:
         """Return the template that the URL resolver chose, or would have chosen."""
         match = request.resolver_match or _unresolved(request)
-        return None if match is None else template(match.route)
+        if match is None:
+            return None
+        # The resolver comes to what matches last.
+        return template(match.route) or _anchored(match.route, *(match.tried or [()])[-1])
 
-    def path(self, request: HttpRequest) -> str:
-        """Return the path below the script name."""
-        return request.path_info
+    def path(self, observation: Handled) -> str:
+        """Return the path below the script name; middleware further in may rewrite it."""
+        return observation.path
 
     def headers(self, request: HttpRequest) -> Mapping[str, str]:
         """Return the headers, names in lower case."""
@@ -87,13 +99,40 @@ def _language(request: HttpRequest) -> str:
 
 
 @lru_cache(maxsize=4096)  # as many as a project has patterns, times its languages
-def template(route: str) -> str:
-    """Return the label for what `path()` and `re_path()` joined to a route."""
+def template(route: str) -> str | None:
+    """Return the label for what `path()` and `re_path()` joined to a route.
+
+    None where `route` does not tell: in a `path()`, anchors are characters as any other.
+    """
+    found = _unanchored(route, start=True, end=True)
+    return found if found == _unanchored(route, start=False, end=False) else None
+
+
+@lru_cache(maxsize=4096)  # by the patterns, too: others may join to the same text
+def _anchored(route: str, *tried: Any) -> str:
+    return _unanchored(route, start=not _literal(tried), end=not _literal(reversed(tried)))
+
+
+def _unanchored(route: str, *, start: bool, end: bool) -> str:
     if "(?P<" in route:
         from django.contrib.admindocs.utils import replace_named_groups
 
         route = replace_named_groups(route)
-    return "/" + _ANCHORS.sub("", route).removeprefix("/")
+    if start:
+        route = _START.sub(r"\1", route)
+    if end:
+        route = _END.sub(r"\1", route)
+    return "/" + route.removeprefix("/")
+
+
+def _literal(patterns: Iterable[Any]) -> bool:
+    """Tell whether a `path()` is the first of `patterns` that says anything."""
+    for one in patterns:
+        pattern = one.pattern
+        # The prefix of a language is no anchor, and may have been another one in the request.
+        if not isinstance(pattern, LocalePrefixPattern) and str(pattern):
+            return isinstance(pattern, RoutePattern)
+    return False
 
 
 def server_request(request: HttpRequest) -> MutableMapping[str, Any]:

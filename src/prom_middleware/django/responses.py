@@ -10,8 +10,10 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+from django.http import HttpRequest
+
 from prom_middleware import failures
-from prom_middleware.django.requests import Handled
+from prom_middleware.django.requests import Handled, server_request
 from prom_middleware.instrumentation import (
     COMPLETE,
     DISCONNECT,
@@ -19,6 +21,7 @@ from prom_middleware.instrumentation import (
     status_label,
 )
 from prom_middleware.instrumentation.tracing import TRACING
+from prom_middleware.wsgi.watching import Watched, is_to_be_told
 
 
 def observe_response(observation: Handled, response: Any) -> None:
@@ -48,6 +51,18 @@ def observe_response(observation: Handled, response: Any) -> None:
     except Exception as error:
         failures.report("response", error)
         observation.discard()
+
+
+def watch_stream(request: HttpRequest, key: str, response: Any) -> None:
+    """Have `response` tell a door further out, if there is one, what its stream raises."""
+    try:
+        below = server_request(request)
+        outer = below.get(key) if response.streaming and "REQUEST_METHOD" in below else None
+        is_file = getattr(response, "file_to_stream", None) is not None  # the server's own to send
+        if is_to_be_told(outer) and not response.is_async and not is_file:
+            response.streaming_content = Watched(response.streaming_content, outer)
+    except Exception as error:
+        failures.report("response", error)
 
 
 def _observe_stream(observation: Handled, response: Any) -> Closer:

@@ -15,10 +15,6 @@ from prom_middleware.doctor.subjects import Subject
 from prom_middleware.doctor.telemetry import frameworks_own, opentelemetry, other_packages
 from prom_middleware.instrumentation.labels import Facts
 
-PROTECT = (
-    'access=basic_auth("prometheus", "a long secret") or access=allow_networks("10.0.0.0/8"); or '
-    "metrics_path=None, and start_http_server on a port that only Prometheus can reach"
-)
 # Headers that differ from request to request.
 ENDLESS = frozenset(
     ("x-request-id", "traceparent", "user-agent", "cookie", "authorization", "x-forwarded-for")
@@ -65,7 +61,8 @@ def open_metrics(subject: Subject) -> Iterator[Finding]:
     for door in subject.doors:
         if door.config.metrics_path is not None and is_open(door.config.access):
             path = door.config.metrics_path
-            yield Finding("open-metrics", f"{path} is open to everybody", PROTECT)
+            protect = subject.framework.protect
+            yield Finding("open-metrics", f"{path} is open to everybody", protect)
             break
     for page in pages_of(subject):
         if is_open(page.access):

@@ -14,6 +14,7 @@ from prom_middleware.asgi.tree import Entry
 ANYTHING = "/prom_middleware/asks/for/what/no/route/is/made/for"
 DEEPEST = 16
 CATCH_ALL = re.compile(r"/?(\^?/?(\.\*|\(\.\*\)|\(\?P<\w+>\.[*+]\))\$?|<path:\w+>)/?")
+PORT = "start_http_server on a port that only Prometheus can reach"
 
 
 class Route(NamedTuple):
@@ -36,6 +37,10 @@ class Framework(NamedTuple):
     routes: Callable[[Any], list[Route]] = lambda app: []
     middleware: Callable[[Any], Iterable[str]] = lambda app: ()
     outermost: str = "put the door around what is served: app = instrument(app)"
+    protect: str = (
+        'access=basic_auth("prometheus", "a long secret") or access=allow_networks("10.0.0.0/8"); '
+        f"or metrics_path=None, and {PORT}"
+    )
 
 
 def framework_of(thing: object) -> Framework | None:
@@ -108,6 +113,10 @@ def _twisted_routes(site: Any) -> list[Route]:
     return list(_resources(getattr(site, "resource", site), "", 0))
 
 
+def _klein_routes(app: Any) -> list[Route]:
+    return _twisted_routes(app.resource())
+
+
 def _resources(resource: Any, prefix: str, depth: int) -> Iterable[Route]:
     """Yield Klein's rules, and the static segments; what a resource makes itself, nobody knows."""
     resource = getattr(resource, "original", resource)  # as an encoding wrapper has it
@@ -133,6 +142,8 @@ DJANGO = Framework(
     routes=_django_routes,
     middleware=_django_middleware,
     outermost="leave the door out of MIDDLEWARE: it puts itself first",
+    protect='PROM_MIDDLEWARE = {"access": basic_auth("prometheus", "a long secret")} or '
+    f'{{"access": allow_networks("10.0.0.0/8")}}; or {{"metrics_path": None}}, and {PORT}',
 )
 _TWISTED = Framework("site = instrument(root)", routes=_twisted_routes)
 # By the base class of an application; FastAPI's is Starlette.
@@ -145,6 +156,7 @@ FRAMEWORKS = {
     "django.core.handlers.asgi.ASGIHandler": DJANGO,
     "twisted.web.server.Site": _TWISTED,
     "twisted.web.resource.Resource": _TWISTED,
+    "klein._app.Klein": Framework("site = instrument(app)", routes=_klein_routes),
     "": Framework("app = instrument(app)"),
 }
 FOREIGN = frozenset(

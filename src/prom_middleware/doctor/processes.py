@@ -75,18 +75,41 @@ def _problem(path: str) -> str:
     return ""
 
 
+def several_users(deployment: Deployment) -> Iterator[Finding]:
+    """Yield a directory in which some cannot open what others have made."""
+    path = deployment.declared
+    if path is not None and os.access(path, os.R_OK) and len(_owners(path)) > 1:
+        yield Finding(
+            "workers",
+            f"{DIRECTORY}={path} has files of several users, who cannot open each other's",
+            "have all its processes run as one user, and empty it while no worker runs",
+        )
+
+
+def _owners(path: str) -> set[int]:
+    """Return whose our files are; and whose they should be, where only one user can make any."""
+    if not os.path.isdir(path):
+        return set()
+    with os.scandir(path) as entries:
+        ours = [entry for entry in entries if entry.name.startswith("prom_middleware")]
+        owners = {entry.stat(follow_symlinks=False).st_uid for entry in ours}
+    found = os.stat(path)
+    return owners if found.st_mode & 0o022 or not owners else owners | {found.st_uid}
+
+
 def alone(deployment: Deployment) -> Iterator[Finding]:
     """Yield workers that have nothing in common: each shows its own numbers."""
     if deployment.workers < 2:
         return
-    reason = next((why for why, holds in REASONS.items() if holds(deployment)), "")
-    if reason:
-        yield Finding(
-            "workers",
-            f"{deployment.workers} workers without a shared directory, since {reason}: "
-            "each shows its own numbers",
-            SHARE,
-        )
+    for reason, holds, remedy in REASONS:
+        if holds(deployment):
+            yield Finding(
+                "workers",
+                f"{deployment.workers} workers without a shared directory, since {reason}: "
+                "each shows its own numbers",
+                remedy,
+            )
+            return
 
 
 def _is_off(deployment: Deployment) -> bool:
@@ -111,12 +134,13 @@ def _has_no_room(deployment: Deployment) -> bool:
         return True
 
 
-REASONS: dict[str, Callable[[Deployment], bool]] = {
-    f"{SWITCH} is off": _is_off,
-    f"only {', '.join(SERVERS)} are known to share one by themselves": _is_unknown,
-    "uWSGI has no master (UWSGI_MASTER=1)": _has_no_master,
-    "there is no folder for temporary files": _has_no_room,
-}
+# Why, and how it is mended.
+REASONS: tuple[tuple[str, Callable[[Deployment], bool], str], ...] = (
+    (f"{SWITCH} is off", _is_off, f"unset {SWITCH}: while it is off, {DIRECTORY} has no effect"),
+    (f"only {', '.join(SERVERS)} are known to share one by themselves", _is_unknown, SHARE),
+    ("uWSGI has no master (UWSGI_MASTER=1)", _has_no_master, SHARE),
+    ("there is no folder for temporary files", _has_no_room, SHARE),
+)
 
 
 def made_too_early(deployment: Deployment) -> Iterator[Finding]:
@@ -145,6 +169,7 @@ def _is_private(metric: Any) -> bool:
 
 CHECKS: tuple[Callable[[Deployment], Iterator[Finding]], ...] = (
     unusable_directory,
+    several_users,
     alone,
     made_too_early,
 )

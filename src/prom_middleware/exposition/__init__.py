@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     )
     from prom_middleware.exposition.asgi import make_asgi_app
     from prom_middleware.exposition.httpd import start_http_server
+    from prom_middleware.exposition.options import ScrapeOptions
     from prom_middleware.exposition.responses import ScrapeResponse
     from prom_middleware.exposition.scraping import scrape
     from prom_middleware.exposition.textfile import write_to_textfile
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AccessRule",
+    "ScrapeOptions",
     "ScrapeRequest",
     "ScrapeResponse",
     "allow_networks",
@@ -38,6 +40,7 @@ __all__ = [
 # A door needs the one that it answers with; a server's worth of modules is not loaded for it.
 _HOMES = {
     "AccessRule": "prom_middleware.exposition.access",
+    "ScrapeOptions": "prom_middleware.exposition.options",
     "ScrapeRequest": "prom_middleware.exposition.access",
     "ScrapeResponse": "prom_middleware.exposition.responses",
     "allow_networks": "prom_middleware.exposition.access",

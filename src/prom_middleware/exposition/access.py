@@ -135,13 +135,13 @@ def _network(network: str) -> IPv4Network | IPv6Network:
 
 
 def _user_credentials(name: object, secret: object) -> bytes:
-    if is_encodable(name) and is_encodable(secret) and name and secret and ":" not in str(name):
-        return f"{name}:{secret}".encode()
     # What is no string may be a list of passwords.
     shown = repr(name) if isinstance(name, str) else f"of type {type(name).__name__}"
-    raise OptionError(
-        f"basic_auth: user {shown} needs a name without ':', a password, both strings of UTF-8"
-    )
+    if not (is_encodable(name) and name and ":" not in str(name)):
+        raise OptionError(f"basic_auth: user {shown}: give a name in UTF-8, without ':'")
+    if not (is_encodable(secret) and secret):
+        raise OptionError(f"basic_auth: user {shown}: give a password, a string of UTF-8")
+    return f"{name}:{secret}".encode()
 
 
 def _visible(token: object) -> bool:

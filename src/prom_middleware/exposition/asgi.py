@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from prom_middleware import failures
 from prom_middleware.instrumentation import discard_observations
+from prom_middleware.options import access_rule
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -35,14 +36,15 @@ def make_asgi_app(
 ) -> ASGIApp:
     """Return an ASGI application that answers every path with the metrics of `registry`.
 
-    The options are those of `ScrapeOptions`. Raises OptionError for wrong ones.
+    The options are those of `prom_middleware.exposition.ScrapeOptions`. Raises OptionError for
+    wrong ones.
     """
     limits = None
     if options or disable_compression:
         from prom_middleware.exposition.options import Limits  # who has none need not wait for it
 
         limits = Limits.from_options(options, disable_compression)
-    return MetricsApp(registry, access, limits)
+    return MetricsApp(registry, access_rule(access), limits)
 
 
 class MetricsApp:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prom_middleware.errors import OptionError
 
@@ -60,30 +60,39 @@ def _encrypted(context: ssl.SSLContext, connection: Any) -> ssl.SSLSocket:
     return context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
 
 
-def encrypted_with(
-    certfile: str | None,
-    keyfile: str | None,
-    client_cafile: str | None,
-    client_capath: str | None,
-    protocol: int,
-    client_auth_required: bool,
-    tls_min_version: ssl.TLSVersion | None,
-    tls_max_version: ssl.TLSVersion | None,
-) -> Plain:
-    """Return what the arguments of `prometheus_client.start_http_server` ask for.
+class TLS(NamedTuple):
+    """The arguments of `prometheus_client.start_http_server` that are about TLS."""
 
-    Raises OSError for files that cannot be used, OptionError for half of a certificate's.
-    """
-    if bool(certfile) != bool(keyfile):
-        raise OptionError(f"certfile={certfile!r}, keyfile={keyfile!r}: TLS needs both")
-    if not (certfile and keyfile):
-        return Plain()
-    context = ssl.SSLContext(protocol)
-    context.load_cert_chain(certfile, keyfile)
-    if client_cafile or client_capath:
-        context.load_verify_locations(client_cafile, client_capath)
-    if client_auth_required:
-        context.verify_mode = ssl.CERT_REQUIRED
-    context.minimum_version = tls_min_version or context.minimum_version
-    context.maximum_version = tls_max_version or context.maximum_version
-    return Encrypted(context)
+    certfile: str | None = None
+    keyfile: str | None = None
+    client_cafile: str | None = None
+    client_capath: str | None = None
+    protocol: int = ssl.PROTOCOL_TLS_SERVER
+    client_auth_required: bool = False
+    tls_min_version: ssl.TLSVersion | None = None
+    tls_max_version: ssl.TLSVersion | None = None
+
+    def refuse(self, why: str) -> None:
+        """Raise OptionError where any of them was given: who asks for TLS must not go without."""
+        for name, value in self._asdict().items():
+            if value and value != self._field_defaults[name]:
+                raise OptionError(f"{name}={value!r}: {why}")
+
+    def connections(self) -> Plain:
+        """Return how a server takes its connections.
+
+        Raises OSError for files that cannot be used, OptionError for what is nothing without a
+        certificate and its key.
+        """
+        if not (self.certfile and self.keyfile):
+            self.refuse("TLS needs certfile and keyfile")
+            return Plain()
+        context = ssl.SSLContext(self.protocol)
+        context.load_cert_chain(self.certfile, self.keyfile)
+        if self.client_cafile or self.client_capath:
+            context.load_verify_locations(self.client_cafile, self.client_capath)
+        if self.client_auth_required:
+            context.verify_mode = ssl.CERT_REQUIRED
+        context.minimum_version = self.tls_min_version or context.minimum_version
+        context.maximum_version = self.tls_max_version or context.maximum_version
+        return Encrypted(context)

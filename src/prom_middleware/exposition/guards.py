@@ -7,6 +7,7 @@ import inspect
 from prom_middleware import failures
 from prom_middleware.exposition.access import AccessRule, ScrapeRequest
 from prom_middleware.exposition.responses import Answer, message
+from prom_middleware.options import access_rule
 
 METHODS = ("GET", "HEAD")
 
@@ -31,6 +32,7 @@ def unauthorized(request: ScrapeRequest, access: AccessRule | None) -> Answer | 
 
 def _allowed(request: ScrapeRequest, access: AccessRule) -> bool:
     try:
+        access_rule(access)  # what `scrape` is given, nobody has looked at
         allowed = access(request)
         if inspect.isawaitable(allowed):  # true whatever it would say
             if inspect.iscoroutine(allowed):

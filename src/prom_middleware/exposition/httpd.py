@@ -14,13 +14,16 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
-from prom_middleware.errors import OptionError
 from prom_middleware.exposition.access import AccessRule, both
-from prom_middleware.exposition.connections import Configured, Plain, encrypted_with
+from prom_middleware.exposition.connections import TLS, Configured, Plain
 from prom_middleware.exposition.wsgi import make_wsgi_app
+from prom_middleware.options import access_rule
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
+    from typing_extensions import Unpack
+
+    from prom_middleware.exposition.options import ScrapeOptions
 
 logger = logging.getLogger("prom_middleware")
 
@@ -74,30 +77,35 @@ def start_http_server(
     tls_min_version: ssl.TLSVersion | None = None,
     tls_max_version: ssl.TLSVersion | None = None,
     *,
+    disable_compression: bool = False,
     web_config_file: str | PathLike[str] | None = None,
     access: AccessRule | None = None,
-    **options: Any,
+    **options: Unpack[ScrapeOptions],
 ) -> tuple[WSGIServer, Thread]:
     """Serve the metrics of `registry` from a daemon thread; return the server and the thread.
 
     The arguments are those of `prometheus_client.start_http_server`, those of `make_wsgi_app`, and
     `web_config_file`, which takes the place of all those about TLS: see
     `prom_middleware.exposition.webconfig`. Raises OSError when the port or a certificate cannot be
-    used, OptionError for half of a certificate's files, WebConfigError for what is in that file.
+    used, OptionError for wrong options and for TLS that there would not be, WebConfigError for what
+    is in that file.
     """
+    tls = TLS(
+        *(certfile, keyfile, client_cafile, client_capath, protocol, client_auth_required),
+        *(tls_min_version, tls_max_version),
+    )
     if web_config_file is None:
-        tls = (certfile, keyfile, client_cafile, client_capath, protocol, client_auth_required)
-        connections = encrypted_with(*tls, tls_min_version, tls_max_version)
-        app = make_wsgi_app(registry, access=access, **options)
+        connections = tls.connections()
+        app = make_wsgi_app(registry, disable_compression, access=access, **options)
     else:
-        if certfile or keyfile:
-            raise OptionError(f"certfile={certfile!r}: with a web_config_file, name it there")
+        tls.refuse("with a web_config_file, say it there")
         from prom_middleware.exposition.webconfig import WebConfigFile, governed
 
         file = WebConfigFile(web_config_file)
         connections = Configured(file)
-        access = both(file.access, access)
-        app = governed(make_wsgi_app(registry, access=access, **options), file)
+        access = both(file.access, access_rule(access))
+        app = make_wsgi_app(registry, disable_compression, access=access, **options)
+        app = governed(app, file)
     httpd = _make_server(addr, port, app)
     httpd.connections = connections
     thread = Thread(target=httpd.serve_forever, name="prom_middleware metrics", daemon=True)

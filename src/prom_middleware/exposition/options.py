@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypedDict
 
-from prom_middleware.errors import OptionError
 from prom_middleware.exposition.selection.selectors import LABEL
 from prom_middleware.instrumentation.labels import is_encodable
+from prom_middleware.options import checked, is_number, rules, whole
 
 ErrorHandling = Literal["continue", "http_error"]
 # Prometheus's own scrape_timeout, for whoever sends none.
@@ -22,7 +22,7 @@ HEADER = "x-prometheus-scrape-timeout-seconds"
 
 
 class ScrapeOptions(TypedDict, total=False):
-    """Keyword-only options of `make_asgi_app`, `make_wsgi_app`, `start_http_server`, Twisted's.
+    """Keyword-only options of whatever answers scrapes by itself, beside `access`.
 
     max_requests_in_flight   scrapes of one registry at a time; those over it get 503; 0: no limit
     timeout                  seconds for a scrape, whatever the scraper's header says; None: what
@@ -49,12 +49,7 @@ class Limits(NamedTuple):
     @classmethod
     def from_options(cls, options: Mapping[str, Any], disable_compression: bool = False) -> Limits:
         """Return the limits; raise OptionError for an option that is none, or a wrong value."""
-        for name, value in options.items():
-            if name not in CHECKS:
-                raise OptionError(f"{name!r} is no option of an endpoint: {', '.join(CHECKS)}")
-            if not CHECKS[name](value):
-                raise OptionError(f"{name}={value!r} is not {WANTED[name]}")
-        return cls(**options, disable_compression=disable_compression)
+        return cls(**checked(options, CHECKS), disable_compression=disable_compression)
 
     def seconds(self, headers: Mapping[str, str]) -> float:
         """Return how long a scrape with these headers may take."""
@@ -73,14 +68,8 @@ def _number(text: str) -> float | None:
     return number if number > 0 and math.isfinite(number) else None
 
 
-def _is_limit(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_timeout(value: object) -> bool:
-    if value is None:
-        return True
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+def _is_timeout(value: Any) -> bool:
+    return value is None or (is_number(value) and value > 0)
 
 
 def _is_handling(value: object) -> bool:
@@ -94,15 +83,11 @@ def _are_labels(value: object) -> bool:
     )
 
 
-CHECKS = {
-    "max_requests_in_flight": _is_limit,
-    "timeout": _is_timeout,
-    "error_handling": _is_handling,
-    "external_labels": _are_labels,
-}
-WANTED = {
-    "max_requests_in_flight": "a number of scrapes, or 0 for no limit",
-    "timeout": "a number of seconds, or None",
-    "error_handling": '"continue" or "http_error"',
-    "external_labels": "a dictionary of labels' names and values",
-}
+CHECKS = rules(
+    {
+        "max_requests_in_flight": (whole(0), "a number of scrapes, or 0 for no limit"),
+        "timeout": (_is_timeout, "a number of seconds, or None"),
+        "error_handling": (_is_handling, '"continue" or "http_error"'),
+        "external_labels": (_are_labels, "a dictionary of labels' names and values"),
+    }
+)

@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
 from prom_middleware.instrumentation import discard_observations, nesting
+from prom_middleware.options import access_rule
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -29,7 +30,8 @@ def make_wsgi_app(
 ) -> WSGIApplication:
     """Return a WSGI application that answers every path with the metrics of `registry`.
 
-    The options are those of `ScrapeOptions`. Raises OptionError for wrong ones.
+    The options are those of `prom_middleware.exposition.ScrapeOptions`. Raises OptionError for
+    wrong ones.
     """
     limits = None
     if options or disable_compression:
@@ -37,7 +39,7 @@ def make_wsgi_app(
 
         limits = Limits.from_options(options, disable_compression)
     nesting.expect_inner_doors()
-    return MetricsApp(registry, access, limits)
+    return MetricsApp(registry, access_rule(access), limits)
 
 
 class MetricsApp:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -21,6 +21,16 @@ from prom_middleware.errors import (
 from prom_middleware.instrumentation.labels import is_encodable
 from prom_middleware.instrumentation.presets import PRESETS
 from prom_middleware.instrumentation.series import DEFAULT_BUCKETS, Schema
+from prom_middleware.options import (
+    Check,
+    access_rule,
+    checked,
+    is_switch,
+    nearest,
+    plain,
+    rules,
+    whole,
+)
 
 if TYPE_CHECKING:
     from prom_middleware.instrumentation.labels import Facts
@@ -31,11 +41,17 @@ if TYPE_CHECKING:
 # The data model's label names; https://prometheus.io/docs/concepts/data_model/
 LABEL_NAME = r"[a-zA-Z_][a-zA-Z0-9_]*"
 FORMAT_LABELS = frozenset({"le", "quantile"})
+# What a request's path can be: that of the application's own root is empty, and `OPTIONS *` has
+# none (RFC 9112 section 3.2.4).
+PATH = r"/|\*?\Z"
 OUR_LABELS = frozenset({"method", "route", "status", "exception", "reason"})
 
 
 class Configuration:
-    """How one door behaves. `from_options` makes it; nothing changes it."""
+    """How one door behaves: `from_options` makes it, and nothing changes it.
+
+    No dataclass, since a door would take longer to be imported for what nobody uses.
+    """
 
     # Where the door answers scrapes, below the server's own root path; None: nowhere.
     metrics_path: str | None = "/metrics"
@@ -48,7 +64,7 @@ class Configuration:
     # Paths that are not recorded, as the application sees them.
     exclude: tuple[Exclusion, ...] = ()
     # More labels: constants, or functions of the request's facts.
-    labels: Mapping[str, LabelValue] | None = None
+    labels: Mapping[str, LabelValue] = MappingProxyType({})
     # Who may scrape; None: anybody.
     access: Callable[[Any], object] | None = None
     # Label sets per metric, beyond which there is one series for all.
@@ -64,15 +80,20 @@ class Configuration:
 
         Raises a `ConfigurationError` that names the option, its value and the remedy.
         """
-        for name in options:
-            if name not in CHECKS:
-                raise OptionError(f"unknown option {name!r}{_nearest(str(name), CHECKS)}")
         made = cls()
-        vars(made).update({name: CHECKS[name](value) for name, value in options.items()})
+        vars(made).update(checked(options, CHECKS))
         return made
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{name!r}: a configuration cannot be changed")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{name!r}: a configuration cannot be changed")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return what it was made of, as it was taken: an iterator among it can be read once."""
+        return dict(vars(self))
 
     @property
     def metrics_paths(self) -> tuple[str, ...]:
@@ -82,16 +103,7 @@ class Configuration:
     @property
     def schema(self) -> Schema:
         """Return what doors on the same registry must have in common."""
-        return Schema(self.preset, self.buckets, tuple(self.labels or ()), self.native_histograms)
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    import difflib  # only who is about to see an error waits for it
-
-    near = difflib.get_close_matches(name, list(known), n=1)
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; there are {', '.join(sorted(known))}"
+        return Schema(self.preset, self.buckets, tuple(self.labels), self.native_histograms)
 
 
 def _metrics_path(value: object) -> str | None:
@@ -99,13 +111,7 @@ def _metrics_path(value: object) -> str | None:
         return None
     if isinstance(value, str) and re.fullmatch(r"/[^?#]*[^?#/]/*", value):
         return value.rstrip("/")
-    raise OptionError(f"metrics_path={value!r}: give a path that begins with '/', or None")
-
-
-def _registry(value: object) -> CollectorRegistry:
-    if isinstance(value, CollectorRegistry):
-        return value
-    raise OptionError(f"registry={value!r}: give a prometheus_client.CollectorRegistry")
+    raise OptionError(f"metrics_path={value!r}: give a path such as '/metrics', or None")
 
 
 def _preset(value: object) -> tuple[str, ...]:
@@ -114,7 +120,7 @@ def _preset(value: object) -> tuple[str, ...]:
         raise PresetError(f"preset={value!r}: give a preset's name, or a list of names")
     for name in names:
         if not isinstance(name, str) or name not in PRESETS:
-            near = _nearest(str(name), PRESETS)
+            near = nearest(str(name), PRESETS)
             raise PresetError(f"preset={value!r}: there is no preset {name!r}{near}")
     return tuple(dict.fromkeys(cast("Iterable[str]", names)))
 
@@ -150,7 +156,9 @@ def _exclude(value: object) -> tuple[Exclusion, ...]:
                 f"exclude: {exclusion!r} is neither a path, nor a compiled pattern of str, "
                 "nor a callable"
             )
-        _plain("exclude", exclusion)
+        plain("exclude", exclusion)
+        if isinstance(exclusion, str) and not re.match(PATH, exclusion):
+            raise OptionError(f"exclude: {exclusion!r} is no path: give one that begins with '/'")
     return exclusions
 
 
@@ -161,8 +169,8 @@ def _labels(value: object) -> Mapping[str, LabelValue]:
         _label_name(name)
         if not (callable(label) or is_encodable(label)):
             raise OptionError(f"labels: {name}={label!r}: give a string of UTF-8, or a callable")
-        _plain(f"labels: {name}", label)
-    return dict(value)
+        plain(f"labels: {name}", label)
+    return MappingProxyType(dict(value))
 
 
 def _label_name(name: object) -> None:
@@ -177,48 +185,24 @@ def _label_name(name: object) -> None:
         raise ReservedLabelError(f"labels: {name!r} is a label of our own; choose another")
 
 
-def _plain(option: str, value: object) -> None:
-    # What it returned would be true, and different each time; nobody would await it.
-    calls = (value, type(value).__call__) if callable(value) else ()
-    if any(map(inspect.iscoroutinefunction, calls)):
-        raise OptionError(f"{option}={value!r}: give a plain function; it is not awaited")
+def _is_registry(value: object) -> bool:
+    return isinstance(value, CollectorRegistry)
 
 
-def _access(value: object) -> Callable[[Any], object] | None:
-    _plain("access", value)
-    if value is None or (callable(value) and not inspect.isclass(value)):
-        return value
-    raise OptionError(
-        f"access={value!r}: give basic_auth(...), bearer_token(...), allow_networks(...), "
-        "a callable, or None"
-    )
-
-
-def _max_series(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return value
-    raise OptionError(f"max_series={value!r}: give a whole number above 0")
-
-
-def _switch(name: str) -> Callable[[object], bool]:
-    def check(value: object) -> bool:
-        if isinstance(value, bool):
-            return value
-        raise OptionError(f"{name}={value!r}: give True or False")
-
-    return check
-
-
-CHECKS: dict[str, Callable[[object], Any]] = {
+CHECKS: Mapping[str, Check] = {
     "metrics_path": _metrics_path,
-    "registry": _registry,
     "preset": _preset,
     "buckets": _buckets,
     "exclude": _exclude,
     "labels": _labels,
-    "access": _access,
-    "max_series": _max_series,
-    "exemplars": _switch("exemplars"),
-    "native_histograms": _switch("native_histograms"),
+    "access": access_rule,
+    **rules(
+        {
+            "registry": (_is_registry, "a prometheus_client.CollectorRegistry"),
+            "max_series": (whole(1), "a whole number above 0"),
+            "exemplars": (is_switch, "True or False"),
+            "native_histograms": (is_switch, "True or False"),
+        }
+    ),
 }
 assert set(CHECKS) == set(Configuration.__annotations__)  # noqa: S101

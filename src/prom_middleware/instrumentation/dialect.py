@@ -13,8 +13,11 @@ class Dialect(Protocol):
         """Return the template that matched, or None."""
         ...
 
-    def path(self, request: Any) -> str:
-        """Return the path below the server's own root path."""
+    def path(self, observation: Any) -> str:
+        """Return the path below the server's own root path, as it came to the door.
+
+        A dispatcher further in may have moved part of it elsewhere by the end of the request.
+        """
         ...
 
     def headers(self, request: Any) -> Mapping[str, str]:

@@ -6,18 +6,31 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from prom_middleware import failures
+
+Test = Callable[[str], object]
+
 
 def excluder(exclusions: Iterable[Any]) -> Callable[[str], bool] | None:
     """Return a function that tells whether a path is excluded, or None when no path is.
 
     A string must equal the path, a pattern must be found in it (`re.search`), a callable must
-    return something true for it.
+    return something true for it; one that raises does not exclude it.
     """
     exact = frozenset(item for item in exclusions if isinstance(item, str))
     searches = [item.search for item in exclusions if isinstance(item, re.Pattern)]
-    tests = searches + [
-        item for item in exclusions if callable(item) and not isinstance(item, re.Pattern)
-    ]
+    tests: list[Test] = searches + [_guarded(item) for item in exclusions if callable(item)]
     if not exact and not tests:
         return None
     return lambda path: path in exact or any(test(path) for test in tests)
+
+
+def _guarded(test: Test) -> Test:
+    def excludes(path: str) -> bool:
+        try:
+            return bool(test(path))
+        except Exception as error:
+            failures.report("exclude", error)
+            return False
+
+    return excludes

@@ -162,21 +162,22 @@ def _checksum(copy: Sequence[float]) -> float:
 
 def read_exemplars(snapshot: Snapshot, family: Family) -> dict[Labels, dict[int, Seen]]:
     """Return what is to be shown now of a family of exemplars: the youngest, by their buckets."""
-    oldest = time() - MAX_RETENTION
+    now = time()
     shown: dict[Labels, dict[int, Seen]] = {}
     for labels, written in snapshot.each(family):
         for _, block in written:
-            for bucket, seen in _read(block, oldest):
+            for bucket, seen in _read(block, now - MAX_RETENTION, now):
                 found = shown.setdefault(labels, {})
                 if bucket not in found or found[bucket].time < seen.time:
                     found[bucket] = seen
     return shown
 
 
-def _read(block: Sequence[float], oldest: float) -> Iterator[tuple[int, Seen]]:
+def _read(block: Sequence[float], oldest: float, now: float) -> Iterator[tuple[int, Seen]]:
     for start in range(0, len(block), WIDTH):
         when, value, *ids = block[start : start + CHECKSUM]
-        if not when >= oldest or block[start + CHECKSUM] != _checksum([when, value, *ids]):
+        # Later than now: the clock was set back. By it, every younger one would be older.
+        if not oldest <= when <= now or block[start + CHECKSUM] != _checksum([when, value, *ids]):
             continue
         trace = sum(int(part) << bits for part, bits in zip(ids, _SHIFTS, strict=True))
         yield start // WIDTH, Seen(when, value, trace)

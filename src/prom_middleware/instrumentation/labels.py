@@ -24,8 +24,8 @@ def is_encodable(value: object) -> bool:
 class Facts(NamedTuple):
     """What a label callable is told about a request that has ended.
 
-    `headers` maps lower-case names to values; `request` is the framework's own object: the ASGI
-    scope, the WSGI environ, the Django or Twisted request.
+    `path` is what the door was asked for, `headers` maps lower-case names to values; `request` is
+    the framework's own object: the ASGI scope, the WSGI environ, the Django or Twisted request.
     """
 
     method: str
@@ -46,15 +46,15 @@ class ExtraLabels:
     def __call__(self, observation: Observation, labels: Labels) -> Labels:
         """Return one string for each extra label; a callable that fails gives an empty one."""
         try:
-            facts = self._facts(observation.request, labels)
+            facts = self._facts(observation, labels)
             return tuple([_value(one, facts) if callable(one) else one for one in self._labels])
         except Exception as error:
             failures.report("labels", error)
             return ("",) * len(self._labels)
 
-    def _facts(self, request: Any, labels: Labels) -> Facts:
-        method, route, status = labels
-        path, headers = self._dialect.path(request), self._dialect.headers(request)
+    def _facts(self, observation: Observation, labels: Labels) -> Facts:
+        (method, route, status), request = labels, observation.request
+        path, headers = self._dialect.path(observation), self._dialect.headers(request)
         return Facts(method, path, route, status, headers, request)
 
 

@@ -68,13 +68,23 @@ def _mark(error: BaseException) -> tuple[type, int]:
 class Rare:
     """What few requests have to tell; made for the first of it, so the others are spared it."""
 
-    __slots__ = ("counted", "disconnected", "error", "event_stream", "trace", "trailers")
+    __slots__ = (
+        "broken",
+        "counted",
+        "disconnected",
+        "error",
+        "event_stream",
+        "promised_in",
+        "trace",
+        "trailers",
+    )
 
     def __init__(self) -> None:
-        self.event_stream = self.trailers = self.disconnected = False
+        self.event_stream = self.trailers = self.disconnected = self.broken = False
         self.error: BaseException | None = None  # the last one, while the request lasts
         self.counted: tuple[type, int] | None = None  # which one was counted last
         self.trace: Trace | None = None
+        self.promised_in = PROMISED  # the cell
 
 
 class Observation:
@@ -88,7 +98,6 @@ class Observation:
 
     __slots__ = (
         "_labels",
-        "_started",
         "core",
         "done",
         "method",
@@ -99,8 +108,12 @@ class Observation:
         "resolve",
         "route",
         "sent",
+        "started",
         "status",
     )
+
+    # Whether the door itself calls the application, so that whatever is raised comes its way.
+    calls = False
 
     # No __init__: a class calls it by way of C, which takes longer than half of what it would do.
     def begin(self, core: Instrumentation, request: Any, method: str) -> None:
@@ -122,7 +135,7 @@ class Observation:
         except KeyError:
             self.method = method if method in METHODS else OTHER
             core.recorder.begin(self.method)
-        self._started = perf_counter()
+        self.started = perf_counter()
 
     def promise(self) -> None:
         """Note that the response is about to begin, should this process not live to finish it.
@@ -132,18 +145,24 @@ class Observation:
         try:
             if self.promised is not None or self.done:
                 return
-            core = self.core
-            labels = self.promised = self._labels or self.labels()
+            core, rare = self.core, self.rare
+            labels = self._labels or self.labels()
+            if rare is not None and rare.event_stream:
+                core.recorder.promise(self, labels)
+                return
             take = core.turn.take
             try:
                 give = take()
             except IndexError:
-                core.recorder.promise(labels)
+                core.recorder.promise(self, labels)
             else:
                 try:
+                    if self.started > core.store.look_at and not core.recorder.look(self):
+                        return
                     core.store.cells[core.offsets[labels] + PROMISED] += 1
+                    self.promised = labels
                 except KeyError:
-                    core.recorder.begin_response(labels)
+                    core.recorder.promise_instead(self, labels)
                 finally:
                     give(give)
         except Exception as error:
@@ -164,13 +183,15 @@ class Observation:
             if late is not None:
                 (labels, seconds), give = late, id  # the turn is not ours to give back
             else:
-                seconds = perf_counter() - self._started
+                seconds = perf_counter() - self.started
                 if self.done:
                     return
                 self.done = True
-                status, labels = self.status, self._labels
+                status = self.status
                 if status is None:
+                    self.forget_start()
                     status = self.status = "499" if outcome is DISCONNECT else "500"
+                labels = self._labels
                 # A promise may have been made of a start that the server did not accept.
                 if labels is None or labels[2] != status:
                     try:
@@ -193,14 +214,16 @@ class Observation:
                     turn.update(self.finish, outcome, (labels, seconds))
                     return
             try:
+                if core.promises and self.promised is not labels:
+                    if not core.recorder.look(self):
+                        return
+                    core.recorder.promise_instead(self, labels)
                 method = self.method
                 try:
                     core.running[method].pop()
                 except LookupError:  # the beginning of the first ones still waits for its turn
                     core.recorder.end(method)
                 cells = core.store.cells
-                if core.promises and self.promised is not labels:
-                    core.recorder.promise_instead(self.promised, labels)
                 try:
                     offset = core.offsets[labels]
                 except KeyError:
@@ -248,13 +271,25 @@ class Observation:
             raise
 
     def _tell(self, labels: Labels, outcome: str) -> None:
+        rare = self.rare
+        # Whoever called what broke may have sent a page in its place.
+        if rare is not None and rare.broken and outcome is not DISCONNECT:
+            outcome = COMPLETE if outcome is COMPLETE and self.sent else ERROR
         if outcome is not COMPLETE:
             self.core.recorder.abort(labels, outcome)
-        rare = self.rare
         if rare is not None and rare.error is not None:
             self.core.recorder.raised(labels, rare.error)
             # Only to know it again: its traceback holds the frames of the application.
             rare.counted, rare.error = _mark(rare.error), None
+
+    def forget_start(self) -> None:
+        """Forget a response that was begun, of which the server has sent nothing."""
+        try:
+            self.status, self.sent, rare = None, 0, self.rare
+            if rare is not None and rare.event_stream:
+                rare.event_stream, self._labels = False, None  # the promise is one of a stream
+        except Exception as error:
+            failures.report("begun", error)
 
     def returned(self) -> None:
         """Record that the application is done; nothing is left to do after the last byte."""
@@ -275,6 +310,14 @@ class Observation:
         except Exception as failure:
             failures.report("finish", failure)
 
+    def broke(self, error: BaseException) -> None:
+        """Note that `error` left an application further in, and may go no further."""
+        try:
+            self.raised(error)
+            self.rarely().broken = True
+        except Exception as failure:
+            failures.report("exception", failure)
+
     def raised(self, error: BaseException) -> None:
         """Count an exception that something inside the application saw; the same one once."""
         try:
@@ -285,7 +328,8 @@ class Observation:
                 rare.error = error
                 return
             rare.counted = _mark(error)
-            self.core.recorder.raised(self._labels or self.labels(), error)
+            if self.started >= self.core.store.born:  # else the parent's: see `Recorder.look`
+                self.core.recorder.raised(self._labels or self.labels(), error)
         except Exception as failure:
             failures.report("exception", failure)
 
@@ -298,6 +342,8 @@ class Observation:
         """Note the response's Content-Type."""
         if is_event_stream(content_type):
             self.rarely().event_stream = True
+            if self.promised:  # as one that has a latency
+                self.core.recorder.promise(self, self.promised)
 
     @property
     def disconnected(self) -> bool:

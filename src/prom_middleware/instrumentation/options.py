@@ -17,7 +17,7 @@ class Options(TypedDict, total=False):
     metrics_path: str | None
     registry: CollectorRegistry
     preset: str | Sequence[str]
-    buckets: Sequence[float]
+    buckets: Iterable[float]
     exclude: Exclusion | Iterable[Exclusion]
     labels: Mapping[str, LabelValue]
     access: Callable[[Any], object] | None

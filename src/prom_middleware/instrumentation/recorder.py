@@ -8,9 +8,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from prom_middleware.instrumentation.series import PROMISED
+from prom_middleware.instrumentation.series import PROMISED, PROMISED_STREAMS
 
 if TYPE_CHECKING:
+    from prom_middleware.instrumentation.observation import Observation
     from prom_middleware.instrumentation.series import Histogram, Series, SeriesSet
     from prom_middleware.stores import Labels, Store, Tally
 
@@ -36,9 +37,9 @@ class Recorder:
         """Count one less request in progress."""
         self.turn.update(self._end, method)
 
-    def promise(self, labels: Labels) -> None:
+    def promise(self, observation: Observation, labels: Labels) -> None:
         """Note that a response with these labels begins."""
-        self.turn.update(self.begin_response, labels)
+        self.turn.update(self.promise_instead, observation, labels)
         if self.turn.pending:  # what waits in memory is lost when this process is killed
             self.turn.settle()
 
@@ -60,10 +61,6 @@ class Recorder:
 
     # What follows is called by whoever has the store's turn.
 
-    def begin_response(self, labels: Labels) -> None:
-        """Count one more response that was promised."""
-        self._promise(labels, 1)
-
     def end(self, method: str) -> None:
         """Count one less request in progress, after those whose beginning still waits."""
         self.turn.pending.append((self._end, (method,)))
@@ -76,17 +73,34 @@ class Recorder:
         """Add the time that an event stream was open."""
         self._observe(self.series.streams, (labels[1], *labels[3:]), seconds)
 
-    def promise_instead(self, promised: Labels | None, labels: Labels) -> None:
-        """Note that a response has these labels, and not those of a start that was refused."""
-        if promised == labels:
-            return
-        self._promise(labels, 1)
-        if promised is not None:
-            self._promise(promised, -1)
+    def look(self, observation: Observation) -> bool:
+        """Look after the store; return whether the request began here, not before a fork."""
+        self.store.look(observation.started)
+        if observation.started >= self.store.born:
+            return True
+        observation.done = True  # the parent records it
+        return False
 
-    def _promise(self, labels: Labels, number: float) -> None:
+    def promise_instead(self, observation: Observation, labels: Labels) -> None:
+        """Note that a response has these labels, and not those of a start that was refused.
+
+        What is promised is the block that counts them: another process may make the labels' own
+        one before the response has ended.
+        """
+        promised, rare, before, cell = observation.promised, observation.rare, PROMISED, PROMISED
+        if rare is not None:
+            before, cell = rare.promised_in, PROMISED_STREAMS if rare.event_stream else PROMISED
+            rare.promised_in = cell
+        if promised == labels and before == cell:
+            return
+        observation.promised = self._promise(labels, cell, 1)
+        if promised is not None:
+            self._promise(promised, before, -1)
+
+    def _promise(self, labels: Labels, cell: int, number: float) -> Labels:
         offset = self._requests.offset(labels, counted=False)
-        self.store.cells[offset + PROMISED] += number
+        self.store.cells[offset + cell] += number
+        return self._requests.shown(labels)
 
     def _begin(self, method: str) -> None:
         tally = self.running.get(method)

@@ -20,6 +20,13 @@ from prom_middleware.stores.shared import named_directory, shared_store
 if TYPE_CHECKING:
     from prom_middleware.stores import Store
 
+# What a schema's fields are called by who gives them.
+OPTIONS = {
+    "presets": "preset",
+    "bounds": "buckets",
+    "extra_labels": "labels",
+    "native_histograms": "native_histograms",
+}
 ALWAYS_THERE = "prom_middleware_workers"
 _lock = threading.Lock()
 _named = 0
@@ -99,10 +106,10 @@ def _add(registry: CollectorRegistry, collector: RequestCollector) -> None:
 
 
 def _check(existing: Schema, wanted: Schema) -> None:
-    for field in ("presets", "bounds", "extra_labels", "native_histograms"):
+    for field, option in OPTIONS.items():
         one, other = getattr(existing, field), getattr(wanted, field)
         if one != other:
             raise MetricConflictError(
-                f"another application records in the same registry with {field}={one!r}, this one "
+                f"another application records in the same registry with {option}={one!r}, this one "
                 f"wants {other!r}; use the same, or give this door a registry of its own"
             )

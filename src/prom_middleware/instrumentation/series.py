@@ -86,19 +86,19 @@ class Histogram(Series):
 
 
 # The cells of a block of requests before the buckets, beside the sum.
-SENT, RECEIVED, STREAMS, PROMISED = 1, 2, 3, 4
+SENT, RECEIVED, STREAMS, PROMISED, PROMISED_STREAMS = 1, 2, 3, 4, 5
 
 
 class Requests(Histogram):
     """All that is known of the requests with one method, route and status.
 
     Before the buckets: the bytes of the bodies sent and received; the responses that are event
-    streams, which have no latency but count as requests; and those that began, counted only where
-    another process may have to tell of it. One that a dead worker did not finish counts as slower
-    than every bound, in both histograms.
+    streams, which have no latency but count as requests; and those that began, event streams by
+    themselves, counted only where another process may have to tell of it. One that a dead worker
+    did not finish counts as slower than every bound, in both histograms.
     """
 
-    first = 5
+    first = 6
 
 
 def is_recorded(block: Sequence[float]) -> bool:
@@ -116,10 +116,10 @@ def _histogram(
 def _requests(scope: str, labels: Labels, bounds: Sequence[float], native: int) -> Family:
     last = Requests.first + len(bounds)
     width = last + 1 + native
-    again = (STREAMS, STREAMS + 1, last + 1, width) if native else ()
-    kept = (STREAMS, *range(Requests.first, last + 1))
+    again = (last + 1, width) if native else ()
+    kept, apart = tuple(range(Requests.first, last + 1)), (PROMISED_STREAMS, STREAMS)
     family = Family("requests", labels, width, scope=scope, bounds=tuple(bounds))
-    return family._replace(settlement=Settlement(PROMISED, kept, last, again))
+    return family._replace(settlement=Settlement(PROMISED, kept, last, again, apart))
 
 
 class Schema(NamedTuple):

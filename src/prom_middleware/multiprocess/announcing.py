@@ -19,8 +19,9 @@ from time import monotonic, sleep
 from prom_middleware import failures
 from prom_middleware.multiprocess.removals import EVERYTHING
 from prom_middleware.stores.multiprocess import forking
-from prom_middleware.stores.multiprocess.layout import FLAGS, write_whole
+from prom_middleware.stores.multiprocess.layout import write_whole
 from prom_middleware.stores.multiprocess.locking import free_flock, try_flock
+from prom_middleware.stores.multiprocess.making import open_or_make
 from prom_middleware.stores.multiprocess.openfile import OpenFile
 
 REMOVALS = "prom_middleware.removals-2"
@@ -37,7 +38,6 @@ class AnnouncementFile(OpenFile):
     """The file in a store's directory."""
 
     def __init__(self, directory: str) -> None:
-        self._directory = directory
         self._path = os.path.join(directory, REMOVALS)
         self._own_fds: set[int] = set()
         self.reopen()
@@ -52,7 +52,6 @@ class AnnouncementFile(OpenFile):
         """Look at the file that has the name now."""
         self.close()
         with suppress(OSError):
-            os.makedirs(self._directory, mode=0o700, exist_ok=True)
             self._fd = self._open()
 
     def length(self) -> int:
@@ -116,7 +115,7 @@ class AnnouncementFile(OpenFile):
                 os.close(fd)
 
     def _open(self) -> int:
-        return os.open(self._path, os.O_RDWR | os.O_CREAT | FLAGS, 0o600)
+        return open_or_make(self._path)
 
 
 def _removals(length: int) -> int:

@@ -12,12 +12,27 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from prom_middleware.errors import OptionError
+from prom_middleware.options import checked, is_text, rules
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 # Servers and proxies take these for something else than a value, whether escaped or not.
 _MISTAKEN = re.compile(r"|\.\.?|.*[/ ].*", re.DOTALL)
 
 Credentials = tuple[str, str]
+
+
+def _is_key(value: object) -> bool:
+    return value is None or (isinstance(value, Mapping) and all(map(is_text, value)))
+
+
+CHECKS = rules(
+    {
+        "gateway": (is_text, "host:port or a URL"),
+        "job": (is_text, "a string"),
+        "grouping_key": (_is_key, "a dictionary of labels' names and values"),
+    },
+    secrets=("gateway",),  # it may have a password
+)
 
 
 class Group(NamedTuple):
@@ -29,6 +44,7 @@ class Group(NamedTuple):
 
 def locate(gateway: str, job: str, grouping_key: Mapping[str, Any] | None) -> Group:
     """Return where the group is; raise OptionError for what can be no group."""
+    checked({"gateway": gateway, "job": job, "grouping_key": grouping_key}, CHECKS)
     base, user = _base(gateway)
     return Group(f"{base}/metrics{''.join(_segments(job, grouping_key or {}))}", user)
 

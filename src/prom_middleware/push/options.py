@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 import ssl
+import sys
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypedDict
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypedDict
 from prometheus_client.exposition import default_handler
 
 from prom_middleware.errors import OptionError
+from prom_middleware.options import between, checked, rules, whole
 from prom_middleware.push.groups import Credentials
 from prom_middleware.push.payload import CODINGS
 
@@ -56,14 +57,7 @@ class Policy(NamedTuple):
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Policy:
         """Return the options; raise OptionError, which tells no secrets, for wrong ones."""
-        for name, value in options.items():
-            if name not in CHECKS:
-                raise OptionError(f"{name!r} is no option of a push: {', '.join(CHECKS)}")
-            fits, wanted = CHECKS[name]
-            if not fits(value):
-                told = name if name in SECRETS else f"{name}={value!r}"
-                raise OptionError(f"{told} is not {wanted}")
-        policy = cls(**options)
+        policy = cls(**checked(options, CHECKS))
         if policy.basic_auth and policy.bearer_token:
             raise OptionError("basic_auth and bearer_token exclude each other")
         if policy.ssl_context and policy.handler is not default_handler:
@@ -81,15 +75,7 @@ class Policy(NamedTuple):
 
 
 def _is_seconds(value: object) -> bool:
-    if value is None:
-        return True
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return False
-    return value > 0 and math.isfinite(value)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return value is None or between(0, sys.float_info.max)(value)
 
 
 def _is_compression(value: object) -> bool:
@@ -116,14 +102,16 @@ def _is_context(value: object) -> bool:
     return value is None or isinstance(value, ssl.SSLContext)
 
 
-SECRETS = ("basic_auth", "bearer_token")
-CHECKS: Mapping[str, tuple[Callable[[object], bool], str]] = {
-    "timeout": (_is_seconds, "a number of seconds, or None"),
-    "handler": (callable, "a function that returns a function"),
-    "compression": (_is_compression, f"one of {', '.join(CODINGS)}, or None"),
-    "retries": (_is_number, "a number of attempts, or 0"),
-    "deadline": (_is_seconds, "a number of seconds, or None"),
-    "basic_auth": (_is_pair, "a tuple of a user without a colon and a password"),
-    "bearer_token": (_is_token, "a token of visible ASCII characters"),
-    "ssl_context": (_is_context, "an ssl.SSLContext"),
-}
+CHECKS = rules(
+    {
+        "timeout": (_is_seconds, "a number of seconds, or None"),
+        "handler": (callable, "a function that returns a function"),
+        "compression": (_is_compression, f"one of {', '.join(CODINGS)}, or None"),
+        "retries": (whole(0), "a number of attempts, or 0"),
+        "deadline": (_is_seconds, "a number of seconds, or None"),
+        "basic_auth": (_is_pair, "a tuple of a user without a colon and a password"),
+        "bearer_token": (_is_token, "a token of visible ASCII characters"),
+        "ssl_context": (_is_context, "an ssl.SSLContext"),
+    },
+    secrets=("basic_auth", "bearer_token"),
+)

@@ -35,7 +35,13 @@ def of_answer(status: int, phrase: str, headers: Message, text: bytes) -> Outcom
     said = location or " ".join(text.decode(errors="replace").split())
     reason = f"{status} {phrase}: {said}" if said else f"{status} {phrase}"
     after = _seconds(headers.get("Retry-After", ""))
-    return Outcome(False, reason[:LONGEST_REASON], status, status in PASSING, after, location)
+    return Outcome(False, _readable(reason), status, status in PASSING, after, location)
+
+
+def _readable(said: str) -> str:
+    """Return what a stranger said as a log and a terminal may have it: no escape sequences."""
+    text = said[:LONGEST_REASON]
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 def of_error(error: BaseException) -> Outcome:
@@ -44,7 +50,7 @@ def of_error(error: BaseException) -> Outcome:
         with error:
             return of_answer(error.code, error.reason, error.headers, b"")
     again = isinstance(error, OSError | HTTPException) and not _is_certificate(error)
-    return Outcome(False, f"{type(error).__name__}: {error}"[:LONGEST_REASON], again=again)
+    return Outcome(False, _readable(f"{type(error).__name__}: {error}"), again=again)
 
 
 def of_silence(seconds: float | None) -> Outcome:

@@ -21,10 +21,12 @@ from prom_middleware.lazy import lazily
 if TYPE_CHECKING:
     from prom_middleware.pushgateway.asgi import make_asgi_app
     from prom_middleware.pushgateway.durable import StorageError
+    from prom_middleware.pushgateway.options import GatewayOptions
 
-__all__ = ["StorageError", "make_asgi_app"]
+__all__ = ["GatewayOptions", "StorageError", "make_asgi_app"]
 
 _HOMES = {
+    "GatewayOptions": "prom_middleware.pushgateway.options",
     "StorageError": "prom_middleware.pushgateway.durable",
     "make_asgi_app": "prom_middleware.pushgateway.asgi",
 }

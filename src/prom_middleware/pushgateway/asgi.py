@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from prom_middleware.exposition.access import ScrapeRequest
@@ -19,17 +19,22 @@ from prom_middleware.exposition.asgi import (
 )
 from prom_middleware.exposition.responses import Answer
 from prom_middleware.pushgateway.gateway import Gateway
-from prom_middleware.pushgateway.options import GatewayOptions
+from prom_middleware.pushgateway.options import Setup
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from prom_middleware.pushgateway.options import GatewayOptions
 
 
-def make_asgi_app(**options: Any) -> ASGIApp:
+def make_asgi_app(**options: Unpack[GatewayOptions]) -> ASGIApp:
     """Return a Pushgateway as an ASGI application, to serve or to mount below a path.
 
-    The options are those of `GatewayOptions`. One process can have a `persistence_file`: give a
-    server one worker. Raises OptionError for wrong options, StorageError for a file that cannot be
-    used.
+    The options are those of `prom_middleware.pushgateway.GatewayOptions`. One process can have a
+    `persistence_file`: give a server one worker. Raises OptionError for wrong options, StorageError
+    for a file that cannot be used.
     """
-    return GatewayApp(Gateway(GatewayOptions(**options)))
+    return GatewayApp(Gateway(Setup.from_options(options)))
 
 
 class _TooLongError(Exception):

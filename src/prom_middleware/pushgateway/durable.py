@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
+from prom_middleware.errors import PromMiddlewareError
 from prom_middleware.pushgateway.families import Family, Labels
 from prom_middleware.pushgateway.stored import dump, load
 
@@ -46,7 +47,7 @@ ON CONFLICT (group_id, name) DO UPDATE SET pushed_ns = excluded.pushed_ns, body 
 _Row = tuple[int, "int | None", "str | None"]
 
 
-class StorageError(Exception):
+class StorageError(PromMiddlewareError):
     """The disk cannot be written, or the file cannot be used; the message says which and why."""
 
 

@@ -28,7 +28,7 @@ from prom_middleware.pushgateway.durable import Journal
 from prom_middleware.pushgateway.families import Labels
 from prom_middleware.pushgateway.grouping import grouping_key
 from prom_middleware.pushgateway.multiple import parse_pushes
-from prom_middleware.pushgateway.options import GatewayOptions
+from prom_middleware.pushgateway.options import Setup
 from prom_middleware.pushgateway.own import OwnMetrics
 from prom_middleware.pushgateway.page.handlers import Pages
 from prom_middleware.pushgateway.rendering import Form, head, joined, metric_bytes, negotiate
@@ -57,10 +57,10 @@ BUILD = {
 
 
 class Gateway:
-    """A Pushgateway. Raises StorageError for a database that cannot be used, OptionError."""
+    """A Pushgateway. Raises StorageError for a database that cannot be used."""
 
-    def __init__(self, options: GatewayOptions, flags: Mapping[str, str] | None = None) -> None:
-        self.options = options.checked()
+    def __init__(self, options: Setup, flags: Mapping[str, str] | None = None) -> None:
+        self.options = options
         self.flags = {**self.options.flags(), **(flags or {})}
         self._own = OwnMetrics()
         self._own_names = self._own.names()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from urllib.parse import quote
 
 from prom_middleware.pushgateway.families import Labels
 from prom_middleware.pushgateway.numbers import go_quote
@@ -43,26 +42,6 @@ def take_ttl(key: Labels) -> tuple[Labels, str | None]:
     """Return a key without the label that says how long the group is kept, and what that says."""
     rest = tuple(pair for pair in key if pair[0] != TTL_LABEL)
     return rest, dict(key).get(TTL_LABEL)
-
-
-def group_path(key: Labels) -> str:
-    """Return the path of a group, from `job` on, for a URL."""
-    labels = dict(key)
-    job = labels.pop("job", "")
-    return "/".join(_component(name, value) for name, value in [("job", job), *labels.items()])
-
-
-def _component(name: str, value: str) -> str:
-    if value and "/" not in value and value not in (".", ".."):
-        return f"{_path_name(name)}/{quote(value, safe='')}"
-    coded = base64.urlsafe_b64encode(value.encode()).decode().rstrip("=") or "="
-    return f"{_path_name(name)}{_BASE64}/{coded}"
-
-
-def _path_name(name: str) -> str:
-    from prom_middleware.exposition.formats.escaping import VALUES, escape_label_name
-
-    return escape_label_name(name, VALUES)
 
 
 def _pairs(labels: str, utf8_names: bool) -> list[tuple[str, str]]:

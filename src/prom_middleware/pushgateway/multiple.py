@@ -10,14 +10,14 @@ from prom_middleware.pushgateway.bodies.codings import undo
 from prom_middleware.pushgateway.bodies.errors import BodyError
 from prom_middleware.pushgateway.families import Labels
 from prom_middleware.pushgateway.grouping import checked_key
-from prom_middleware.pushgateway.options import GatewayOptions
+from prom_middleware.pushgateway.options import Setup
 from prom_middleware.pushgateway.store import Push
 from prom_middleware.pushgateway.ttl import ttl_of
 
 WANTED = 'expected a JSON list of {"labels": {"job": "...", ...}, "metrics": "..."}'
 
 
-def parse_pushes(body: bytes, coding: str, options: GatewayOptions, *, replace: bool) -> list[Push]:
+def parse_pushes(body: bytes, coding: str, options: Setup, *, replace: bool) -> list[Push]:
     """Return what a body pushes; raise BodyError or GroupingError."""
     limit = options.max_body_bytes
     try:
@@ -29,7 +29,7 @@ def parse_pushes(body: bytes, coding: str, options: GatewayOptions, *, replace: 
     return [_push(number, entry, options, replace) for number, entry in enumerate(entries)]
 
 
-def _push(number: int, entry: Any, options: GatewayOptions, replace: bool) -> Push:
+def _push(number: int, entry: Any, options: Setup, replace: bool) -> Push:
     labels, metrics = _parts(number, entry)
     key, ttl_ns = ttl_of(checked_key(labels, options.enable_utf8_names), options.push_ttl)
     try:

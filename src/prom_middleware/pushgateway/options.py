@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from functools import partial
+from os import PathLike
+from typing import Any, NamedTuple, TypedDict
 
 from prom_middleware.errors import OptionError
 from prom_middleware.exposition.access import AccessRule
+from prom_middleware.options import Check, access_rule, checked, is_number, is_switch, rules, whole
 from prom_middleware.pushgateway.ttl import LONGEST
 
 # As many bytes as a push may have, as it comes and unpacked: half a million series.
@@ -23,7 +26,7 @@ OTHER_FLAGS = (
 )
 
 
-class GatewayOptions(NamedTuple):
+class GatewayOptions(TypedDict, total=False):
     """Keyword-only options of a gateway; those of the original are named as its flags are.
 
     persistence_file            where groups are kept; None: in memory only
@@ -40,6 +43,22 @@ class GatewayOptions(NamedTuple):
     quit                        what ends the server, for /-/quit; None: it is not enabled
     """
 
+    persistence_file: str | PathLike[str] | None
+    telemetry_path: str
+    route_prefix: str
+    enable_admin_api: bool
+    disable_consistency_check: bool
+    enable_utf8_names: bool
+    access: AccessRule | None
+    max_body_bytes: int
+    push_ttl: float | None
+    enable_multiple_groups: bool
+    quit: Callable[[], object] | None
+
+
+class Setup(NamedTuple):
+    """The options of one gateway, checked by `from_options`; the paths in order."""
+
     persistence_file: str | None = None
     telemetry_path: str = "/metrics"
     route_prefix: str = ""
@@ -52,15 +71,10 @@ class GatewayOptions(NamedTuple):
     enable_multiple_groups: bool = False
     quit: Callable[[], object] | None = None
 
-    def checked(self) -> GatewayOptions:
-        """Return the options with their paths in order; raise OptionError for wrong values."""
-        if self.push_ttl is not None and not 0 <= self.push_ttl <= LONGEST:
-            raise OptionError(f"push_ttl={self.push_ttl!r} is not a number of seconds")
-        if self.max_body_bytes < 1:
-            raise OptionError(f"max_body_bytes={self.max_body_bytes!r} is no size")
-        return self._replace(
-            route_prefix=_prefix(self.route_prefix), telemetry_path=_prefix(self.telemetry_path)
-        )
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Setup:
+        """Return the setup; raise OptionError for an option that is none, or a wrong value."""
+        return cls(**checked(options, CHECKS))
 
     def flags(self) -> dict[str, str]:
         """Return the options as the page and the API show them: all of the original's flags."""
@@ -90,10 +104,48 @@ class GatewayOptions(NamedTuple):
         return flags
 
 
-def _prefix(path: str) -> str:
+def _prefix(name: str, path: object) -> str:
+    if not isinstance(path, str):
+        raise OptionError(f"{name}={path!r}: give a path")
     stripped = path.strip("/")
     return f"/{stripped}" if stripped else ""
 
 
+def _file(path: object) -> str | None:
+    if path is None or isinstance(path, str):
+        return path
+    if isinstance(path, PathLike):
+        return str(path)
+    raise OptionError(f"persistence_file={path!r}: give a file's path, or None")
+
+
 def _boolean(value: bool) -> str:
     return "true" if value else "false"
+
+
+def _is_ttl(value: Any) -> bool:
+    return value is None or (is_number(value) and 0 <= value <= LONGEST)
+
+
+def _is_callback(value: object) -> bool:
+    return value is None or callable(value)
+
+
+SWITCH = (is_switch, "True or False")
+CHECKS: Mapping[str, Check] = {
+    "persistence_file": _file,
+    "telemetry_path": partial(_prefix, "telemetry_path"),
+    "route_prefix": partial(_prefix, "route_prefix"),
+    "access": access_rule,
+    **rules(
+        {
+            "enable_admin_api": SWITCH,
+            "disable_consistency_check": SWITCH,
+            "enable_utf8_names": SWITCH,
+            "max_body_bytes": (whole(1), "a number of bytes above 0"),
+            "push_ttl": (_is_ttl, "a number of seconds, or None"),
+            "enable_multiple_groups": SWITCH,
+            "quit": (_is_callback, "a function without arguments, or None"),
+        }
+    ),
+}

@@ -64,6 +64,8 @@ def read_gauge(
     """Yield the family, unless nobody lives, or one of them may not be looked at."""
     try:
         parts = [part for process in processes for part in _parts(gauge, proc, process)]
+    except PermissionError:  # nor is that a failure
+        return
     except OSError as error:
         failures.report("process", error)
         return

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
-from weakref import WeakKeyDictionary
+from contextlib import suppress
 
 from prometheus_client import GC_COLLECTOR, PROCESS_COLLECTOR, CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -23,9 +22,6 @@ CPU_HELP = "Total user and system CPU time spent in seconds, by all workers ther
 RESTARTS = "prom_middleware_worker_restarts_total"
 RESTARTS_HELP = "Workers that took the place of one that was gone."
 
-_lock = threading.Lock()
-_ours: WeakKeyDictionary[CollectorRegistry, WorkerCollector] = WeakKeyDictionary()
-
 
 def replace(registry: CollectorRegistry, store: Store) -> None:
     """Show the processes of `store` where `registry` shows the one that answers.
@@ -33,21 +29,9 @@ def replace(registry: CollectorRegistry, store: Store) -> None:
     Nothing happens where `prometheus_client`'s own collector is not registered. The counts of its
     garbage collector go: each process counts its own, and nobody else can ask for them.
     """
-    with _lock:
-        collector = WorkerCollector(store)
-        if _swap(registry, PROCESS_COLLECTOR, collector):
-            _ours[registry] = collector
-            collector.displaced = _drop(registry, GC_COLLECTOR)
-
-
-def restore(registry: CollectorRegistry) -> None:
-    """Undo `replace`."""
-    with _lock:
-        collector = _ours.pop(registry, None)
-        if collector is not None:
-            _swap(registry, collector, PROCESS_COLLECTOR)
-            for displaced in collector.displaced:
-                registry.register(displaced)
+    if _swap(registry, PROCESS_COLLECTOR, WorkerCollector(store)):
+        with suppress(KeyError):
+            registry.unregister(GC_COLLECTOR)
 
 
 def _swap(registry: CollectorRegistry, old: Collector, new: Collector) -> bool:
@@ -64,20 +48,11 @@ def _swap(registry: CollectorRegistry, old: Collector, new: Collector) -> bool:
     return True
 
 
-def _drop(registry: CollectorRegistry, collector: Collector) -> list[Collector]:
-    try:
-        registry.unregister(collector)
-    except KeyError:
-        return []
-    return [collector]
-
-
 class WorkerCollector(Collector):
     """Show what all processes use that write to a store."""
 
     def __init__(self, store: Store, proc: str = "/proc") -> None:
         self.store = store
-        self.displaced: list[Collector] = []
         self._proc = proc
 
     def describe(self) -> Iterator[MetricFamily]:

@@ -70,7 +70,15 @@ class Procfs:
 
     def open_files(self, pid: int) -> float:
         """Return how many descriptors a process has; OSError if it is dead or keeps them secret."""
-        return len(os.listdir(os.path.join(self._root, str(pid), "fd")))
+        path = os.path.join(self._root, str(pid), "fd")
+        try:
+            return len(os.listdir(path))
+        except PermissionError:
+            # Who was root once is closed to its equals; since Linux 6.2 the number is not.
+            number = os.stat(path).st_size
+            if not number:
+                raise
+            return number
 
     def most_files(self, pid: int) -> float:
         """Return how many descriptors a process may have; OSError if it is dead."""

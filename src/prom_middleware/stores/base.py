@@ -19,12 +19,16 @@ class Settlement(NamedTuple):
     The cells in the slices of `again` count the same things once more, in other parts; one may be
     among those `kept` as well. What is missing there goes to the last of them. A slice is two
     numbers: its first cell, and the one behind its last.
+
+    `apart` are pairs of cells of which the first counts what was begun, and the second what of that
+    was finished; what is open goes to the second.
     """
 
     promised: int
     kept: tuple[int, ...]
     into: int
     again: tuple[int, ...] = ()
+    apart: tuple[int, ...] = ()
 
 
 class Family(NamedTuple):

@@ -70,16 +70,20 @@ class Snapshot(Protocol):
 class Store(Protocol):
     """Hold blocks of cells.
 
-    Who calls `allocate` or `snapshot`, or changes `cells`, has the store's turn. `cells` must be
-    read anew for every update: a store may replace it when it grows or when the process forks.
-    `renewals` are called when offsets that were handed out are void: the maps of `offsets` are
-    right at once, offsets kept elsewhere are not. `arrivals` are called, in turn, after a process's
-    first write to what it shares. `shared` tells whether processes outlive others.
+    Who calls `allocate`, `look` or `snapshot`, or changes `cells`, has the store's turn. `cells`
+    must be read anew for every update: a store may replace it when it grows or when the process
+    forks. `renewals` are called when offsets that were handed out are void: the maps of `offsets`
+    are right at once, offsets kept elsewhere are not. `arrivals` are called, in turn, after a
+    process's first write to what it shares. `shared` tells whether processes outlive others; a
+    request that began before `born` is another process's, and one that begins after `look_at` has
+    to `look`. Both are times of `perf_counter`.
     """
 
     turn: Turn
     cells: Cells
     shared: bool
+    born: float
+    look_at: float
     renewals: list[Callable[[], object]]
     arrivals: list[Callable[[], object]]
 
@@ -93,6 +97,10 @@ class Store(Protocol):
 
     def tally(self, family: Family, labels: Labels) -> Tally:
         """Return what counts in the block for `labels`, of one cell, and is never void."""
+        ...
+
+    def look(self, now: float) -> None:
+        """Notice what others did to what is shared; nothing if `now` is not after `look_at`."""
         ...
 
     def snapshot(self) -> Snapshot:

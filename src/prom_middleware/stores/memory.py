@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from math import inf
 from time import time
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.turn = Turn()
         self.shared = False
+        self.born, self.look_at = -inf, inf
         self.renewals: list[Callable[[], object]] = []
         self.arrivals: list[Callable[[], object]] = []
         self._cells: list[float] = []
@@ -55,6 +57,9 @@ class MemoryStore:
         A list that shrinks to nothing would free its memory each time.
         """
         return self._tallies.setdefault(self.allocate(family, labels), deque())
+
+    def look(self, now: float) -> None:
+        """Do nothing: nothing is shared."""
 
     def snapshot(self) -> MemorySnapshot:
         """Return what the store holds now."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prom_middleware import failures
@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 
 SWITCH = "PROM_MIDDLEWARE_MULTIPROC"
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
-# Set by a worker that found its server, for what it starts itself, such as a pool of processes.
+# Set by a worker that found its server, for what it starts itself, such as a pool of processes; a
+# server that it starts has a directory of its own.
 FOUND = "PROM_MIDDLEWARE_MULTIPROC_DIR"
 # Only a process that has one of these can be a server's worker: all others are spared the search.
 SERVERS = ("gunicorn", "uvicorn", "hypercorn", "granian", "uwsgi")
 
 _lock = threading.RLock()
 _stores: dict[str, MultiprocessStore] = {}
+# What this process found, or the one that it was forked from: its server is not to be seen again.
+_found: str | None = None
 
 
 def named_directory() -> str | None:
@@ -40,8 +43,8 @@ def shared_store() -> MultiprocessStore | None:
         return None
     try:
         with _lock:
-            directory = named_directory() or os.environ.get(FOUND) or _private_directory()
-            return None if directory is None else _store(directory)
+            directory = named_directory() or _private_directory() or os.environ.get(FOUND)
+            return _store(directory) if directory else None
     except Exception as error:  # a system without flock, a directory that is not ours
         failures.report("store.directory", error)
         return None
@@ -52,21 +55,22 @@ def _is_off() -> bool:
 
 
 def _private_directory() -> str | None:
-    if not any(name in sys.modules for name in SERVERS):
-        return None
-    from prom_middleware.stores.multiprocess import servers
+    global _found
+    if _found is None and any(name in sys.modules for name in SERVERS):
+        from prom_middleware.stores.multiprocess import servers
 
-    server = servers.server_process()
-    if server is None:
-        return None
-    return _directory_of(server)
+        server = servers.server_process()
+        _found = None if server is None else _directory_of(server)
+    return _found
 
 
-@cache
 def _directory_of(server: int) -> str:
-    from prom_middleware.stores.multiprocess import directory
+    from prom_middleware.stores.multiprocess import directory, servers
 
     found = directory.private_directory(server)
+    if servers.user() != os.geteuid():
+        # What root leaves to the user that its workers will be.
+        _store(found).arrivals.append(partial(directory.sweep, found))
     if server == os.getpid():
         # A server may replace itself, and then has another directory: only its workers know this.
         os.register_at_fork(after_in_child=partial(os.environ.__setitem__, FOUND, found))

@@ -14,7 +14,8 @@ from twisted.web.server import NOT_DONE_YET
 from prom_middleware import failures
 from prom_middleware.exposition import AccessRule, ScrapeRequest
 from prom_middleware.instrumentation import discard_observations
-from prom_middleware.twisted.routing import Dialect
+from prom_middleware.options import access_rule
+from prom_middleware.twisted.routing import Dialect, path_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 class MetricsResource(Resource):  # type: ignore[misc]
     """Answer scrapes of `registry`: `root.putChild(b"metrics", MetricsResource())`.
 
-    The options are those of `ScrapeOptions`. Raises OptionError for wrong ones.
+    The options are those of `prom_middleware.exposition.ScrapeOptions`. Raises OptionError for
+    wrong ones.
     """
 
     isLeaf = True  # noqa: N815 - Twisted's name
@@ -40,7 +42,7 @@ class MetricsResource(Resource):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self._registry = registry
-        self.access = access
+        self.access = access_rule(access)
         self._limits: Limits | None = None
         if options:
             from prom_middleware.exposition.options import Limits
@@ -130,12 +132,11 @@ def _begin(request: Any, answer: Answer) -> Answer:
 
 def _scrape_request(request: Any) -> ScrapeRequest:
     discard_observations(vars(request))
-    dialect = Dialect()
     client = request.getClientAddress()
     return ScrapeRequest(
         method=request.method.decode("latin-1"),
-        path=dialect.path(request),
+        path=path_of(request),
         query=request.uri.partition(b"?")[2].decode("latin-1"),
-        headers=dialect.headers(request),
+        headers=Dialect().headers(request),
         client=getattr(client, "host", None),
     )

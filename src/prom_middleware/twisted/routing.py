@@ -7,10 +7,13 @@ itself (`getChild`), with all below it, is `{path}`. Klein has rules, and they a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from twisted.web.resource import Resource
+
+if TYPE_CHECKING:
+    from prom_middleware.instrumentation import Observation
 
 DYNAMIC = "/{path}"
 # As a number: given bytes, `in` tries first to make a number of them, and takes ten times as long.
@@ -31,9 +34,9 @@ class Dialect:
             segments = [unquote_to_bytes(segment) for segment in segments]
         return _template(request.site.resource, segments, request)
 
-    def path(self, request: Any) -> str:
-        """Return the path, decoded."""
-        return path_of(request)
+    def path(self, observation: Observation) -> str:
+        """Return the path, decoded; a resource that rewrites it leaves the URI alone."""
+        return _decoded(observation.request.uri.partition(b"?")[0])
 
     def headers(self, request: Any) -> Mapping[str, str]:
         """Return the headers, names in lower case, the first of each name."""
@@ -45,7 +48,10 @@ class Dialect:
 
 def path_of(request: Any) -> str:
     """Return the path, decoded as that of a WSGI application is."""
-    path: bytes = request.path
+    return _decoded(request.path)
+
+
+def _decoded(path: bytes) -> str:
     if PERCENT in path:
         path = unquote_to_bytes(path)
     return path.decode("utf-8", "replace")
@@ -92,7 +98,8 @@ def _makes_children(kind: type) -> bool:
 def _klein_rule(static: str, url_map: Any, rest: list[bytes], request: Any) -> str | None:
     from prom_middleware.werkzeug import matching_rule  # no other site needs werkzeug
 
-    path = "/" + b"/".join(rest).decode("utf-8", "replace")
+    # Without a slash after the resource there is no path: Klein redirects to the one with it.
+    path = "/" + b"/".join(rest).decode("utf-8", "replace") if rest else ""
     adapter = url_map.bind("localhost")
     rule = matching_rule(adapter, path, request.method.decode("latin-1"))
     return None if rule is None else static + str(rule.rule).replace(KLEIN_REST, "{path}")

@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
-from prom_middleware.instrumentation import COMPLETE, DISCONNECT
+from prom_middleware.instrumentation import COMPLETE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,8 +100,7 @@ class SentFile:
             moved = self._moved()
             for response in responses:
                 if not response.done:
-                    whole = self._count(response, moved)
-                    response.finish(COMPLETE if whole else DISCONNECT)
+                    response.end(self._count(response, moved))
         except Exception as error:
             failures.report("finish", error)
             for response in responses:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
@@ -28,6 +29,7 @@ class CountedInput:
     def __init__(self, stream: InputStream, observation: Observation) -> None:
         self._stream = stream
         self._observation = observation
+        self._again = 0  # how far the position is behind the furthest that was read
 
     def read(self, *size: int, **named: int) -> bytes:
         """Read as the stream does."""
@@ -50,6 +52,8 @@ class CountedInput:
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._stream, name)
+        if name == "seek":
+            return partial(self._seek, attribute)
         if name not in ALSO_READ:
             return attribute
         return lambda *size, **named: self._counted(attribute(*size, **named))
@@ -57,10 +61,24 @@ class CountedInput:
     def _counted(self, data: Any) -> Any:
         try:
             # What is neither bytes nor a number of them is the application's affair, not ours.
-            if isinstance(data, bytes):
-                self._observation.received += len(data)
-            elif isinstance(data, int):
-                self._observation.received += data
+            size = len(data) if isinstance(data, bytes) else data if isinstance(data, int) else 0
+            if self._again and size:
+                self._again, size = max(self._again - size, 0), max(size - self._again, 0)
+            self._observation.received += size
         except Exception as error:
             failures.report("receive", error)
         return data
+
+    def _seek(self, seek: Callable[..., Any], *place: int, **named: int) -> Any:
+        before = self._position()
+        found = seek(*place, **named)
+        after = self._position()
+        if before is not None and after is not None:
+            self._again += before - after
+        return found
+
+    def _position(self) -> int | None:
+        try:
+            return int(self._stream.tell())  # type: ignore[attr-defined]
+        except Exception:  # some can seek and do not tell: what they read again is counted again
+            return None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
 from prom_middleware.errors import NotAnApplicationError
-from prom_middleware.exposition.wsgi import headers, make_wsgi_app, undecoded
+from prom_middleware.exposition.wsgi import decoded, headers, make_wsgi_app, undecoded
 from prom_middleware.instrumentation import Instrumentation, Observation, nesting
 from prom_middleware.instrumentation.queueing import QUEUE_START, REQUEST_START
 from prom_middleware.instrumentation.tracing import HTTP_TRACEPARENT
@@ -15,6 +15,7 @@ from prom_middleware.wsgi.files import observed_wrapper
 from prom_middleware.wsgi.input import observe_input
 from prom_middleware.wsgi.place import outer_observation, path_of
 from prom_middleware.wsgi.response import Response
+from prom_middleware.wsgi.watching import watching
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -52,6 +53,7 @@ class PrometheusMiddleware:
                 response = self._begin(environ, start_response, path)
                 if response is None:
                     start_response = self.refining(environ, start_response)
+                    app = watching(app, environ.get(self.core.key))
         except Exception as error:
             failures.report("start", error)
         if response is None:
@@ -110,9 +112,9 @@ class Dialect:
         """Return None: a server has no routes."""
         return None
 
-    def path(self, environ: Mapping[str, Any]) -> str:
+    def path(self, response: Response) -> str:
         """Return the path below the script name."""
-        return path_of(environ)
+        return decoded(response.path)
 
     def headers(self, environ: Mapping[str, Any]) -> Mapping[str, str]:
         """Return the headers, names in lower case."""

@@ -51,6 +51,8 @@ class Response(Observation):
         "writer",
     )
 
+    calls = True
+
     # Set by the door: `start_response`, the server's file wrapper, what names the route when a
     # response starts, and where the door stands.
     server: Any
@@ -66,8 +68,7 @@ class Response(Observation):
             self.writer = self.server(status, headers)
         else:
             self.writer = self.server(status, headers, exc_info)
-            if self.rare is not None:
-                self.rare.event_stream = False  # of what is replaced
+            self.forget_start()
         try:
             code = status[:3]
             self.status = code if code in _CODES else _unusual(code)
@@ -210,15 +211,16 @@ class Response(Observation):
 
     def _ended(self) -> None:
         try:
-            self.finish(self._outcome())
+            # A server need not iterate what it does not send, nor look for an end that it knows.
+            unread = not self.iterated or self.method == "HEAD"
+            self.end(unread or self.is_whole())
         except Exception as error:
             failures.report("finish", error)
             self.discard()
 
-    def _outcome(self) -> str:
-        # A server need not iterate what it does not send, nor look for an end that it knows.
-        unread = not self.iterated or self.method == "HEAD"
-        return COMPLETE if unread or self.is_whole() else DISCONNECT
+    def end(self, whole: bool) -> None:
+        """Record the end; who has not got the whole of a response that began has left."""
+        self.finish(COMPLETE if whole or self.status is None else DISCONNECT)
 
     def _sized(self, body: Iterable[bytes]) -> Iterable[bytes]:
         kind: type = type(body)

@@ -209,6 +209,9 @@ def test_a_file_is_named_in_the_error(tmp_path: Path) -> None:
     path.write_text("mappings: 3")
     with pytest.raises(MappingError, match=r"rules\.yml: mappings"):
         load_mapping(path)
+    path.write_bytes(b"# caf\xe9")
+    with pytest.raises(MappingError, match=r"rules\.yml: 'utf-8' codec can't decode"):
+        load_mapping(path)
 
 
 def test_unknown_keys_do_nothing_but_are_told(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -183,3 +185,25 @@ def test_attributes_of_one_name_are_joined() -> None:
         "ok": "true",
         "many": '["a", "b"]',
     }
+
+
+WITHOUT = """\
+import pydoc, sys
+sys.modules["opentelemetry"] = None
+import prom_middleware.bridge
+from prom_middleware.bridge import *
+from prom_middleware.errors import MissingFrameworkError
+assert "load_mapping" in pydoc.plain(pydoc.render_doc(prom_middleware.bridge))
+try:
+    OpenTelemetryReader(scope_labels=False)
+except MissingFrameworkError as error:
+    print(error)
+"""
+
+
+def test_without_the_sdk() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "pip install opentelemetry-sdk, or 'prom_middleware[otlp]'" in done.stdout

@@ -113,9 +113,12 @@ def test_a_peer_that_closes_at_once_is_a_failure() -> None:
     closing = Closing()
     registry = registry_of(gauge("number", ({}, 1)))
     with Bridge(closing.url, registry, interval=0.02) as bridge:
-        assert eventually(lambda: len(closing.received), lambda number: number > 1)
+        # A peer may acknowledge what it has not read before it closes, so not the first must fail.
+        failures = eventually(lambda: set(bridge.health.failures), bool)
+        assert eventually(lambda: len(closing.received), lambda number: number > 1) > 1
     closing.close()
-    assert bridge.health.sent or bridge.health.failures
+    assert failures
+    assert failures <= {"BrokenPipeError", "ConnectionResetError"}
 
 
 def test_a_broken_connection_is_made_anew_and_nothing_is_lost(sink: Sink) -> None:

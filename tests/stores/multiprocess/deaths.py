@@ -31,9 +31,9 @@ class Death:
         """Make a step before and after every call of a function."""
         call = getattr(module, name)
 
-        def stepping(*arguments: Any) -> Any:
+        def stepping(*arguments: Any, **named: Any) -> Any:
             self.step()
-            result = call(*arguments)
+            result = call(*arguments, **named)
             self.step()
             return result
 

@@ -66,3 +66,72 @@ def test_a_server_that_is_gone_leaves_nothing() -> None:
     assert own() == mine
     assert not gone.exists()
     assert failures.counts() == before
+
+
+def gone(mine: Path) -> Path:
+    """Make the directory of a server that is gone."""
+    pid, started, space = mine.name.split("-")
+    left = mine.parent / f"{pid}-{int(started) + 1}-{space}"
+    left.mkdir(mode=0o700)
+    return left
+
+
+@pytest.fixture
+def replacing(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have this process be a gunicorn that is to replace its parent."""
+    before = Path(private_directory(os.getppid()))
+    monkeypatch.setenv("GUNICORN_PID", str(os.getppid()))
+    return before
+
+
+def test_a_server_goes_on_in_the_directory_of_the_one_that_it_replaces(
+    replacing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert own() == replacing
+    assert own() == replacing
+    monkeypatch.delenv("GUNICORN_PID")  # that one has ended
+    assert own() == replacing
+
+
+def test_a_server_that_another_one_s_worker_starts_replaces_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mine = own()
+    mine.rmdir()
+    monkeypatch.setenv("GUNICORN_PID", "1" if os.getppid() != 1 else "2")
+    assert own() == mine
+    assert not mine.is_symlink()
+
+
+def test_what_a_living_server_has_taken_over_is_kept() -> None:
+    mine = own()
+    left = gone(mine)
+    mine.rmdir()
+    mine.symlink_to(left.name)
+    assert own() == left
+    private_directory(os.getppid())
+    assert left.exists()
+
+
+def test_a_link_of_a_server_that_is_gone_goes_with_what_it_leads_to() -> None:
+    mine = own()
+    left = gone(mine)
+    link = left.with_name(left.name.replace("-", "-1", 1))
+    link.symlink_to(left.name)
+    elsewhere = left.with_name(link.name + "1")
+    elsewhere.symlink_to("0-0-0")
+    before = failures.counts()
+    own()
+    assert os.listdir(mine.parent) == [mine.name]
+    assert failures.counts() == before
+
+
+def test_a_link_out_of_the_directory_is_not_read(base: Path) -> None:
+    mine = own()
+    mine.rmdir()
+    (base / "elsewhere").mkdir(mode=0o700)
+    for target in ("../elsewhere", str(base / "elsewhere")):
+        mine.symlink_to(target)
+        with pytest.raises(PermissionError):
+            own()
+        mine.unlink()

@@ -362,6 +362,18 @@ def test_what_is_counted_twice_is_settled_twice(store: MultiprocessStore) -> Non
         assert read(store, twice) == settled
 
 
+def test_what_is_counted_apart_is_settled_apart(store: MultiprocessStore) -> None:
+    # The cell 4 counts what of 3 was finished.
+    apart = SETTLED._replace(width=5, settlement=Settlement(0, (1, 2), 2, (), (3, 4)))
+    add(store, apart, ("/",), 1, 0, 0, 1)
+    killed(lambda: add(store, apart, ("/",), 6, 2, 1, 4, 1))
+    settled = {("/",): [7.0, 2.0, 4.0, 5.0, 4.0]}
+    assert read(store, apart) == settled
+    for _ in range(3):
+        killed(lambda: add(store, apart, ("/",), 0))
+        assert read(store, apart) == settled
+
+
 def test_a_new_worker_waits_for_the_lock_no_longer_than_a_request_may(
     store: MultiprocessStore,
 ) -> None:

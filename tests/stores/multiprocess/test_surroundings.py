@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from prom_middleware.stores import Family
 from prom_middleware.stores.multiprocess import MultiprocessStore
 from prom_middleware.stores.multiprocess import store as store_module
+from prom_middleware.stores.multiprocess.layout import CELL
 from stores.multiprocess.children import LIVE, REQUESTS, add, killed, read, reported, run, vectors
 
 pytestmark = pytest.mark.usefixtures("impatient")
@@ -70,6 +72,21 @@ def test_a_scrape_notices_that_the_directory_was_deleted(
     shutil.rmtree(directory)
     assert read(store, REQUESTS) == {("/",): [1.0, 0.0, 0.0]}
     assert vectors(directory) == [VECTOR]
+
+
+@pytest.mark.parametrize("what", ["directory", "vector"])
+def test_a_worker_that_knows_all_its_labels_looks_after_the_files(
+    store: MultiprocessStore, directory: Path, what: str
+) -> None:
+    if what == "directory":
+        shutil.rmtree(directory)
+    else:
+        (directory / VECTOR).unlink()
+    store.look(store.look_at)  # not yet
+    assert not vectors(directory)
+    store.look(store.look_at + 1)
+    add(store, REQUESTS, ("/",), 1)
+    assert read(MultiprocessStore(directory), REQUESTS)["/",] == [2.0, 0.0, 0.0]
 
 
 def test_a_vector_that_is_deleted_is_written_again(
@@ -256,6 +273,41 @@ def test_where_there_is_no_room_for_more_a_vector_grows_by_what_it_needs(
     assert reported() == before
     assert isinstance(store.cells, memoryview)
     assert len(store.cells) < 2 * 8192
+
+
+def test_a_limit_on_files_leaves_what_a_vector_needs(tmp_path: Path) -> None:
+    def child() -> None:
+        store = MultiprocessStore(tmp_path)
+        add(store, WIDE, ("0",), 1)
+        before = reported()
+        limit = 2 * 65536 - CELL
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        add(store, WIDE, ("1",), 1)
+        assert reported() == before
+        assert isinstance(store.cells, memoryview)
+
+    assert run(child) == 0
+    assert read(MultiprocessStore(tmp_path), WIDE)["1",][0] == 1
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_whatever_says_that_there_is_no_room_leaves_what_a_vector_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    real = os.posix_fallocate
+
+    def limited(fd: int, start: int, size: int) -> None:
+        if start + size > 100_000:
+            raise OSError(number, "no room")
+        real(fd, start, size)
+
+    monkeypatch.setattr(os, "posix_fallocate", limited)
+    store = MultiprocessStore(tmp_path)
+    before = reported()
+    for label in "01":
+        add(store, WIDE, (label,), 1)
+    assert reported() == before
+    assert isinstance(store.cells, memoryview)
 
 
 @pytest.mark.parametrize("answer", [errno.EOPNOTSUPP, None])

@@ -18,10 +18,13 @@ from prom_middleware.bridge.incoming.names import label_name, metric_name
 from prom_middleware.bridge.incoming.receiver import MOST_SERIES, Receiver
 from prom_middleware.bridge.incoming.series import RefusedError, Target
 from prom_middleware.bridge.incoming.values import Gauge
-from prom_middleware.errors import OptionError
+from prom_middleware.options import between, checked, rules
 
 EXPIRY = 300.0  # seconds, as in graphite_exporter
 NOW = -1.0  # the time that means the server's
+
+
+CHECKS = rules({"sample_expiry": (between(0, 1e9), "a number of seconds above 0")})
 
 
 class GraphiteCollector(Receiver):
@@ -43,8 +46,7 @@ class GraphiteCollector(Receiver):
         strict_match: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if not 0 < sample_expiry < 1e9:
-            raise OptionError(f"sample_expiry={sample_expiry!r} is no number of seconds")
+        checked({"sample_expiry": sample_expiry}, CHECKS)
         self._expiry = sample_expiry
         self._clock = clock
         super().__init__(mapping, registry, max_series=max_series, strict_match=strict_match)

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TextIO
 
 from prom_middleware.bridge.incoming.mapping import Rule, Rules
 from prom_middleware.bridge.incoming.values import Windows
@@ -31,7 +31,14 @@ log = logging.getLogger(__name__)
 def load_mapping(path: str | os.PathLike[str]) -> Rules:
     """Read a mapping file; raise MappingError, which says what is wrong where, or OSError."""
     with open(path, encoding="utf-8") as file:
-        return parse_mapping(file.read(), os.fspath(path))
+        return parse_mapping(_content(file, os.fspath(path)), os.fspath(path))
+
+
+def _content(file: TextIO, name: str) -> str:
+    try:
+        return file.read()
+    except UnicodeDecodeError as error:
+        raise MappingError(f"{name}: {error}") from error
 
 
 def parse_mapping(text: str, name: str = "mapping") -> Rules:

@@ -13,17 +13,28 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from prom_middleware.bridge.incoming.opentelemetry_families import (
-    add,
-    add_target_info,
-    scope_labels_of,
-)
 from prom_middleware.errors import MissingFrameworkError
 
 try:
     from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
+
+    from prom_middleware.bridge.incoming.opentelemetry_families import (
+        add,
+        add_target_info,
+        scope_labels_of,
+    )
 except ImportError as error:
-    raise MissingFrameworkError(f"it needs pip install opentelemetry-sdk ({error})") from error
+    _missing = error
+
+    class MetricReader:  # type: ignore[no-redef]
+        """What stands for the SDK's where there is none: all names of the package can be had."""
+
+        def __init__(self, **_: Any) -> None:
+            raise MissingFrameworkError(
+                "OpenTelemetryReader needs the SDK: pip install opentelemetry-sdk, or "
+                f"'prom_middleware[otlp]' ({_missing})"
+            ) from _missing
+
 
 PATIENCE = 10_000.0  # milliseconds for the callbacks of observable instruments
 

@@ -15,12 +15,25 @@ from prom_middleware import failures
 from prom_middleware.bridge.incoming.listener import Address, Listener
 from prom_middleware.bridge.incoming.mapping import Match, Rule, Rules
 from prom_middleware.bridge.incoming.series import RefusedError, Store, Target
-from prom_middleware.errors import OptionError
+from prom_middleware.options import checked, is_switch, rules, whole
 
 MOST_SERIES = 10_000
 CACHED = 1000  # names, as in statsd_exporter
 # A label that a kind has of its own: with another one like it, readers would not know the buckets.
 OWN_LABELS = {"histogram": "le", "summary": "quantile"}
+
+
+def _are_rules(value: object) -> bool:
+    return value is None or isinstance(value, Rules)
+
+
+CHECKS = rules(
+    {
+        "mapping": (_are_rules, "what load_mapping returns, or None"),
+        "max_series": (whole(1), "a whole number above 0"),
+        "strict_match": (is_switch, "True or False"),
+    }
+)
 
 
 class Resolved(NamedTuple):
@@ -49,8 +62,8 @@ class Receiver(Collector):
         max_series: int = MOST_SERIES,
         strict_match: bool = False,
     ) -> None:
-        if max_series < 1:
-            raise OptionError(f"max_series={max_series!r}: one at least")
+        given = {"mapping": mapping, "max_series": max_series, "strict_match": strict_match}
+        checked(given, CHECKS)
         self._rules = mapping or Rules()
         self._strict = strict_match
         self._store = Store(max_series)

@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from types import TracebackType
+from typing import Any
 
 from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
@@ -18,7 +19,7 @@ from prom_middleware.bridge.outgoing.buffer import Batch, Buffer
 from prom_middleware.bridge.outgoing.collecting import families_of
 from prom_middleware.bridge.outgoing.destination import Destination, destination
 from prom_middleware.bridge.outgoing.health import Health
-from prom_middleware.errors import OptionError
+from prom_middleware.options import between, checked, is_number, is_switch, is_text, rules, whole
 
 INTERVAL = 60.0  # seconds
 TIMEOUT = 10.0  # seconds for one attempt to send
@@ -51,10 +52,8 @@ class Bridge:
         tags: bool = False,
         prefix: str = "",
     ) -> None:
-        _check("interval", interval, 0 < interval < 1e6)
-        _check("jitter", jitter, 0 <= jitter < 1)
-        _check("timeout", timeout, 0 < timeout < 1e6)
-        _check("buffer", buffer, buffer >= 0)
+        timing = {"interval": interval, "jitter": jitter, "timeout": timeout}
+        checked({**timing, "to": to, "buffer": buffer, "tags": tags, "prefix": prefix}, CHECKS)
         self._destination = destination(to, tags=tags, prefix=prefix) if isinstance(to, str) else to
         self.health = Health(self._destination.name)
         self._registry = registry
@@ -183,9 +182,25 @@ class Bridge:
             )
 
 
-def _check(option: str, value: float, right: bool) -> None:
-    if not right:
-        raise OptionError(f"{option}={value!r} is not possible")
+def _leads(to: object) -> bool:
+    return isinstance(to, str) or callable(getattr(to, "send", None))
+
+
+def _is_jitter(value: Any) -> bool:
+    return is_number(value) and 0 <= value < 1
+
+
+CHECKS = rules(
+    {
+        "to": (_leads, "a URL"),
+        "interval": (between(0, 1e6), "a number of seconds above 0"),
+        "jitter": (_is_jitter, "a part of the interval, from 0 to less than 1"),
+        "timeout": (between(0, 1e6), "a number of seconds above 0"),
+        "buffer": (whole(0), "a number of samples"),
+        "tags": (is_switch, "True or False"),
+        "prefix": (is_text, "a string"),
+    }
+)
 
 
 class Ticks:

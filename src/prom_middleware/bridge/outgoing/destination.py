@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Protocol
 from urllib.parse import SplitResult, urlsplit
@@ -46,7 +47,9 @@ def destination(url: str, *, tags: bool = False, prefix: str = "") -> Destinatio
     except ValueError as error:
         raise OptionError(f"{url!r}: {error}") from error
     if not parts.hostname:
-        raise OptionError(f"{url!r} has no host")
+        # As a URL, "carbon:2003" has the scheme carbon; a host and a port are meant.
+        hint = f": give graphite://{url}" if re.fullmatch(r"[\w.-]+(:\d+)?", url) else ""
+        raise OptionError(f"{url!r} has no host{hint}")
     if parts.scheme == "graphite":
         return _graphite(parts, port or GRAPHITE_PORT, tags, prefix)
     if parts.scheme not in OTLP:

@@ -26,14 +26,15 @@ reactor: Any = running
 def scrape_twisted(app: Any, request: Request) -> Page:
     """Return what a `Site`, a resource or a Klein application answers."""
     site = _site_of(app)
-    found: list[Any] = []
+    found: list[Page | Failure | None] = []
     reactor.callWhenRunning(_begin, site, request, found)
+    reactor.addSystemEventTrigger("before", "shutdown", _interrupted, found)
     try:
         reactor.run()
     except ReactorNotRestartable as error:
         raise ScrapeError("Twisted's reactor has run in this process already") from error
-    if not found:
-        raise KeyboardInterrupt  # the reactor has taken the signal for itself
+    if found[0] is None:  # the reactor has taken the signal for itself
+        raise KeyboardInterrupt(getattr(reactor, "_exitSignal", None))
     return _page(found[0], request)
 
 
@@ -43,11 +44,21 @@ def _site_of(app: Any) -> Site:
     return Site(app.resource() if is_klein(app) else app)
 
 
-def _begin(site: Site, request: Request, found: list[Any]) -> None:
+def _begin(site: Site, request: Request, found: list[Page | Failure | None]) -> None:
     asked = ensureDeferred(_ask(site, request))
     asked.addTimeout(request.timeout, reactor, lambda *_: Failure(_too_late(request)))
-    asked.addBoth(found.append)
-    asked.addBoth(lambda _: reactor.stop())
+    asked.addBoth(_done, found)
+
+
+def _done(result: Page | Failure, found: list[Page | Failure | None]) -> None:
+    if not found:  # else the reactor is stopping, which is why the request has failed
+        found.append(result)
+        reactor.stop()
+
+
+def _interrupted(found: list[Page | Failure | None]) -> None:
+    if not found:
+        found.append(None)
 
 
 async def _ask(site: Site, request: Request) -> Page:

@@ -12,7 +12,7 @@ from prom_middleware.exposition.access import ScrapeRequest
 from prom_middleware.exposition.responses import Answer, response
 from prom_middleware.pushgateway import page
 from prom_middleware.pushgateway.families import Labels
-from prom_middleware.pushgateway.options import GatewayOptions
+from prom_middleware.pushgateway.options import Setup
 from prom_middleware.pushgateway.routing import Visit, text
 from prom_middleware.pushgateway.store import Store
 
@@ -24,7 +24,7 @@ _LAST_PAGE = 10**6
 class Pages:
     """Answers people."""
 
-    def __init__(self, store: Store, options: GatewayOptions, flags: Mapping[str, str]) -> None:
+    def __init__(self, store: Store, options: Setup, flags: Mapping[str, str]) -> None:
         self._store = store
         self._options = options
         self._flags = flags

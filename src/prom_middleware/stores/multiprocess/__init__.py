@@ -1,6 +1,9 @@
 """One store for all processes of a server: one dictionary, and a vector for each worker.
 
+servers.py       which server has this process as a worker
+directory.py     where its workers find each other, where nobody says it
 layout.py        what the files are called, and what is in them
+making.py        how they are made, and whose they are
 openfile.py      a file that is open for as long as somebody uses it
 locking.py       the directory's lock, with bounded patience
 dictionary.py    which block is where, agreed on by all workers

@@ -24,11 +24,11 @@ from prom_middleware.stores.multiprocess.layout import (
     DICTIONARY_MAGIC,
     HEADER_CELLS,
     RECORD,
-    create,
     open_file,
     span,
     write_whole,
 )
+from prom_middleware.stores.multiprocess.making import create
 from prom_middleware.stores.multiprocess.openfile import OpenFile
 
 # A record has whole nanoseconds: to write a fraction takes ten times as long.
@@ -71,10 +71,8 @@ class Index:
         self.end = HEADER_CELLS
 
 
-def _settlement(
-    promised: int, kept: Iterable[int], into: int, again: Iterable[int] = ()
-) -> Settlement:
-    return Settlement(promised, tuple(kept), into, tuple(again))
+def _settlement(promised: int, kept: Iterable[int], into: int, *more: Iterable[int]) -> Settlement:
+    return Settlement(promised, tuple(kept), into, *map(tuple, more))
 
 
 class Dictionary(OpenFile):

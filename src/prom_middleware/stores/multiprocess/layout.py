@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-from contextlib import suppress
 from struct import Struct
 
 from prom_middleware.stores.base import Family
@@ -80,31 +79,14 @@ def write_whole(fd: int, data: bytes, at: int) -> None:
         raise OSError(errno.ENOSPC, f"no space left for {len(data)} bytes")
 
 
-def open_file(path: str, flags: int = 0) -> int:
+def open_file(path: str) -> int:
     """Open a file of ours; for reading alone, where no more is allowed."""
     try:
-        return os.open(path, os.O_RDWR | flags | FLAGS, 0o600)
+        return os.open(path, os.O_RDWR | FLAGS)
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.EACCES):
             raise
         return os.open(path, os.O_RDONLY | FLAGS)
-
-
-def create(directory: str, name: str, content: bytes, size: int) -> None:
-    """Make a file at one stroke: it has its name only when all of it is there."""
-    unfinished = os.path.join(directory, UNFINISHED)
-    with suppress(FileNotFoundError):
-        os.unlink(unfinished)
-    fd = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | FLAGS, 0o600)
-    try:
-        reserve(fd, 0, size)
-        write_whole(fd, content, 0)
-        os.rename(unfinished, os.path.join(directory, name))
-    except OSError:
-        os.unlink(unfinished)  # what there was of it would fill the disk
-        raise
-    finally:
-        os.close(fd)
 
 
 def reserve(fd: int, start: int, size: int) -> None:

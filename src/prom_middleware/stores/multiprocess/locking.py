@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic, sleep
 
-from prom_middleware.stores.multiprocess.layout import LOCK, open_file
+from prom_middleware.stores.multiprocess.layout import LOCK
+from prom_middleware.stores.multiprocess.making import open_or_make
 from prom_middleware.stores.multiprocess.openfile import OpenFile
 
 PAUSE = 0.0005
@@ -36,10 +37,13 @@ class DirectoryLock(OpenFile):
     """The lock of one directory, as one store sees it."""
 
     def __init__(self, directory: str) -> None:
-        self._directory = directory
         self._path = os.path.join(directory, LOCK)
         # Of the file, in Unix seconds: nobody writes to it, so who keeps it young says when.
         self.modified = 0.0
+
+    def is_open(self) -> bool:
+        """Tell whether the file could be opened: who cannot do that shares nothing."""
+        return self._fd >= 0
 
     @contextmanager
     def held(self, patience: float) -> Iterator[None]:
@@ -62,7 +66,7 @@ class DirectoryLock(OpenFile):
 
     def _try(self) -> bool:
         if self._fd < 0:
-            self._open()
+            self._fd = open_or_make(self._path)
         if not try_flock(self._fd):
             return False
         found = os.fstat(self._fd)
@@ -72,13 +76,6 @@ class DirectoryLock(OpenFile):
         # It was deleted, and others lock another file of that name.
         self.close()
         return False
-
-    def _open(self) -> None:
-        try:
-            self._fd = open_file(self._path, os.O_CREAT)
-        except FileNotFoundError:
-            os.makedirs(self._directory, mode=0o700, exist_ok=True)
-            self._fd = open_file(self._path, os.O_CREAT)
 
     def release(self) -> None:
         """Give the lock back."""

@@ -15,6 +15,9 @@ from prom_middleware.stores.multiprocess.forking import Forkable
 # that starts a server in such a process itself has none of these below it.
 WORKER_MODULES = ("uvicorn._subprocess", "hypercorn.asyncio.run", "hypercorn.trio.run", "granian.")
 
+# Where a gunicorn that is to replace another (SIGUSR2) finds that one's pid, while it lives.
+REPLACED = "GUNICORN_PID"
+
 
 def server_process() -> int | None:
     """Return the pid of the server whose worker this process is or, being the server, will have."""
@@ -32,14 +35,23 @@ def _gunicorn_arbiter() -> int | None:
 
     With --preload the application is made in the arbiter itself, which has no pid noted yet.
     """
+    arbiter = _arbiter()
+    return None if arbiter is None else int(getattr(arbiter, "pid", None) or os.getpid())
+
+
+def _arbiter() -> Any:
     if "gunicorn.arbiter" not in sys.modules:
         return None
     arbiter: Any = sys.modules["gunicorn.arbiter"].Arbiter
-    for frame in _main_thread():
-        candidate = frame.f_locals.get("self")
-        if isinstance(candidate, arbiter):
-            return int(getattr(candidate, "pid", None) or os.getpid())
-    return None
+    candidates = (frame.f_locals.get("self") for frame in _main_thread())
+    return next((each for each in candidates if isinstance(each, arbiter)), None)
+
+
+def user() -> int:
+    """Return the id of the user as whom workers run: with --user, not yet while root loads them."""
+    own = os.geteuid()
+    told = None if own else getattr(getattr(_arbiter(), "cfg", None), "uid", None)
+    return own if told is None else int(told)
 
 
 def _main_thread() -> Iterator[FrameType]:

@@ -10,7 +10,8 @@ import os
 from array import array
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from time import monotonic, time
+from math import inf
+from time import monotonic, perf_counter, time
 from typing import Any
 
 from prom_middleware import failures
@@ -40,7 +41,8 @@ from prom_middleware.stores.turn import Turn
 
 # Seconds to wait for the directory's lock: a request, a scrape.
 HURRY, PATIENCE = 0.2, 2.0
-# Seconds after a failure in which nothing is tried for the sake of a request.
+# Seconds after a failure in which nothing is tried for the sake of a request, and after a look at
+# the files until the next.
 PAUSE = 1.0
 
 Choose = Callable[[Iterable[Family]], Iterable[Family]]
@@ -49,12 +51,13 @@ Choose = Callable[[Iterable[Family]], Iterable[Family]]
 class MultiprocessStore:
     """Keep blocks in files that the processes of one server share.
 
-    Offsets that were handed out become void in `allocate` and `snapshot` only.
+    Offsets that were handed out become void in `allocate`, `look` and `snapshot` only.
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.turn = Turn()
         self.shared = True
+        self.born = self.look_at = perf_counter()
         self.renewals: list[Callable[[], object]] = []
         self.arrivals: list[Callable[[], object]] = []
         self.directory = os.fspath(directory)
@@ -89,6 +92,20 @@ class MultiprocessStore:
         """Return what counts in a block of one cell."""
         self.allocate(family, labels)
         return CellTally(self, family, labels)
+
+    def look(self, now: float) -> None:
+        """Notice that the files are gone: a worker that knows all its labels would never."""
+        if now > self.look_at:
+            self.look_at = now + PAUSE
+            if self._is_gone():
+                self._try(self._agree)
+
+    def _is_gone(self) -> bool:
+        vector = self._vector
+        try:
+            return vector is not None and not (vector.is_linked() and self._dictionary.is_current())
+        except OSError:
+            return True
 
     def snapshot(self) -> MultiprocessSnapshot:
         """Return what all processes have recorded; where there are no files, what this one has.
@@ -131,6 +148,7 @@ class MultiprocessStore:
     def forked(self) -> None:
         """Give up what is the parent's: its slot, its locks, its updates."""
         self._pid, self._since = os.getpid(), time()
+        self.born, self.look_at = perf_counter(), -inf
         self._lock.close()
         self._dictionary.close()
         self._private.forget()
@@ -319,8 +337,16 @@ class MultiprocessStore:
             return read_slots(self.directory, self._dictionary.id, end, read, self._name_foreign)
         except (FileNotFoundError, NotADirectoryError) as error:
             failures.report("store", error)
+        except PermissionError as error:
+            if not self._is_shut_out(error):
+                raise
+            failures.report("store", error)
         vector = self._vector
         return hold(vector.read(read), vector.slot, True, end) if vector else []
+
+    def _is_shut_out(self, error: PermissionError) -> bool:
+        # Who shares the directory must not leave out a file in it; who cannot, has only his own.
+        return error.filename == self.directory or not self._lock.is_open()
 
     def _name_foreign(self, name: str) -> None:
         if name not in self._foreign:

@@ -108,6 +108,7 @@ def _settle(cells: Vector, settlement: Settlement, offsets: Iterator[int]) -> No
     # With `into` among them, what is open is nothing once it was settled.
     kept = _runs({*settlement.kept, into})
     for offset in offsets:
+        _settle_apart(cells, offset, settlement.apart)
         begun = cells[offset + promised]
         if not begun:
             continue
@@ -116,6 +117,12 @@ def _settle(cells: Vector, settlement: Settlement, offsets: Iterator[int]) -> No
             cells[offset + into] += begun - ended
         if settlement.again:
             _settle_again(cells, offset, settlement.again, max(begun, ended))
+
+
+def _settle_apart(cells: Vector, offset: int, apart: tuple[int, ...]) -> None:
+    for begun, ended in zip(apart[::2], apart[1::2], strict=True):
+        if cells[offset + begun] > cells[offset + ended]:
+            cells[offset + ended] = cells[offset + begun]
 
 
 def _settle_again(cells: Vector, offset: int, again: tuple[int, ...], count: float) -> None:

@@ -20,14 +20,16 @@ from prom_middleware.stores.multiprocess.layout import (
     SLOTS,
     VECTOR_HEADER,
     VECTOR_MAGIC,
-    create,
     reserve,
     vector_name,
 )
 from prom_middleware.stores.multiprocess.locking import try_flock
+from prom_middleware.stores.multiprocess.making import create
 from prom_middleware.stores.multiprocess.openfile import OpenFile
 
 STEP = 65536
+# A full disk, a quota, a limit on how long files may be: less may fit.
+NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
 class Vector(OpenFile):
@@ -59,7 +61,7 @@ class Vector(OpenFile):
             try:
                 reserve(self._fd, size, roomy)
             except OSError as error:
-                if error.errno != errno.ENOSPC:
+                if error.errno not in NO_ROOM:
                     raise
             else:
                 return roomy
@@ -80,6 +82,10 @@ class Vector(OpenFile):
         """Return what `read` finds in the file; nothing if it is noise."""
         data = read(self._fd)
         return data if data.startswith(self._expected) else b""
+
+    def is_linked(self) -> bool:
+        """Tell whether the file has a name."""
+        return os.fstat(self._fd).st_nlink > 0
 
     def is_sound(self) -> bool:
         """Tell whether the file is still ours and can be found; if not, it must not be touched.

@@ -1,0 +1,44 @@
+"""What `module:name` names, of a module that the user wrote."""
+
+# Nothing of prometheus_client before that module: see doctor.py.
+from __future__ import annotations
+
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from operator import attrgetter
+from types import ModuleType
+from typing import Any
+
+from prom_middleware.commands import CommandError
+
+
+def load(source: str, default: Callable[[ModuleType], Any]) -> Any:
+    """Import what `module:name` names, or what that function makes; of a module alone, `default`.
+
+    The working directory is looked into as well. Raises CommandError for whatever goes wrong.
+    """
+    name, colon, attribute = source.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        module = import_module(name)
+        found = attrgetter(attribute.removesuffix("()"))(module) if colon else default(module)
+        return found() if _is_factory(found) else found
+    except CommandError:
+        raise
+    except Exception as error:
+        raise CommandError(f"{source}: {type(error).__name__}: {error}") from error
+
+
+def _is_factory(found: Any) -> bool:
+    """Tell whether something wants no arguments; every application is called with some."""
+    if not callable(found) or inspect.isclass(found):
+        return False
+    try:
+        parameters = inspect.signature(found).parameters.values()
+    except (TypeError, ValueError):  # of C: nobody can tell
+        return False
+    return all(one.default is not one.empty or one.kind is one.VAR_KEYWORD for one in parameters)

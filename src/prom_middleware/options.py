@@ -1,0 +1,94 @@
+"""Options, of whatever takes any: checked once, when it is made, and refused by name and value."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Container, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from prom_middleware.errors import OptionError
+
+# Returns what is made of a value, or raises.
+Check = Callable[[Any], Any]
+Test = Callable[[Any], bool]
+
+
+def checked(options: Mapping[str, Any], checks: Mapping[str, Check]) -> dict[str, Any]:
+    """Return what `checks` make of `options`; raise OptionError for one that does not exist."""
+    for name in options:
+        if name not in checks:
+            raise OptionError(f"unknown option {name!r}{nearest(str(name), checks)}")
+    return {name: checks[name](value) for name, value in options.items()}
+
+
+def rules(table: Mapping[str, tuple[Test, str]], secrets: Container[str] = ()) -> dict[str, Check]:
+    """Return the checks of options that are taken as they are: what is right, and its words.
+
+    The values of `secrets` are told nobody.
+    """
+    return {name: partial(_right, name, *row, name in secrets) for name, row in table.items()}
+
+
+def _right(name: str, is_right: Test, wanted: str, secret: bool, value: object) -> object:
+    if is_right(value):
+        return value
+    raise OptionError(f"{name}{'' if secret else f'={value!r}'}: give {wanted}")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message about a name that is not one of those."""
+    import difflib  # only who is about to see an error waits for it
+
+    near = difflib.get_close_matches(name, list(known), n=1)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; known: {', '.join(sorted(known))}"
+
+
+def plain(option: str, value: object) -> None:
+    """Raise OptionError for an asynchronous function.
+
+    What it returned would be true, and different each time; nobody would await it.
+    """
+    calls = (value, type(value).__call__) if callable(value) else ()
+    if any(map(inspect.iscoroutinefunction, calls)):
+        raise OptionError(f"{option}={value!r}: give a plain function; it is not awaited")
+
+
+def access_rule(value: object) -> Callable[[Any], object] | None:
+    """Return a rule of who may scrape, or None; raise OptionError for what is none."""
+    plain("access", value)
+    # Brackets were forgotten: an object would be made of each request, and that is true.
+    makes_objects = inspect.isclass(value.func if isinstance(value, partial) else value)
+    if value is None or (callable(value) and not makes_objects):
+        return value
+    raise OptionError(
+        f"access={value!r}: give basic_auth(...), bearer_token(...), allow_networks(...), "
+        "a callable, or None"
+    )
+
+
+def is_switch(value: object) -> bool:
+    """Tell whether something is True or False."""
+    return isinstance(value, bool)
+
+
+def is_text(value: object) -> bool:
+    """Tell whether something is a string."""
+    return isinstance(value, str)
+
+
+def is_number(value: object) -> bool:
+    """Tell whether something is a number; a bool is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def whole(least: int) -> Test:
+    """Return what tells whether something is a whole number from `least` on."""
+    return lambda value: is_number(value) and isinstance(value, int) and value >= least
+
+
+def between(low: float, high: float) -> Test:
+    """Return what tells whether something is a number above `low` and below `high`."""
+    return lambda value: is_number(value) and low < value < high

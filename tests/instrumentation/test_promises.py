@@ -1,0 +1,134 @@
+"""What a worker has begun to answer, and what becomes of it when it is killed or forks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from instrumentation.driver import core, record
+from metrics import collected, in_progress, value
+from prom_middleware.instrumentation import Instrumentation, Observation
+from prom_middleware.stores.multiprocess import MultiprocessStore
+from stores.multiprocess.children import killed, run
+
+REQUESTS, LATENCIES = "http_requests_total", "http_request_duration_seconds_count"
+
+
+def begin(instrumentation: Instrumentation, route: str = "/r") -> Observation:
+    begun = instrumentation.start({"route": route}, "GET")
+    begun.status = "200"
+    return begun
+
+
+def streaming_first(begun: Observation) -> None:
+    begun.note_type("text/event-stream")
+    begun.promise()
+
+
+def promising_first(begun: Observation) -> None:
+    begun.promise()
+    begun.note_type("text/event-stream")
+
+
+@pytest.mark.parametrize("start", [streaming_first, promising_first])
+def test_an_event_stream_of_a_killed_worker_has_no_latency(
+    shared: MultiprocessStore, start: Callable[[Observation], None]
+) -> None:
+    registry = CollectorRegistry()
+    instrumentation = core(registry)
+    killed(lambda: start(begin(instrumentation)))
+    for _ in range(2):  # before its slot is taken, and after
+        samples = collected(registry)
+        assert value(samples, REQUESTS, {"route": "/r"}) == 1
+        assert value(samples, LATENCIES, {"route": "/r"}) == 0
+        record(instrumentation, "/other")
+
+
+@pytest.mark.parametrize("start", [streaming_first, promising_first])
+def test_an_event_stream_that_ends_is_promised_no_more(
+    shared: MultiprocessStore, start: Callable[[Observation], None]
+) -> None:
+    registry = CollectorRegistry()
+    instrumentation = core(registry)
+
+    def end() -> None:
+        begun = begin(instrumentation)
+        start(begun)
+        begun.finish()
+        refused = begin(instrumentation)
+        start(refused)
+        refused.status, refused.rarely().event_stream = "500", False
+        refused.finish()
+
+    killed(end)
+    samples = collected(registry)
+    assert value(samples, REQUESTS, {"status": "200"}) == 1
+    assert value(samples, REQUESTS, {"status": "500"}) == 1
+    assert value(samples, LATENCIES) == value(samples, LATENCIES, {"status": "500"}) == 1
+    assert value(samples, "http_stream_duration_seconds_count") == 1
+
+
+def test_a_promise_among_too_many_series_is_kept_in_a_series_that_another_worker_made(
+    shared: MultiprocessStore,
+) -> None:
+    registry = CollectorRegistry()
+    instrumentation = core(registry, max_series=2)
+    for route in ("/1", "/2"):
+        record(instrumentation, route)
+
+    def life() -> None:
+        begun = begin(instrumentation, "/3")
+        begun.promise()
+        other = MultiprocessStore(shared.directory)
+        other.allocate(instrumentation.recorder.series.requests.family, ("GET", "/3", "200"))
+        collected(registry)  # which tells of it
+        begun.finish()
+
+    killed(life)
+    assert value(collected(registry), REQUESTS) == 3
+
+
+@pytest.mark.parametrize("promised", [False, True])
+def test_a_request_that_a_child_took_along_is_its_parents(
+    shared: MultiprocessStore, promised: bool
+) -> None:
+    registry = CollectorRegistry()
+    instrumentation = core(registry)
+    begun = begin(instrumentation)
+
+    def child() -> None:
+        if promised:
+            begun.promise()
+        begun.failed(SystemExit())
+        record(instrumentation)
+        assert in_progress(registry) == 1
+
+    assert run(child) == 0
+    begun.finish()
+    samples = collected(registry)
+    assert value(samples, REQUESTS) == value(samples, REQUESTS, {"status": "200"}) == 2
+    assert value(samples, "http_request_exceptions_total") == 0
+    assert in_progress(registry) == 0
+
+
+@pytest.mark.parametrize("status", ["200", "500"])
+def test_an_event_stream_of_which_nothing_was_sent_is_promised_no_more(
+    shared: MultiprocessStore, status: str
+) -> None:
+    registry = CollectorRegistry()
+    instrumentation = core(registry)
+
+    def end() -> None:
+        begun = begin(instrumentation)
+        begun.status = status
+        streaming_first(begun)
+        begun.status = None  # the server answers in its place
+        begun.failed(ValueError())
+
+    killed(end)
+    samples = collected(registry)
+    assert value(samples, REQUESTS) == value(samples, REQUESTS, {"status": "500"}) == 1
+    assert value(samples, LATENCIES) == 1
+    assert value(samples, "http_stream_duration_seconds_count") == 0

@@ -1,0 +1,56 @@
+"""Which store a process gets: by what was named, by its server, or by who has started it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from prom_middleware.stores import shared
+from prom_middleware.stores.multiprocess import directory, servers
+
+
+@pytest.fixture(autouse=True)
+def unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be a process that a worker has started, and that knows nothing yet."""
+    monkeypatch.delenv(shared.DIRECTORY, raising=False)
+    monkeypatch.delenv(shared.SWITCH, raising=False)
+    monkeypatch.setattr(shared, "_found", None)
+    monkeypatch.setattr(shared, "_stores", {})
+    monkeypatch.setitem(sys.modules, "gunicorn", ModuleType("gunicorn"))
+
+
+def serve(monkeypatch: pytest.MonkeyPatch, server: int | None, found: Path) -> None:
+    monkeypatch.setattr(servers, "server_process", lambda: server)
+    monkeypatch.setattr(directory, "private_directory", lambda _: str(found))
+
+
+def given() -> Path | None:
+    store = shared.shared_store()
+    return None if store is None else Path(store.directory)
+
+
+def test_what_a_worker_starts_has_the_worker_s(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    serve(monkeypatch, None, tmp_path / "unused")
+    assert given() is None
+    monkeypatch.setenv(shared.FOUND, str(tmp_path / "outer"))
+    assert given() == tmp_path / "outer"
+    monkeypatch.setenv(shared.FOUND, "")
+    assert given() is None
+
+
+def test_a_server_that_a_worker_starts_has_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(shared.FOUND, str(tmp_path / "outer"))
+    serve(monkeypatch, 1, tmp_path / "inner")
+    assert given() == tmp_path / "inner"
+    # A process that is forked from it may take another one for its server.
+    serve(monkeypatch, 2, tmp_path / "another")
+    assert given() == tmp_path / "inner"
+    monkeypatch.setenv(shared.DIRECTORY, str(tmp_path / "named"))
+    assert given() == tmp_path / "named"
