@@ -6,9 +6,10 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from types import FrameType
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, TextIO
 
 from prom_middleware import __version__
 
@@ -77,17 +78,43 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     before = signal.signal(signal.SIGTERM, _end)
     try:
-        return int(module.run(options))
+        return _flushed(int(module.run(options)))
     except KeyboardInterrupt as interrupt:
         # Whoever serves until told to end has done all that there was to do; others have not.
         return 0 if options.endless else SIGNALLED + _number(interrupt)
     except BrokenPipeError:  # whoever reads our output has seen enough
-        return 0
-    except CommandError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return _flushed(0)
+    except (CommandError, OSError) as error:  # a full disk is one, where our output goes
+        _complain(f"{parser.prog}: {error}")
         return 1
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _flushed(code: int) -> int:
+    """Return an exit code when all of our output is out, or nobody reads it any more."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _close(sys.stdout)
+    return code
+
+
+def _complain(message: str) -> None:
+    """Say what is wrong, where that can be written."""
+    for stream, text in ((sys.stdout, ""), (sys.stderr, f"{message}\n")):
+        try:
+            if stream is not None:
+                print(text, end="", file=stream, flush=True)
+        except OSError:
+            _close(stream)
+
+
+def _close(stream: TextIO) -> None:
+    """Close what cannot be written: Python would try it again at its end, and complain."""
+    with suppress(OSError):
+        stream.close()
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from commands.programs import run, start
+from commands.programs import COMMAND, run, start
 from prom_middleware import __version__
 from prom_middleware.cli import COMMANDS, main
 
@@ -39,10 +41,62 @@ def test_wrong_arguments(arguments: tuple[str, ...]) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_command_imports_no_other() -> None:
-    import subprocess
-    import sys
+@pytest.mark.parametrize(
+    ("arguments", "argument"),
+    [
+        (("push", "--gateway", "localhost", "--job", ""), "--job: it is empty"),
+        (("textfile", "-o", ""), "-o/--output: it is empty"),
+        (("textfile", "-o", "a.prom", "--timeout=nan"), "--timeout: nan is no number"),
+        (("check", "--timeout=nan"), "--timeout: nan is no number"),
+        (("check", "--timeout=0"), "--timeout: 0 is no number"),
+        (("check", "--max-series=-1"), "--max-series: -1 is no number"),
+        (("check", "--max-series=many"), "--max-series: invalid"),
+    ],
+)
+def test_values_that_arguments_cannot_have(arguments: tuple[str, ...], argument: str) -> None:
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"error: argument {argument}" in done.stderr
 
+
+CLOSED = "prom-middleware {}: standard {}: it is closed\n"
+FULL = "prom-middleware {}: [Errno 28] No space left on device\n"
+STREAMS = [
+    ("check --format=json >/dev/full", FULL.format("check")),
+    ("check --format=github >/dev/full", FULL.format("check")),
+    ("check --extended --lint=none >/dev/full", FULL.format("check")),
+    ("textfile -o - >/dev/full", FULL.format("textfile")),
+    ("textfile -o - json >/dev/full", FULL.format("textfile")),
+    ("doctor wsgiref.simple_server:demo_app >/dev/full", FULL.format("doctor")),
+    ("check 2>/dev/full", ""),
+    ("check --format=json >/dev/full 2>/dev/full", ""),
+    ("textfile -o - >&-", CLOSED.format("textfile", "output")),
+    ("textfile -o - >&- 2>&-", ""),
+    ("textfile -o a.prom <&-", CLOSED.format("textfile", "input")),
+    ("check <&-", CLOSED.format("check", "input")),
+    ("push --gateway localhost --job a <&-", CLOSED.format("push", "input")),
+]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize(("line", "complaint"), STREAMS, ids=[line for line, _ in STREAMS])
+def test_streams_that_are_full_or_closed(tmp_path: Path, line: str, complaint: str) -> None:
+    words = line.split()
+    given = [word for word in words if ">" not in word and "<" not in word]
+    streams = " ".join(words[len(given) :])
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {streams}', "sh", *COMMAND, *given],
+        input="a_total 1\n",
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", complaint)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_imports_no_other() -> None:
     program = (
         "import sys, prom_middleware.cli\n"
         "print([m for m in sys.modules if m.startswith('prom_middleware.commands')])\n"

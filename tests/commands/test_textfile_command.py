@@ -19,7 +19,7 @@ from waiting import eventually
 
 TEXT = "# HELP jobs_total Jobs.\n# TYPE jobs_total counter\njobs_total 3\n# a comment\n"
 MODULE = """\
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, Metric
 
 registry = CollectorRegistry()
 Gauge("of_registry", "It.", registry=registry).set(7)
@@ -37,7 +37,19 @@ class Factories:
         return registry
 
 
+class Odd:
+    def __init__(self, labels, time):
+        self.sample = {"name": "a", "labels": labels, "value": 1, "timestamp": time}
+
+    def collect(self):
+        family = Metric("a", "A.", "gauge")
+        family.add_sample(**self.sample)
+        return [family]
+
+
 broken = Broken()
+reserved = Odd({"__x": "1"}, None)
+timed = Odd({}, 1700000000)
 """
 
 
@@ -79,6 +91,12 @@ def test_the_last_line_gets_its_end(folder: Path) -> None:
         ('a{b="c"} 1\na{b="d"} 1\na{b="c"} 2\n', "twice"),
         ("a 1\na 1\n", "twice"),
         ("a 1 1700000000000\n", "a has a timestamp"),
+        ("a 1 \n", "line 1: expected integer as timestamp"),
+        ('a{b="c"} 1\t\n', "line 1: expected integer as timestamp"),
+        ("# TYPE a gauge \na 1\n", "line 1: unknown metric type"),
+        ('a 1\na{b=""} 2\n', "twice"),
+        ('a{b="",c="d"} 1\na{c="d"} 2\n', "twice"),
+        ('a{__x="1"} 1\n', "a has the label __x"),
     ],
 )
 def test_what_node_exporter_would_refuse(folder: Path, text: str, named: str) -> None:
@@ -120,6 +138,8 @@ def test_modules(folder: Path, source: str, sample: str) -> None:
 @pytest.mark.parametrize(
     ("source", "named"),
     [
+        ("jobs:reserved", "a has the label __x"),
+        ("jobs:timed", "a has a timestamp"),
         ("nothing_there", "No module named 'nothing_there'"),
         ("jobs:nothing", "nothing"),
         ("jobs:number", "3 is neither a registry nor a collector"),

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -55,11 +56,34 @@ def test_a_selector_is_required(registry: CollectorRegistry, query: str) -> None
     assert (answer.status, answer.body) == (400, b"no match[] parameter provided\n")
 
 
-@pytest.mark.parametrize("selector", ["{", "{a='b", "a{}b", '{a=""}', '{a=~"("}'])
+@pytest.mark.parametrize("selector", ["{", "{a='b", "a{}b", "{}", '{a=~"("}'])
 def test_a_selector_that_is_none(registry: CollectorRegistry, selector: str) -> None:
     answer = asked(registry, f"match[]=asked_total&match[]={selector}")
     assert answer.status == 400
     assert b"match[]=" in answer.body
+
+
+@pytest.mark.parametrize(
+    ("selector", "found"),
+    [
+        ('{__name__=~".*"}', {"asked_total", "build_info", "depth", "mode"}),
+        ('{__name__!="depth"}', {"asked_total", "build_info", "mode"}),
+        ('{who!~"j.*"}', {"build_info", "depth", "mode"}),
+        ('{mode="",version=""}', {"asked_total", "depth"}),
+        ('depth{__name__="depth"} # at noon', {"depth"}),
+        ('depth{__name__="mode"}', set()),
+    ],
+)
+def test_a_selector_may_match_series_without_any_label(
+    registry: CollectorRegistry, selector: str, found: set[str]
+) -> None:
+    query = urlencode({"match[]": selector})
+    answer = asked(registry, query)
+    assert answer.status == 200
+    known = {"asked_total", "build_info", "depth", "mode"}
+    assert types(answer.body.decode()).keys() & known == found
+    # Elsewhere it is refused, as in a query.
+    assert asked(registry, query, path="/metrics").status == 400
 
 
 def test_names_are_no_selectors(registry: CollectorRegistry) -> None:

@@ -15,8 +15,9 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.registry import Collector
 
+from exposition.federated import registry_of
 from metrics import series, value
-from prom_middleware.errors import OptionError
+from prom_middleware.errors import OptionError, ReservedLabelError
 from prom_middleware.exposition import write_to_textfile
 from prom_middleware.exposition.textfile import replace_file
 
@@ -52,6 +53,18 @@ def test_the_arguments_are_those_of_prometheus_client() -> None:
     theirs = inspect.signature(prometheus_client.write_to_textfile).parameters
     assert [name for name in ours if name in theirs] == list(theirs), "a newer one may have more"
     assert all(ours[name].default == theirs[name].default for name in theirs)
+
+
+def test_a_label_that_node_exporter_does_not_survive(tmp_path: Path) -> None:
+    family = prometheus_client.Metric("a", "A.", "gauge")
+    family.add_sample("a", {"b": "c"}, 1)
+    family.add_sample("a", {"b": "c", "__x": "1"}, 1)
+    target = tmp_path / "my.prom"
+    target.write_text("old 1\n")
+    with pytest.raises(ReservedLabelError, match="a has the reserved label __x"):
+        write_to_textfile(target, registry_of(family))
+    assert target.read_text() == "old 1\n"
+    assert list(tmp_path.iterdir()) == [target]
 
 
 @pytest.mark.parametrize("umask", [0o077, 0o022, 0o000])

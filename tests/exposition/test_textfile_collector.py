@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summ
 
 from metrics import Series, value
 from ports import free_port
+from prom_middleware.commands.checking import problem
 from prom_middleware.exposition import write_to_textfile
 from prom_middleware.wsgi import PrometheusMiddleware
 from servers.support import Server, running
@@ -78,10 +79,12 @@ def test_what_the_command_line_writes(node_exporter: Callable[[], Series], tmp_p
     assert value(node_exporter(), "node_textfile_mtime_seconds") > 0
 
 
+@pytest.mark.parametrize("text", ["a 1 17\n", "a 1 \n", "# TYPE a gauge \na 1\n"])
 def test_a_file_that_node_exporter_refuses_is_seen(
-    node_exporter: Callable[[], Series], tmp_path: Path
+    node_exporter: Callable[[], Series], tmp_path: Path, text: str
 ) -> None:
     """The check above can fail."""
-    (tmp_path / "bad.prom").write_text("a 1 17\n")
+    assert problem(text.encode())
+    (tmp_path / "bad.prom").write_text(text)
     with pytest.raises(AssertionError):
         node_exporter()

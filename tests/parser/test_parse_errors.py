@@ -185,9 +185,37 @@ def test_openmetrics(place: int) -> None:
 # OpenMetrics 2.0, also without its end.
 DRAFT = [
     ("a\n", 1, 2, "expected a blank, found '\\n'"),
-    ("a {\n", 1, 3, "invalid value of several parts"),
-    ("a {count:x}\n", 1, 3, "invalid value of several parts"),
-    ("a {bucket:[1:2:3]}\n", 1, 3, "invalid value of several parts"),
+    ("a {\n", 1, 3, 'expected float as value, got "{"'),
+    ("a {count:3}\n", 1, 3, 'expected float as value, got "{count:3}"'),
+    (
+        "# TYPE a gauge\na {count:1,sum:2}\n",
+        2,
+        3,
+        'expected float as value, got "{count:1,sum:2}"',
+    ),
+    ("# TYPE h histogram\nh 5\n", 2, 3, "expected parts as value of a histogram"),
+    ("# TYPE h gaugehistogram\nh 5\n", 2, 3, "expected parts as value of a gaugehistogram"),
+    ("# TYPE s summary\ns 7\n", 2, 3, "expected parts as value of a summary"),
+    *(
+        (f"# TYPE {kind}\na {value}\n", 2, 3, "invalid value of several parts")
+        for kind, value in (
+            ("a summary", "{"),
+            ("a summary", "{}"),
+            ("a summary", "{count:x,sum:1}"),
+            ("a summary", "{count:1}"),
+            ("a summary", "{sum:1}"),
+            ("a summary", "{count:1,sum:1,bucket:[1:1]}"),
+            ("a summary", "{count:1,sum:1,other:1}"),
+            ("a histogram", "{count:1,sum:1,bucket:[1:2:3]}"),
+            ("a histogram", "{bucket:[1:2]}"),
+            ("a histogram", "{gcount:1,gsum:1}"),
+            ("a histogram", "{count:1,sum:1,quantile:[1:1]}"),
+            ("a histogram", "{count:1,sum:1,value:1}"),
+            ("a gaugehistogram", "{gcount:1}"),
+            ("a histogram", "{count:1,sum:1,positive_spans:[0:1],positive_buckets:[1]}"),
+            ("a histogram", "{count:1,sum:1,schema:0,zero_count:1}"),
+        )
+    ),
     ("a 1 st@x\n", 1, 8, 'expected time in seconds, got "x"'),
     ("a 1 # x\n", 1, 4, "invalid exemplar"),
     ("# TYPE a nothing\n", 1, 10, "unknown metric type 'nothing'"),
@@ -203,6 +231,14 @@ def test_draft(place: int) -> None:
         list(parse(page + "# EOF\n", "application/openmetrics-text; version=2.0.0"))
     error = caught.value
     assert (error.line, error.column, error.reason) == (line, column, reason)
+
+
+def test_gauge_histograms_of_several_drafts() -> None:
+    for parts in ("gcount:1,gsum:2", "count:1,sum:2"):
+        page = f"# TYPE a gaugehistogram\na {{{parts},bucket:[+Inf:1]}}\n# EOF\n"
+        (family,) = parse(page, "application/openmetrics-text; version=2.0.0")
+        found = [(sample.name, sample.value) for sample in family.samples]
+        assert found == [("a_bucket", 1), ("a_gcount", 1), ("a_gsum", 2)]
 
 
 def test_openmetrics_has_an_end() -> None:

@@ -99,6 +99,26 @@ def test_snappy_in_frames_and_in_a_block(send: Mounted) -> None:
     assert send("PUT", "/metrics/job/j", claimed, SNAPPY).status == 413
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        'a="x";b="y"',
+        'a="x" b="y"',
+        '-a="x"b="y"',
+        'a="x"b="y"h',
+        'a="x"0b="y"',
+        'a="x",b="y"h',
+        ',a="x"',
+        'a="x",,',
+        'a="x"b="y",',
+    ],
+)
+def test_labels_with_something_else_between_them(send: Mounted, labels: str) -> None:
+    reply = send("PUT", "/metrics/job/j", f"m{{{labels}}} 1\n")
+    assert (reply.status, reply.text[:36]) == (400, "text format parsing error in line 1:")
+    assert "\nm{" not in send("GET", "/metrics").text
+
+
 def test_ten_thousand_labels(send: Mounted) -> None:
     labels = ",".join(f'l{one}="{one}"' for one in range(10_000))
     assert send("PUT", "/metrics/job/j", f"a{{{labels}}} 1\n").status == 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import random
 import re
@@ -125,6 +126,27 @@ def test_everything_comes_back_as_it_was(tmp_path: Path) -> None:
     assert groups["j"].ttl_ns == 3600 * 10**9
     assert groups["failed"].failure == "pushed metrics must not have timestamps"
     end(again)
+
+
+def test_a_group_that_one_request_names_twice_is_one(tmp_path: Path) -> None:
+    send = app(tmp_path / "g.db", enable_multiple_groups=True)
+    entries = [{"labels": {"job": "a"}, "metrics": f"{name} 1\n"} for name in "xyx"]
+    for _ in range(2):
+        assert send("POST", "/api/v1/groups", json.dumps(entries)).status == 200
+    before = exposition(send)
+    assert 'x{instance="",job="a"} 1\n' in before
+    assert 'y{instance="",job="a"} 1\n' in before
+    end(send)
+    again = app(tmp_path / "g.db", enable_multiple_groups=True)
+    assert exposition(again) == before
+    for name in "zw":  # each of them replaces what is there
+        entries.append({"labels": {"job": "a"}, "metrics": f"{name} 1\n"})
+    assert again("PUT", "/api/v1/groups", json.dumps(entries)).status == 200
+    after = exposition(again)
+    assert 'w{instance="",job="a"} 1\n' in after
+    assert "x{" not in after
+    end(again)
+    assert exposition(app(tmp_path / "g.db")) == after
 
 
 def test_native_histograms_and_exemplars_come_back(tmp_path: Path) -> None:

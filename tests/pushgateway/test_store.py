@@ -16,7 +16,7 @@ from prom_middleware.pushgateway.bodies.text import parse_text
 from prom_middleware.pushgateway.consistency import InconsistentError
 from prom_middleware.pushgateway.durable import Journal, StorageError
 from prom_middleware.pushgateway.grouping import GroupingError, grouping_key
-from prom_middleware.pushgateway.numbers import go_float, parse_go_float
+from prom_middleware.pushgateway.numbers import go_float, go_sprint, parse_go_float
 from prom_middleware.pushgateway.rendering import Form, head, joined, metric_bytes
 from prom_middleware.pushgateway.store import Push, Store
 from prom_middleware.pushgateway.stored import dump, load
@@ -124,6 +124,22 @@ NUMBERS = st.floats(allow_nan=False)
 @given(NUMBERS)
 def test_numbers_as_go_writes_them_are_read_as_they_were(value: float) -> None:
     assert parse_go_float(go_float(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (1_000_000, "1000000"),
+        (2**64 - 1, "18446744073709551615"),
+        (1e6, "1e+06"),
+        (0.0, "0"),
+        (-0.0, "-0"),
+        (float("inf"), "+Inf"),
+    ],
+)
+def test_numbers_as_go_prints_them(value: float, text: str) -> None:
+    assert go_sprint(value) == text
 
 
 @pytest.mark.parametrize("text", ["1_0", "0x1p-2", "1e999", "+nan", "\u0663", "", "1 ", "--1"])

@@ -10,6 +10,8 @@ serve.py       the metrics of a module on a port
 scraping/      scrapes of an application in this process
 push.py        metrics, or how a command went, to a Pushgateway
 children.py    a command that runs in our place
+arguments.py   what arguments may be
+streams.py     the standard input and output, which may be closed
 modules.py     what `module:name` names
 sources.py     where a command's metrics come from: a module, a URL, the standard input
 """

@@ -12,7 +12,7 @@ from prom_middleware.check.cardinality import table
 from prom_middleware.check.checking import MAX_SERIES
 from prom_middleware.check.formats import announced
 from prom_middleware.check.reporting import FORMATS
-from prom_middleware.commands import CommandError, sources
+from prom_middleware.commands import CommandError, arguments, sources, streams
 from prom_middleware.commands.scraping import Page, Request, ScrapeError, scrape_app
 
 EPILOG = """\
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--extended", action="store_true", help="also count the series")
     parser.add_argument(
         "--max-series",
-        type=int,
+        type=arguments.count,
         default=MAX_SERIES,
         metavar="N",
         help=f"label sets that one metric may have (default: {MAX_SERIES})",
@@ -55,7 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--path", default="/metrics", help="what is scraped of an application (default: /metrics)"
     )
     parser.add_argument(
-        "--timeout", type=float, default=10.0, help="seconds to wait for an answer (default: 10)"
+        "--timeout",
+        type=arguments.seconds,
+        default=10.0,
+        help="seconds to wait for an answer (default: 10)",
     )
 
 
@@ -86,7 +89,7 @@ def content_of(options: argparse.Namespace) -> bytes:
     """Return the page that is to be checked. Raises CommandError for what cannot be had."""
     source = options.source
     if source == "-":
-        return sys.stdin.buffer.read()
+        return streams.read()
     if sources.is_url(source):
         return _text(source, *sources.fetched(source, options.timeout))
     if Path(source).is_file():

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from prom_middleware.commands import CommandError
+from prom_middleware.commands import CommandError, arguments, streams
 from prom_middleware.errors import OptionError
 from prom_middleware.push.deliveries import Delivery
 from prom_middleware.push.payload import rendered
@@ -50,7 +50,13 @@ def _add_group(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--gateway", default=gateway, required=not gateway, metavar="URL", help="host:port or URL"
     )
-    parser.add_argument("--job", required=True, metavar="NAME", help="the group's job label")
+    parser.add_argument(
+        "--job",
+        type=arguments.name,
+        required=True,
+        metavar="NAME",
+        help="the group's job label",
+    )
     parser.add_argument(
         "--grouping",
         action="append",
@@ -157,7 +163,7 @@ def _secret(path: str | None, variable: str) -> str | None:
 
 def _standard_input() -> bytes:
     """Return what is to be read; the gateway checks it, and keeps what it has if it is wrong."""
-    content = sys.stdin.buffer.read()
+    content = streams.read()
     if not content.strip():
         # A job that failed before it wrote anything must not empty its group.
         raise CommandError("standard input: no metrics in it")

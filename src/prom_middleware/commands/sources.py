@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
@@ -13,7 +12,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
 from prom_middleware.applications import is_application
-from prom_middleware.commands import CommandError, modules
+from prom_middleware.commands import CommandError, modules, streams
 from prom_middleware.exposition.negotiation import negotiate
 
 SOURCES = (
@@ -53,13 +52,14 @@ def is_url(source: str) -> bool:
 def content_of(source: str, timeout: float) -> Iterable[bytes]:
     """Return the text of a source: `-`, a URL or a module; `timeout` is in seconds.
 
-    Raises CommandError for what cannot be read or is not the text format.
+    Raises CommandError for what cannot be read, and for what node_exporter would refuse.
     """
     if source == "-":
-        return [_checked("standard input", sys.stdin.buffer.read())]
+        return [_checked("standard input", streams.read())]
     if is_url(source):
         return [_checked(source, fetched(source, timeout)[0])]
-    return rendered(source, load_registry(source))
+    content = b"".join(rendered(source, load_registry(source)))
+    return [_checked(source, content) if content else content]
 
 
 def rendered(source: str, registry: Collector) -> Iterable[bytes]:

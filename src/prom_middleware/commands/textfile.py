@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-from prom_middleware.commands import CommandError, sources
+from prom_middleware.commands import CommandError, arguments, sources, streams
 from prom_middleware.exposition.textfile import replace_file
 
 EPILOG = """\
@@ -15,8 +15,8 @@ examples:
   prom-middleware textfile shop.jobs:registry --output job.prom
   prom-middleware textfile http://localhost:8000/metrics --interval 15 --output shop.prom
 
-What is read from a URL or the standard input is checked before it takes the file's place: the
-format, series that are there twice, and timestamps, which node_exporter does not take. Exit code 1:
+What is read is checked before it takes the file's place: the format, series that are there twice,
+timestamps and labels that begin with __, which node_exporter does not take. Exit code 1:
 there is nothing new, and the file is as it was; 2: wrong arguments.
 """
 
@@ -30,21 +30,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"a URL, - for the standard input (the default), or {sources.SOURCES}",
     )
     parser.add_argument(
-        "-o", "--output", required=True, metavar="FILE", help="the file, *.prom; - to print it"
+        "-o",
+        "--output",
+        type=arguments.name,
+        required=True,
+        metavar="FILE",
+        help="the file, *.prom; - to print it",
     )
     parser.add_argument(
-        "--interval", type=_seconds, help="write again every so many seconds, until stopped"
+        "--interval",
+        type=arguments.seconds,
+        help="write again every so many seconds, until stopped",
     )
     parser.add_argument(
-        "--timeout", type=_seconds, default=10.0, help="seconds to wait for a URL (default: 10)"
+        "--timeout",
+        type=arguments.seconds,
+        default=10.0,
+        help="seconds to wait for a URL (default: 10)",
     )
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
-    return value
 
 
 def run(options: argparse.Namespace) -> int:
@@ -70,8 +73,7 @@ def write(options: argparse.Namespace) -> None:
     """Write once; raises CommandError, and has then changed nothing."""
     content = sources.content_of(options.source, options.timeout)
     if options.output == "-":
-        sys.stdout.buffer.writelines(content)
-        sys.stdout.buffer.flush()
+        streams.write(content)
         return
     try:
         replace_file(options.output, content)

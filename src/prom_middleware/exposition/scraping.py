@@ -125,13 +125,14 @@ class Visit:
         return response(200, *headers, parts=list(waiting.body))
 
     def _wanted(self, request: ScrapeRequest) -> Wanted:
-        query, limits = parse_query(request.query), self._limits
+        federates, limits = is_federation(request), self._limits
+        query = parse_query(request.query, federated=federates)
         accepted = request.headers.get("accept-encoding", "")
         coding = "identity" if limits.disable_compression else coding_of(accepted)
         wanted = Wanted(
             _form(request, query.debug), coding, query.selection, limits.seconds(request.headers)
         )
-        return federated(wanted, request, limits) if is_federation(request) else wanted
+        return federated(wanted, request, limits) if federates else wanted
 
     def _count(self, status: int) -> None:
         try:

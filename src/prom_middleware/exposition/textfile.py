@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from tempfile import mkstemp
 
+from prometheus_client import Metric as MetricFamily
 from prometheus_client.registry import Collector
 
-from prom_middleware.errors import OptionError
+from prom_middleware.errors import OptionError, ReservedLabelError
 from prom_middleware.exposition.negotiation import negotiate
+from prom_middleware.instrumentation.families import BlockFamily
 
 # node_exporter has a user of its own, and has to read what root's cron job wrote.
 MODE = 0o644
@@ -29,11 +31,26 @@ def write_to_textfile(
     whose names end in `.prom`. The temporary file is in the folder of `path`, or in `tmpdir`, on
     the same file system. Whatever is raised, by a collector or a full disk, what was there before
     stays, and nothing is left behind. A link is replaced, not followed: in a folder that others
-    may write to, it could lead anywhere. Raises OSError, and OptionError where `path` is there and
-    no regular file.
+    may write to, it could lead anywhere. Raises OSError, OptionError where `path` is there and no
+    regular file, and ReservedLabelError for a label that node_exporter would not survive.
     """
     form = negotiate(f"text/plain;version=1.0.0;escaping={escaping}")
-    replace_file(path, form.render(registry.collect()), tmpdir)
+    replace_file(path, form.render(_checked(registry.collect())), tmpdir)
+
+
+def reserved_label(labels: Iterable[str]) -> str | None:
+    """Return the label that makes node_exporter panic, with all that it exports, or None."""
+    return next((name for name in labels if name.startswith("__")), None)
+
+
+def _checked(families: Iterable[MetricFamily]) -> Iterator[MetricFamily]:
+    for family in families:
+        # The labels of ours were checked when they were made.
+        for sample in () if isinstance(family, BlockFamily) else family.samples:
+            label = reserved_label(sample.labels or ())
+            if label is not None:
+                raise ReservedLabelError(f"{sample.name} has the reserved label {label}")
+        yield family
 
 
 def replace_file(

@@ -85,7 +85,7 @@ def _add(line: Line, name: str, family: MetricFamily) -> None:
     labels = read_series(line, OPENMETRICS)[1]
     read_space(line)
     start = line.at
-    value = _value(line)
+    value = _value(line, family.type)
     time = _time(line, " ")
     created = _time(line, " st@")
     if created is not None:
@@ -98,19 +98,29 @@ def _add(line: Line, name: str, family: MetricFamily) -> None:
         raise line.error(str(error), start, A_VALUE) from error
 
 
-def _value(line: Line) -> Message:
-    if line.next() != "{":
+def _value(line: Line, kind: str) -> Message:
+    known = PARTS.get(kind)
+    if known is None:
         return {"value": read_number(line, number, "float as value", A_NUMBER)}
     start = line.at
+    if line.next() != "{":
+        raise line.error(f"expected parts as value of a {kind}", start, A_VALUE)
     found, line.at = fields(line.text, start + 1)
     try:
-        value = {name: _read_field(name, text) for name, text in found.items()}
+        parts = {name: _read_field(name, text) for name, text in found.items()}
     except ValueError:
         raise line.error("invalid value of several parts", start, A_VALUE) from None
-    if line.next() != "}" or not value:
+    value = {NAMES.get(name, name): part for name, part in parts.items()}
+    if line.next() != "}" or not known.issuperset(parts) or not _is_whole(value):
         raise line.error("invalid value of several parts", start, A_VALUE)
     line.at += 1
-    return {NAMES.get(name, name): part for name, part in value.items()}
+    return value
+
+
+def _is_whole(value: Message) -> bool:
+    """Tell whether nothing of a value would be 0 only because it is missing."""
+    found = value.keys()
+    return {"count", "sum"} <= found and (found.isdisjoint(NATIVE) or found >= {*NATIVE[:3]})
 
 
 def _read_field(name: str, text: str) -> Any:
@@ -125,13 +135,22 @@ def _read_field(name: str, text: str) -> Any:
 
 
 # What the parts of a value are in protobuf.
-NAMES = {
-    "gcount": "count",
-    "gsum": "sum",
+SIDES = {
     "positive_spans": "positive_span",
     "negative_spans": "negative_span",
     "positive_buckets": "positive_count",
     "negative_buckets": "negative_count",
+}
+NAMES = {"gcount": "count", "gsum": "sum", **SIDES}
+# What a native histogram has besides: the first three of it always.
+NATIVE = ("schema", "zero_threshold", "zero_count", *SIDES.values())
+BUCKETS = ("bucket", *NATIVE[:3], *SIDES)
+# The parts that a value may have, by its type; a value of another type is a number. Drafts differ
+# in what the first two are called in a gauge histogram.
+PARTS = {
+    "histogram": frozenset(("count", "sum", *BUCKETS)),
+    "gaugehistogram": frozenset(("gcount", "gsum", "count", "sum", *BUCKETS)),
+    "summary": frozenset(("count", "sum", "quantile")),
 }
 # Parts that are lists, and what the numbers of each of their elements are.
 LISTS: dict[str, tuple[str, ...]] = {

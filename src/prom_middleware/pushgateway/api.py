@@ -13,7 +13,7 @@ from typing import Any
 from prom_middleware.exposition.responses import Answer, response
 from prom_middleware.pushgateway.families import SIMPLE, SUMMARY, Distribution, Family, Metric
 from prom_middleware.pushgateway.index import Part
-from prom_middleware.pushgateway.numbers import go_float
+from prom_middleware.pushgateway.numbers import go_sprint
 from prom_middleware.pushgateway.store import Group
 
 # Scripts of other sites may read.
@@ -76,13 +76,13 @@ def _family(part: Part) -> dict[str, Any]:
 def _metric(family: Family, metric: Metric) -> dict[str, Any]:
     labels = {"labels": dict(metric.labels)}
     if family.type in SIMPLE:
-        return {**labels, "value": go_float(metric.value)}
+        return {**labels, "value": go_sprint(metric.value)}
     value: Distribution = metric.value
     points = "quantiles" if family.type == SUMMARY else "buckets"
     found = {
         **labels,
-        points: dict(sorted((go_float(bound), go_float(one)) for bound, one in value.points)),
-        "count": go_float(value.count),
-        "sum": go_float(value.sum),
+        points: dict(sorted((go_sprint(bound), go_sprint(one)) for bound, one in value.points)),
+        "count": go_sprint(value.count),
+        "sum": go_sprint(value.sum),
     }
     return dict(sorted(found.items()))

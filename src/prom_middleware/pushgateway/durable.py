@@ -170,15 +170,18 @@ class Journal(NoJournal):
         changed: dict[Labels, _Row | None] = {}
         with self._transaction() as connection:
             for record in records:
-                changed[record.labels] = self._write(connection, record)
+                # One that is there twice finds what became of it the first time.
+                row = changed.get(record.labels, self._rows.get(record.labels))
+                changed[record.labels] = self._write(connection, record, row)
         for key, row in changed.items():
             if row is None:
                 self._rows.pop(key, None)
             else:
                 self._rows[key] = row
 
-    def _write(self, connection: sqlite3.Connection, record: GroupRecord) -> _Row | None:
-        row = self._rows.get(record.labels)
+    def _write(
+        self, connection: sqlite3.Connection, record: GroupRecord, row: _Row | None
+    ) -> _Row | None:
         if record.is_gone:
             if row is not None:
                 connection.execute("DELETE FROM families WHERE group_id = ?", row[:1])

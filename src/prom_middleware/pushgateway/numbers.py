@@ -26,6 +26,14 @@ def go_float(value: float) -> str:
     return _with_exponent(text)
 
 
+def go_sprint(value: float) -> str:
+    """Return a number as Go's `fmt` does: a count, which is an int, without an exponent."""
+    if isinstance(value, int):
+        return str(value)
+    # The exposition format has one zero, Go has two.
+    return "-0" if repr(value) == "-0.0" else go_float(value)
+
+
 def _with_exponent(text: str) -> str:
     if "e" in text:  # Python has one from 1e16 on
         return text

@@ -116,6 +116,7 @@ def test_what_cannot_be_encoded_takes_no_other_with_it(receiving: Receiving) -> 
     late.samples = [late.samples[0]._replace(timestamp=1e12)]
     early.samples = [early.samples[0]._replace(timestamp=-5)]
     bare = gauge("bare", ({}, 3.0))
+    bare.documentation = None  # type: ignore[assignment]
     bare.samples = [bare.samples[0]._replace(labels=None)]
     with Bridge(receiving.url, registry_of(*families, late, early, bare), interval=0.1):
         eventually(lambda: receiving.requests, bool)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client import samples as samples_module
-from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.core import HistogramMetricFamily, SummaryMetricFamily
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as their_families
 from prometheus_client.samples import Exemplar, Sample
 
@@ -20,6 +20,8 @@ from exposition.collecting.test_collection import Collects
 from exposition.formats.comparing import PROTOBUF, render
 from exposition.formats.metrics_proto import decode, samples
 from exposition.formats.random_families import LABELS, UTF_8, UTF_8_LABELS, families
+from exposition.formats.random_families import registry as collecting
+from prom_middleware import failures
 from prom_middleware.exposition import scrape
 from prom_middleware.exposition.formats.wire import signed, varint
 from prom_middleware.instrumentation.families import BlockFamily, Native, Row
@@ -97,6 +99,17 @@ def test_rows(kind: str) -> None:
         first, second = (getattr(metric, kind) for metric in decoded.metric)
         assert first.created_timestamp.ToNanoseconds() == 1520430000123000000
         assert not second.HasField("created_timestamp")
+
+
+@pytest.mark.parametrize("count", [-1.0, 1.5, 2.0**64, math.nan, math.inf])
+def test_a_summary_whose_count_is_none_is_left_out(count: float) -> None:
+    family = SummaryMetricFamily("a", "A.", count_value=count, sum_value=2.0)
+    beside = SummaryMetricFamily("b", "B.", count_value=2**63, sum_value=2.0)
+    failed = failures.counts().get("collector.garbage", 0)
+    answer = scrape(collecting(family, beside), asked(accept=PROTOBUF))
+    (decoded,) = decode(answer.body)
+    assert (decoded.name, decoded.metric[0].summary.sample_count) == ("b", 2**63)
+    assert failures.counts()["collector.garbage"] == failed + 1
 
 
 def test_a_row_with_exemplars() -> None:

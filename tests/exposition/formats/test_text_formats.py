@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.samples import Exemplar, Sample, Timestamp
 
+from asking import asked
 from exposition.formats.comparing import (
     OPENMETRICS,
     PROTOBUF,
@@ -29,6 +30,7 @@ from exposition.formats.random_families import (
     families,
     registry,
 )
+from prom_middleware.exposition import scrape
 from prom_middleware.exposition.negotiation import negotiate
 from prom_middleware.instrumentation.families import BlockFamily, Row
 
@@ -222,7 +224,7 @@ GARBAGE = {
     "a string": "a",
     "no name": changed(name=None),
     "an empty name": changed(name=""),
-    "no documentation": changed(documentation=None),
+    "a documentation that is no text": changed(documentation=3),
     "an odd type": changed(type="thing"),
     "no samples": changed(samples=None),
     "odd samples": changed(samples=[1]),
@@ -246,6 +248,26 @@ def test_garbage_raises_before_anything_of_it_is_there(garbage: str, accept: str
     pieces = negotiate(accept).family(GARBAGE[garbage])
     with pytest.raises((TypeError, ValueError, AttributeError)):
         next(pieces)
+
+
+DRAFT = "application/openmetrics-text;version=2.0.0"
+
+
+@pytest.mark.parametrize("accept", [*FORMS, DRAFT, PROTOBUF])
+def test_a_family_without_help_is_shown_without_it(accept: str) -> None:
+    family = Metric("a", "A.", "gauge")
+    family.add_sample("a", {}, 1.0)
+    with_help = scrape(registry(family), asked(accept=accept)).body
+    family.documentation = None  # type: ignore[assignment]
+    without = scrape(registry(family), asked(accept=accept)).body
+    assert b"A." in with_help
+    assert b"HELP" not in without
+    if accept == PROTOBUF:
+        (decoded,) = decode(without)
+        assert (decoded.HasField("help"), decoded.metric[0].gauge.value) == (False, 1)
+    else:
+        lines = with_help.split(b"\n")
+        assert without.split(b"\n") == [line for line in lines if b"A." not in line]
 
 
 def test_slices_are_short() -> None:

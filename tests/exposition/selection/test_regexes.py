@@ -69,6 +69,9 @@ def test_the_same_matches_as_in_python(pattern: str, text: str) -> None:
         ("x{2", ["x{2"], ["xx"]),
         (r"\Aab\z", ["ab"], ["a"]),
         ("a$b", [], ["a", "ab", "a$b"]),
+        ("(?P<1>a)(?i-s)b", ["ab", "aB"], ["A"]),
+        ("(a{10}){100}", ["a" * 1000], ["a" * 999]),
+        ("((a{1000}){0}b){3}", ["bbb"], ["a"]),
         ("a{1000}", ["a" * 1000], ["a" * 999, "a" * 1001]),
         ("", [""], ["a"]),
     ],
@@ -104,7 +107,12 @@ def test_the_syntax(pattern: str, matching: list[str], others: list[str]) -> Non
         ("[b-a]", "goes backwards"),
         ("a\\", "a backslash at the end"),
         (r"\x{110000}", "no character"),
-        ("(?P<1>a)", "no identifier"),
+        ("(?P<\u00e9>a)", "other characters"),
+        ("(?P<>a)", "other characters"),
+        ("(?i-)a", "no flag after (?-"),
+        ("(?-:a)", "no flag after (?-"),
+        ("(a{100}){11}", "more than 1000 repetitions"),
+        ("((a{10,}|b){10}){0,11}", "more than 1000 repetitions"),
     ],
 )
 def test_what_is_refused_is_told(pattern: str, words: str) -> None:

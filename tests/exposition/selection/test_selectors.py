@@ -31,6 +31,13 @@ def read(text: str) -> list[tuple[str, str, str]]:
         (r"{a='\''}", [("a", "=", "'")]),
         ("{a=`\\n`}", [("a", "=", "\\n")]),
         ('{a="x",a!="y"}', [("a", "=", "x"), ("a", "!=", "y")]),
+        (
+            '# one\nup # two\r{ # three }\n a # four\n="#"} # five',
+            [("__name__", "=", "up"), ("a", "=", "#")],
+        ),
+        ('sum{on="1",inf="2"}', [("__name__", "=", "sum"), ("on", "=", "1"), ("inf", "=", "2")]),
+        ('{"on"}', [("__name__", "=", "on")]),
+        ("{a=`b\nc\"'`}", [("a", "=", "b\nc\"'")]),
     ],
 )
 def test_what_is_read(text: str, matchers: list[tuple[str, str, str]]) -> None:
@@ -55,6 +62,14 @@ def test_what_is_read(text: str, matchers: list[tuple[str, str, str]]) -> None:
         ("up offset 5m", "unexpected 'o'"),
         ("1up", "unexpected '1'"),
         (r'up{a="\q"}', "an escape that is none"),
+        (r'up{a="\'"}', "an escape that is none"),
+        (r"up{a='\"'}", "an escape that is none"),
+        ('up{a="b\nc"}', 'no closing " (at character 6)'),
+        ("up{a='b\n'}", "no closing ' (at character 6)"),
+        ("#up", "at least"),
+        ("on", "'on' is a word of PromQL"),
+        ("Bool{a='b'}", "'Bool' is a word of PromQL"),
+        ("INF", "'INF' is a word of PromQL"),
         (r'up{a="\UFFFFFFFF"}', "is no character"),
         ('up{a=~"("}', "a closing ) is missing"),
         ('up{__name__="down"}', "the name is given twice"),
@@ -81,6 +96,22 @@ def test_whatever_comes_is_read_or_refused(text: str) -> None:
     assert not (selector.accepts_name("") and selector.accepts_labels({}))
 
 
+@pytest.mark.parametrize(
+    "text",
+    ['{__name__=~".*"}', '{__name__!="h"}', '{a!~"x"}', '{a=""}', '{a=~""}', 'up{__name__="up"}'],
+)
+def test_a_federated_selector_may_select_nearly_everything(text: str) -> None:
+    with pytest.raises(SelectorError):
+        parse_selector(text)
+    assert parse_selector(text, federated=True).accepts_name("up")
+
+
+@pytest.mark.parametrize("text", ["", "{}", " { , } ", "# up"])
+def test_a_federated_selector_is_one_at_least(text: str) -> None:
+    with pytest.raises(SelectorError, match=r"at least|a label's name"):
+        parse_selector(text, federated=True)
+
+
 def test_a_label_that_is_missing_is_empty() -> None:
     selector = parse_selector('up{a="",b!="",c=~"x?",d!~".+"}')
     assert selector.accepts_labels({"b": "1"})
@@ -91,5 +122,5 @@ def test_a_label_that_is_missing_is_empty() -> None:
 
 @given(st.text(max_size=20))
 def test_every_value_can_be_written(value: str) -> None:
-    quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+    quoted = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     assert read(f'up{{a="{quoted}"}}')[1] == ("a", "=", value)

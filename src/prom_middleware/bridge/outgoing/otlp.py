@@ -117,7 +117,7 @@ def metrics_of(family: MetricFamily, times: Times) -> Iterator[Metric]:
 
     The SDK has no place for the width of a native histogram's zero bucket.
     """
-    text = _text(family.documentation)
+    text = _text(family.documentation or "")
     natives = {
         point.labels: _exponential(point, native, times) for point, native in native_points(family)
     }

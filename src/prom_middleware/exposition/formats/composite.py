@@ -21,6 +21,7 @@ from prom_middleware.exposition.formats.lines import (
     Values,
     brackets,
     exemplar_text,
+    help_line,
     in_slices,
     label_names,
     number,
@@ -51,7 +52,8 @@ def _metadata(family: MetricFamily, group: Group, scheme: str) -> str:
     whole = escape_metric_name(group.name, scheme)
     name, shown = quoted_metric_name(whole), shown_unit(family, whole)
     unit = f"# UNIT {name} {shown}\n" if shown else ""
-    return f"# TYPE {name} {group.type}\n{unit}# HELP {name} {escape_value(family.documentation)}\n"
+    told = help_line(name, family.documentation, escape_value)
+    return f"# TYPE {name} {group.type}\n{unit}{told}"
 
 
 def _lines(group: Group, scheme: str) -> Iterator[str]:

@@ -44,6 +44,11 @@ def check(family: MetricFamily) -> None:
         raise ValueError(f"{family.name!r} is of type {family.type!r}, which there is not")
 
 
+def help_line(name: str, text: str | None, escape: Callable[[str], str]) -> str:
+    """Return a HELP line; nothing for a collector's family that has no help at all."""
+    return "" if text is None else f"# HELP {name} {escape(text)}\n"
+
+
 def shown(value: float) -> str:
     """Return a float as Go writes it."""
     return repr(value) if LOWEST < value < EXPONENTS else number(value)

@@ -16,6 +16,7 @@ from prom_middleware.exposition.formats.escaping import (
     shown_unit,
     stem_of,
 )
+from prom_middleware.exposition.formats.label_sets import Samples, together
 from prom_middleware.exposition.formats.lines import (
     SAMPLES,
     Layout,
@@ -23,6 +24,7 @@ from prom_middleware.exposition.formats.lines import (
     check,
     created_line,
     exemplar_text,
+    help_line,
     in_slices,
     number,
     row_line,
@@ -43,21 +45,22 @@ def family(family: MetricFamily, scheme: str = UNDERSCORES) -> Iterator[bytes]:
     first = _metadata(family, scheme)
     if isinstance(family, BlockFamily):
         yield from in_slices(_block_lines(family, scheme), first)
-    else:
-        yield from in_slices(_sample_lines(family, scheme), first, SAMPLES)
+        return
+    samples = yield from together(family)
+    yield from in_slices(_sample_lines(family, samples, scheme), first, SAMPLES)
 
 
 def _metadata(family: MetricFamily, scheme: str) -> str:
     stem = stem_of(family, scheme)
     name, unit = quoted_metric_name(stem), shown_unit(family, stem)
-    lines = f"# HELP {name} {escape_value(family.documentation)}\n# TYPE {name} {family.type}\n"
+    lines = help_line(name, family.documentation, escape_value) + f"# TYPE {name} {family.type}\n"
     return lines + (f"# UNIT {name} {unit}\n" if unit else "")
 
 
-def _sample_lines(family: MetricFamily, scheme: str) -> Iterator[str]:
+def _sample_lines(family: MetricFamily, samples: Samples, scheme: str) -> Iterator[str]:
     line = SampleLines(family, scheme).line
     traced = EXEMPLARS.get(family.type)
-    for sample in family.samples:
+    for sample in samples:
         if getattr(sample, "native_histogram", None):
             continue  # there is no way to show it; prometheus_client 0.20 has none
         time = sample.timestamp

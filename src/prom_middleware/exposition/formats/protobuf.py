@@ -50,6 +50,7 @@ TYPES = {
 METRIC = 4
 # More is not an integer in a float.
 EXACT = 2.0**53
+UINT64 = 2.0**64
 
 
 def family(family: MetricFamily, scheme: str = UNDERSCORES) -> Iterator[bytes]:
@@ -73,7 +74,8 @@ def _family_head(family: MetricFamily, group: Group, scheme: str) -> bytes:
     shown = shown_unit(family, name)
     unit = text(5, shown) if shown else b""
     kind = unsigned(3, TYPES[group.type][0])
-    return text(1, name) + text(2, family.documentation) + kind + unit
+    told: str | None = family.documentation  # a collector's family may have none
+    return text(1, name) + (b"" if told is None else text(2, told)) + kind + unit
 
 
 def _in_parts(metrics: Iterator[bytes]) -> Iterator[bytes]:
@@ -140,8 +142,10 @@ def _sum(point: Point) -> bytes:
 
 def _summary(point: Point, scheme: str) -> bytes:
     quantiles = [message(3, double(1, one.bound) + double(2, one.value)) for one in point.buckets]
-    count = unsigned(1, int(point.count or 0))
-    return count + _sum(point) + b"".join(quantiles) + _created(4, point.created)
+    count = point.count or 0
+    if not 0 <= count < UINT64 or count != int(count):  # there is no field for any other number
+        raise ValueError(f"the count of a summary is {count!r}")
+    return unsigned(1, int(count)) + _sum(point) + b"".join(quantiles) + _created(4, point.created)
 
 
 def _histogram(point: Point, scheme: str) -> bytes:

@@ -23,6 +23,7 @@ from prom_middleware.exposition.formats.lines import (
     SampleLines,
     check,
     created_line,
+    help_line,
     in_slices,
     row_line,
 )
@@ -64,9 +65,12 @@ def family(family: MetricFamily, scheme: str = UNDERSCORES) -> Iterator[bytes]:
 
 def _metadata(family: MetricFamily, suffix: str, scheme: str, kind: str = "") -> str:
     name = quoted_metric_name(stem_of(family, scheme) + suffix)
-    text = family.documentation.replace("\\", r"\\").replace("\n", r"\n")
     kind = kind or TYPES.get(family.type, family.type)
-    return f"# HELP {name} {text}\n# TYPE {name} {kind}\n"
+    return help_line(name, family.documentation, _escaped) + f"# TYPE {name} {kind}\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace("\n", r"\n")
 
 
 def _others(family: MetricFamily, first: str, scheme: str) -> Iterator[bytes]:

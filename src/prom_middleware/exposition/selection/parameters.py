@@ -37,7 +37,7 @@ class Query(NamedTuple):
     debug: str | None
 
 
-def parse_query(query: str) -> Query:
+def parse_query(query: str, *, federated: bool = False) -> Query:
     """Return what a query string asks for; raise SelectorError for what it cannot have."""
     if len(query) > MAX_QUERY:
         raise SelectorError(f"the query string has more than {MAX_QUERY} characters")
@@ -52,7 +52,7 @@ def parse_query(query: str) -> Query:
     if debug is not None and debug not in DEBUG:
         raise SelectorError(f"debug={debug[:40]!r} is none of {', '.join(DEBUG)}")
     names = frozenset(fields.get("name[]", ()))
-    selectors = tuple(parse_selector(text) for text in dict.fromkeys(matches))
+    selectors = tuple(parse_selector(text, federated=federated) for text in dict.fromkeys(matches))
     return Query(Selection(names, selectors, (names, *sorted(set(matches)))), debug)
 
 

@@ -103,6 +103,16 @@ def size(node: Node) -> int:
     return 1
 
 
+def _fits(node: Node, times: int) -> bool:
+    """Tell whether all in a tree is repeated `times` at most, one within the other, as in RE2."""
+    if isinstance(node, Repeat):
+        most = node.least if node.most is None else node.most
+        is_gone = node.most == 0
+        return is_gone or (most <= times and _fits(node.part, times // max(most, 1)))
+    parts = node.parts if isinstance(node, Series | Choice) else ()
+    return all(_fits(part, times) for part in parts)
+
+
 def literals(node: Node) -> list[str] | None:
     """Return the texts that a tree stands for, where it is nothing but some of them."""
     if isinstance(node, Choice):
@@ -205,6 +215,8 @@ class _Parser:
         if self.quantifier() is not None:
             raise self.error("a repetition of a repetition needs brackets", place)
         repeat = Repeat(atom, *counts)
+        if not _fits(repeat, MAX_REPEAT):
+            raise self.error(f"too large: more than {MAX_REPEAT} repetitions, one within the other")
         if size(repeat) > MAX_SIZE:
             raise self.error(f"too large: more than {MAX_SIZE} states")
         return repeat
@@ -270,8 +282,9 @@ class _Parser:
         if self.take("P<") or (
             self.take("<") and not self.pattern.startswith(("=", "!"), self.place)
         ):
-            if not self.until(">", "a closing > is missing").isidentifier():
-                raise self.error("a group's name is no identifier")
+            name = self.until(">", "a closing > is missing")
+            if not name.isascii() or not name.replace("_", "a").isalnum():
+                raise self.error("a group's name has other characters than letters and digits")
             return False
         on = True
         while (flag := self.next("a closing ) is missing")) not in ":)":
@@ -283,6 +296,8 @@ class _Parser:
                 self.dot_all = on
             elif flag != "U":  # what is greedy matches the same texts
                 raise self.error(f"(?{flag} is not supported", self.place - 1)
+        if self.pattern[self.place - 2] == "-":
+            raise self.error("no flag after (?-", self.place - 1)
         return flag == ")"
 
     def among(self) -> Node:

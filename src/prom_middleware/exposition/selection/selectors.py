@@ -17,7 +17,10 @@ MAX_LENGTH = 4096  # characters of one selector
 MAX_MATCHERS = 50
 METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-BLANK = re.compile(r"[ \t\r\n]*")
+BLANK = re.compile(r"(?:[ \t\r\n]+|#[^\r\n]*)*")  # and comments
+QUOTES = ("'", '"', "`")
+# Words of PromQL that are no names of metrics there, in whatever case; other words of it are.
+RESERVED = frozenset(("atan2", "bool", "group_left", "group_right", "ignoring", "inf", "nan", "on"))
 OPERATOR = re.compile(r"=~|!~|!=|=")
 # What Go's strconv.Unquote reads; https://go.dev/ref/spec#Rune_literals
 ESCAPE = re.compile(
@@ -56,11 +59,18 @@ class Selector(NamedTuple):
         )
 
 
-def parse_selector(text: str) -> Selector:
-    """Return what `text` selects; raise SelectorError where it is none, and say what and where."""
+def parse_selector(text: str, *, federated: bool = False) -> Selector:
+    """Return what `text` selects; raise SelectorError where it is none, and say what and where.
+
+    A Prometheus asks more of the selectors in its queries than of those that are `federated`.
+    """
     if len(text) > MAX_LENGTH:
         raise SelectorError(f"match[]: a selector has more than {MAX_LENGTH} characters")
-    return _Parser(text).selector()
+    parser = _Parser(text)
+    selector = parser.selector()
+    if not federated:
+        parser.check(selector)
+    return selector
 
 
 def _matcher(label: str, operator: str, value: str) -> Matcher:
@@ -105,34 +115,39 @@ class _Parser:
         self.read(BLANK)
         matchers = []
         name = self.read(METRIC)
+        if name.lower() in RESERVED:
+            raise self.error(f"{name!r} is a word of PromQL, and no name without quotes", 0)
         if name:
             matchers.append(_matcher(NAME, "=", name))
         if self.take("{"):
-            self.matchers(matchers, name)
+            self.matchers(matchers)
         if self.place < len(self.text):
             raise self.error(f"unexpected {self.text[self.place]!r}")
-        # As in Prometheus: such a selector would be all there is, most often by mistake.
-        if all(one.matches("") for one in matchers):
-            raise self.error("one matcher at least must not match the empty string", 0)
+        if not matchers:
+            raise self.error("one matcher at least is wanted", 0)
         return Selector(tuple(matchers))
 
-    def matchers(self, matchers: list[Matcher], name: str) -> None:
+    def check(self, selector: Selector) -> None:
+        """Refuse what a Prometheus refuses in a query."""
+        names = [one.value for one in selector.matchers if one[:2] == (NAME, "=")]
+        if len(names) > 1:
+            raise self.error(f"the name is given twice: {names[0]!r}, {names[1]!r}", 0)
+        # It would be nearly all there is, most often by mistake.
+        if all(one.matches("") for one in selector.matchers):
+            raise self.error("one matcher at least must not match the empty string", 0)
+
+    def matchers(self, matchers: list[Matcher]) -> None:
         """Read what is between the braces."""
         while not self.take("}"):
-            place = self.place
             if len(matchers) >= MAX_MATCHERS:
                 raise self.error(f"more than {MAX_MATCHERS} matchers")
-            one = self.matcher()
-            if name and one[:2] == (NAME, "="):
-                raise self.error(f"the name is given twice: {name!r}, {one.value!r}", place)
-            name = one.value if one[:2] == (NAME, "=") else name
-            matchers.append(one)
+            matchers.append(self.matcher())
             if not self.take(",") and not self.text.startswith("}", self.place):
                 raise self.error("expected , or }")
 
     def matcher(self) -> Matcher:
         """Read `label="value"`, or a name in quotes."""
-        quoted = self.text[self.place : self.place + 1] in ("'", '"', "`")
+        quoted = self.text.startswith(QUOTES, self.place)
         label = self.string() if quoted else self.read(LABEL)
         if not label:
             raise self.error("expected a label's name")
@@ -151,12 +166,12 @@ class _Parser:
     def string(self) -> str:
         """Read a string in one of the three kinds of quotes."""
         start, quote = self.place, self.text[self.place : self.place + 1]
-        if quote not in ("'", '"', "`") or not quote:
+        if quote not in QUOTES:
             raise self.error("expected a string in quotes")
         parts = []
         self.place += 1
         while not self.text.startswith(quote, self.place):
-            if self.place >= len(self.text):
+            if self.place >= len(self.text) or (quote != "`" and self.text[self.place] == "\n"):
                 raise self.error(f"the string has no closing {quote}", start)
             parts.append(self.character(quote))
         self.take(quote)
@@ -168,9 +183,9 @@ class _Parser:
             self.place += 1
             return self.text[self.place - 1]
         found = ESCAPE.match(self.text, self.place)
-        if found is None:
+        escape = found.group()[1:] if found else ""
+        if found is None or (escape in QUOTES and escape != quote):
             raise self.error("an escape that is none")
-        escape = found.group()[1:]
         try:
             character = _escaped(escape)
         except (ValueError, OverflowError):

@@ -36,7 +36,8 @@ _ITEM = re.compile(
 )
 # What most lines are; the others are read step by step.
 _SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{([^}\\]*)\})? ([^ \t]+)")
-_PAIR = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="([^"]*)"')
+# With what stands after it: one that is followed by anything else is not found.
+_PAIR = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="([^"]*)"(?:,|\Z)')
 _END = re.compile(r"[ \t]*\}")
 _COMMENT = re.compile(r"[ \t]*#[ \t]*(HELP|TYPE)[ \t]+(.*)", re.DOTALL)
 _INTEGER = re.compile(r"[+-]?[0-9]+")

@@ -8,7 +8,7 @@ from urllib.parse import quote_plus
 
 from prom_middleware.pushgateway.consistency import PUSH_FAILURE_TIME, PUSH_TIME, STAMPS
 from prom_middleware.pushgateway.families import SIMPLE, Distribution, Family, Labels, Metric
-from prom_middleware.pushgateway.numbers import go_float
+from prom_middleware.pushgateway.numbers import go_float, go_sprint
 from prom_middleware.pushgateway.page.words import ago, counted, duration, exact, machine
 from prom_middleware.pushgateway.store import Group
 
@@ -109,4 +109,4 @@ def _series(family: Family, metric: Metric) -> str:
 
 
 def _summed(value: Distribution) -> str:
-    return f"count {go_float(value.count)}, sum {go_float(value.sum)}"
+    return f"count {go_sprint(value.count)}, sum {go_float(value.sum)}"

@@ -1,0 +1,28 @@
+"""What arguments may be: types for argparse, which says which argument is wrong."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def seconds(text: str) -> float:
+    """Return a number of seconds."""
+    value = float(text)
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
+    return value
+
+
+def count(text: str) -> int:
+    """Return a number of things, which may be none."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is no number of them")
+    return value
+
+
+def name(text: str) -> str:
+    """Return a text that is not empty."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
