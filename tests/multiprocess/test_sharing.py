@@ -208,6 +208,58 @@ Counter("jobs", "Jobs that were done.", ["kind"]).labels("a").inc(2)
     assert value(REGISTRY, "jobs_total", kind="a") == 3
 
 
+def test_the_order_in_which_labels_are_named_makes_no_difference(
+    installed: MultiprocessStore,
+) -> None:
+    def count(names: list[str]) -> None:
+        labels = {"kind": "a", "place": "1"}
+        Counter("jobs", "J.", names).labels(**labels).inc(2, exemplar={"trace": "1"})
+        Histogram("h", "H.", names, buckets=(1,)).labels(**labels).observe(1)
+        Gauge("g", "G.", names, multiprocess_mode="sum").labels(**labels).set(2)
+        Gauge("f", "F.", names, multiprocess_mode="sum").labels(**labels).set_function(lambda: 3)
+        Enum("e", "E.", names, states=["on", "off"]).labels(**labels).state("off")
+        Info("i", "I.", names).labels(**labels).info({"v": "2"})
+
+    killed(lambda: count(["place", "kind"]))
+    count(["kind", "place"])
+    where = (("kind", "a"), ("place", "1"))
+    assert samples(REGISTRY, "jobs", "h", "g", "f", "e", "i") == {
+        ("jobs_total", where): 4,
+        ("h_bucket", (("kind", "a"), ("le", "1.0"), ("place", "1"))): 2,
+        ("h_bucket", (("kind", "a"), ("le", "+Inf"), ("place", "1"))): 2,
+        ("h_count", where): 2,
+        ("h_sum", where): 2,
+        ("g", where): 4,
+        ("f", where): 3,
+        ("e", (("e", "off"), *where)): 1,
+        ("e", (("e", "on"), *where)): 0,
+        ("i_info", (*where, ("v", "2"))): 1,
+    }
+    [jobs] = REGISTRY.restricted_registry(["jobs_total"]).collect()
+    assert jobs.samples[0].exemplar is not None
+
+
+def test_labels_may_be_a_set_whose_order_each_process_has_for_itself(
+    installed: MultiprocessStore,
+) -> None:
+    script = f"""
+from prometheus_client import Counter
+from prom_middleware.multiprocess import install
+from prom_middleware.stores.multiprocess import MultiprocessStore
+install(MultiprocessStore({installed.directory!r}))
+jobs = Counter("jobs", "J.", {{"shop", "country", "payment"}})
+jobs.labels(shop="a", country="b", payment="c").inc()
+print(jobs._labelnames)
+"""
+    orders = set()
+    for seed in "0123":
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        command = [sys.executable, "-c", script]
+        orders.add(subprocess.check_output(command, env=environment, timeout=30))
+    assert len(orders) > 1
+    assert value(REGISTRY, "jobs_total", shop="a", country="b", payment="c") == 4
+
+
 def test_one_collection_takes_one_snapshot_and_the_next_another(
     installed: MultiprocessStore, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

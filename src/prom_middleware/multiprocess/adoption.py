@@ -15,9 +15,9 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.metrics import Counter, Enum, Gauge, Histogram, Info, Summary
 from prometheus_client.utils import floatToGoString
 
-from prom_middleware.multiprocess.shapes import family_of
+from prom_middleware.multiprocess.shapes import family_of, in_order
 from prom_middleware.multiprocess.values import GaugeValue, Home, SharedValue, is_provisional
-from prom_middleware.stores import Family
+from prom_middleware.stores import Family, Labels
 
 # Where a metric notes its family, and an info or enum the value that it does not have by itself.
 FAMILY, SHARED = "_shared_family", "_shared_value"
@@ -99,7 +99,7 @@ class Adoption:
 
     def _value(self, old: Any, metric: Any, family: Family, index: int, series: str) -> SharedValue:
         make = GaugeValue if family.mode else SharedValue
-        place = self.home, family, tuple(metric._labelvalues), index, series
+        place = self.home, family, labels_of(metric), index, series
         if metric._labelvalues and is_provisional(old, self.home) and type(old) is make:
             # Nobody has a child before it is made: it takes half the time to let it keep its own.
             value: SharedValue = old
@@ -130,6 +130,12 @@ def is_ours(metric: Any) -> bool:
     """Tell whether a metric is of a kind that is known, and shows itself as its kind does."""
     known = CLASSES.get(metric._type)
     return known is not None and type(metric)._child_samples is known._child_samples
+
+
+def labels_of(child: Any) -> Labels:
+    """Return the label values of a child, as its family has them."""
+    values: Labels = tuple(child._labelvalues)
+    return in_order(child._labelnames, values) if len(values) > 1 else values
 
 
 def children(metric: Any) -> list[Any]:

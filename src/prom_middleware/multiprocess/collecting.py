@@ -15,7 +15,7 @@ from prometheus_client.samples import Exemplar, Sample
 from prometheus_client.utils import floatToGoString
 
 from prom_middleware import failures
-from prom_middleware.multiprocess.adoption import children, values_of
+from prom_middleware.multiprocess.adoption import children, labels_of, values_of
 from prom_middleware.multiprocess.notes import Note
 from prom_middleware.multiprocess.shapes import SEPARATOR, TIME, VALUE, kind_of, states_of
 from prom_middleware.multiprocess.values import GaugeValue
@@ -134,7 +134,7 @@ def _gauges(view: View, family: Family, metric: Any) -> Iterator[tuple[LabelSet,
 def _own(metric: Any) -> dict[Labels, int]:
     """Return this process's children, and after how many removals each was made."""
     found = [] if metric is None else children(metric)
-    return {child._labelvalues: _made(child) for child in found}
+    return {labels_of(child): _made(child) for child in found}
 
 
 def _made(child: Any) -> int:
@@ -150,7 +150,7 @@ def _computed(metric: Any) -> dict[Labels, float]:
         try:
             value = next(iter(child._child_samples())).value
             child._value.set(value, time())
-            found[child._labelvalues] = value
+            found[labels_of(child)] = value
         except Exception as error:
             failures.report("multiprocess.function", error)
     return found

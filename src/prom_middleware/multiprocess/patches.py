@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry, values
@@ -23,7 +23,7 @@ from prom_middleware.multiprocess.adoption import (
     values_of,
 )
 from prom_middleware.multiprocess.removals import Removals
-from prom_middleware.multiprocess.shapes import KINDS, kind_of, select
+from prom_middleware.multiprocess.shapes import KINDS, in_order, kind_of, select
 from prom_middleware.multiprocess.values import GaugeValue, Home, SharedValue, provisional_family
 from prom_middleware.multiprocess.view import View
 from prom_middleware.stores import Family, Labels, Store
@@ -245,7 +245,7 @@ def _remove(self: Any, *labelvalues: Any) -> None:
     labels = tuple(map(str, labelvalues))
     with self._lock:
         _drop(self, labels)
-    _in_all_workers(self, Removals.remove, labels)
+    _in_all_workers(self, Removals.remove, in_order(self._labelnames, labels))
 
 
 def _remove_by_labels(self: Any, labels: dict[str, str]) -> None:
@@ -256,21 +256,27 @@ def _remove_by_labels(self: Any, labels: dict[str, str]) -> None:
     unknown = [name for name in labels if name not in self._labelnames]
     if unknown:
         raise ValueError(f"Unknown label names: {unknown}; expected {self._labelnames}")
-    wanted = {self._labelnames.index(name): str(value) for name, value in labels.items()}
-    if wanted:
-        _remove_where(self, lambda each: all(each[at] == one for at, one in wanted.items()))
+    if labels:
+        _remove_where(self, labels)
 
 
 def _clear(self: Any) -> None:
     if self._labelnames:
-        _remove_where(self, lambda each: True)
+        _remove_where(self, {})
 
 
-def _remove_where(metric: Any, chosen: Callable[[Labels], bool]) -> None:
+def _remove_where(metric: Any, wanted: dict[str, str]) -> None:
+    chosen = _having(metric._labelnames, wanted)
     with metric._lock:
         for labels in [labels for labels in metric._metrics if chosen(labels)]:
             _drop(metric, labels)
-    _in_all_workers(metric, Removals.remove_where, chosen)
+    _in_all_workers(metric, Removals.remove_where, _having(sorted(metric._labelnames), wanted))
+
+
+def _having(names: Sequence[str], wanted: dict[str, str]) -> Callable[[Labels], bool]:
+    """Return what tells whether the values of `names` have all that is `wanted`."""
+    places = [(names.index(name), str(value)) for name, value in wanted.items()]
+    return lambda labels: all(labels[at] == value for at, value in places)
 
 
 def _drop(metric: Any, labels: Labels) -> None:
