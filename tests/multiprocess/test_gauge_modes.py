@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from multiprocess.workers import Process, Samples, samples, value
+from multiprocess_servers.namespaces import contained
 from prom_middleware import failures
 from prom_middleware.multiprocess import install
 from prom_middleware.stores.multiprocess import MultiprocessStore
@@ -220,6 +223,55 @@ def test_a_dead_worker_s_value(
     (found,) = shown.values() or [None]
     # Where nobody has the gauge, it is zero here, as it would be without other processes.
     assert found == (None if mode == "livemostrecent" else 0 if mode.startswith("live") else 8)
+
+
+def test_a_zero_that_nobody_has_set_is_not_shown_beside_what_another_version_has(
+    installed: MultiprocessStore,
+) -> None:
+    def make(text: str, value: float) -> None:
+        for mode in ("all", "livemin"):
+            Gauge(f"g_{mode}", text, multiprocess_mode=mode).set(value)
+
+    killed(lambda: make("Another help.", 7))
+    make("G.", 5)  # in the other one's place
+    own = (("pid", str(os.getpid())),)
+    assert samples(REGISTRY, "g_all", "g_livemin") == {("g_all", own): 5, ("g_livemin", ()): 5}
+
+
+HOLDER = """
+import sys
+from prometheus_client import Gauge
+from prom_middleware.multiprocess import install
+from prom_middleware.stores.multiprocess import MultiprocessStore
+install(MultiprocessStore(sys.argv[1]))
+Gauge("g", "G.").set(float(sys.argv[2]))
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def holding(installed: MultiprocessStore, number: int) -> subprocess.Popen[bytes]:
+    """Return pid 1 of a container, once it has set the gauge."""
+    command = contained([sys.executable, "-c", HOLDER, installed.directory, str(number)])
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    return process
+
+
+def test_one_series_of_a_pid_whoever_has_it(installed: MultiprocessStore) -> None:
+    def shown() -> float | None:
+        assert len(samples(REGISTRY, "g")) == 1
+        return value(REGISTRY, "g", pid="1")
+
+    with holding(installed, 1) as older:
+        with holding(installed, 2) as younger:
+            assert shown() == 2
+            younger.communicate()
+            assert shown() == 1
+        older.communicate()
+    # Of the dead, the one that came last.
+    assert shown() == 2
 
 
 def test_a_gauge_that_nobody_has_set_is_zero(

@@ -23,6 +23,7 @@ from prom_middleware.multiprocess.view import Sum, View, Written
 from prom_middleware.stores import Family, Labels, Worker
 
 LabelSet = dict[str, str]
+Key = tuple[tuple[str, str], ...]
 
 
 def collect(view: View, family: Family, metric: Any = None) -> Metric:
@@ -34,10 +35,10 @@ def collect(view: View, family: Family, metric: Any = None) -> Metric:
 
 
 def _series(view: View, family: Family) -> Iterator[tuple[Labels, LabelSet, Sum]]:
-    found: dict[tuple[tuple[str, str], ...], tuple[Labels, Sum]] = {}
+    found: dict[Key, tuple[Labels, Sum]] = {}
     for each in view.alike(family):
         for labels, one in view.sums(each):
-            key = tuple(zip(each.label_names, labels, strict=True))
+            key = _key(each, labels)
             if key in found:
                 other = found[key][1]
                 cells = [a + b for a, b in zip(one.cells, other.cells, strict=True)]
@@ -116,19 +117,23 @@ def _gauge(view: View, family: Family, metric: Any) -> Iterator[Sample]:
 
 def _gauges(view: View, family: Family, metric: Any) -> Iterator[tuple[LabelSet, Written]]:
     own, computed = _own(metric), _computed(metric)
-    found: dict[tuple[tuple[str, str], ...], Written] = {}
+    here = Worker(-1, os.getpid(), True, 0, 0.0)
+    found: dict[Key, Written] = {}
     for each in view.alike(family):
         for labels, written in view.gauges(each, own):
             if each is family and labels in computed:
-                here = Worker(-1, os.getpid(), True, 0, 0.0)
                 written = [one for one in written if one[0] and one[0].pid != here.pid]
                 written.append((here, [computed[labels], time(), 1.0]))
-            elif not written and labels in own:
-                written = [(Worker(-1, os.getpid(), True, 0, 0.0), [0.0, 0.0, 1.0])]
-            key = tuple(zip(each.label_names, labels, strict=True))
-            found.setdefault(key, []).extend(written)
+            found.setdefault(_key(each, labels), []).extend(written)
+    mine = {_key(family, labels) for labels in own}
     for key, written in found.items():
+        if not written and key in mine:
+            written = [(here, [0.0, 0.0, 1.0])]
         yield dict(key), written
+
+
+def _key(family: Family, labels: Labels) -> Key:
+    return tuple(zip(family.label_names, labels, strict=True))
 
 
 def _own(metric: Any) -> dict[Labels, int]:
@@ -161,9 +166,18 @@ def _time(block: list[float]) -> float:
 
 
 def _each_worker(written: Written) -> Iterable[tuple[LabelSet, float]]:
+    # Containers may have the same pids, at the same time or one after the other.
+    found: dict[int, tuple[Worker, float]] = {}
     for worker, block in written:
         if worker is not None:
-            yield {"pid": str(worker.pid)}, block[VALUE]
+            held = worker, block[VALUE]
+            found[worker.pid] = max(found.get(worker.pid, held), held, key=_youngest)
+    for pid, (_, value) in found.items():
+        yield {"pid": str(pid)}, value
+
+
+def _youngest(held: tuple[Worker, float]) -> tuple[bool, float]:
+    return held[0].live, held[0].since
 
 
 def _together(fold: Callable[[Iterable[float]], float]) -> Any:
