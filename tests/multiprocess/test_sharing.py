@@ -6,8 +6,10 @@ import os
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from time import time
+from typing import Any
 
 import pytest
 from prometheus_client import (
@@ -24,7 +26,11 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
+import metrics
 from multiprocess.workers import Process, leave_registry, samples, value
+from prom_middleware.exposition.access import ScrapeRequest
+from prom_middleware.exposition.options import Limits
+from prom_middleware.exposition.scraping import scrape
 from prom_middleware.multiprocess import install, uninstall, whole
 from prom_middleware.stores import MemoryStore
 from prom_middleware.stores.multiprocess import MultiprocessStore
@@ -160,6 +166,52 @@ def test_a_metric_that_only_another_worker_has_is_shown_once(
     assert value(REGISTRY, "lazy_total", kind="a") == 2
     REGISTRY.unregister(lazily)
     assert value(REGISTRY, "lazy_total", kind="a") is None
+
+
+OTHER_KINDS: dict[str, tuple[Callable[[], Any], Callable[[], Any], str]] = {
+    "info": (
+        lambda: Info("build", "B.").info({"v": "1"}),
+        lambda: Gauge("build_info", "B.", ["v"], multiprocess_mode="max").labels("1").set(3),
+        "build_info",
+    ),
+    "counter": (
+        lambda: Counter("jobs", "J.").inc(5),
+        lambda: Gauge("jobs_total", "J.", multiprocess_mode="max").set(3),
+        "jobs_total",
+    ),
+    "gauge": (
+        lambda: Gauge("jobs_total", "J.", multiprocess_mode="max").set(5),
+        lambda: Counter("jobs", "J.").inc(3),
+        "jobs_total",
+    ),
+    "same name": (
+        lambda: Gauge("x", "X.", multiprocess_mode="max").set(5),
+        lambda: Summary("x", "X.").observe(3),
+        "x_sum",
+    ),
+}
+
+
+@pytest.mark.parametrize("kinds", OTHER_KINDS.values(), ids=OTHER_KINDS)
+@pytest.mark.parametrize("third", [False, True], ids=["who-has-it", "who-has-neither"])
+def test_another_kind_that_has_the_name_of_an_older_one_is_shown_alone(
+    third: bool,
+    kinds: tuple[Callable[[], Any], Callable[[], Any], str],
+    installed: MultiprocessStore,
+) -> None:
+    older, newer, name = kinds
+    killed(older)
+    if third:
+        killed(newer)
+    else:
+        newer()
+    asked = ScrapeRequest("GET", "/metrics", "", {}, None)
+    answer = scrape(REGISTRY, asked, limits=Limits(error_handling="http_error"))
+    assert answer.status == 200, answer.body
+    assert metrics.value(metrics.series(answer.body.decode()), name) == 3
+    families = {each.name for each in REGISTRY.collect()}
+    assert not {"build", "build_info"} <= families
+    assert not {"jobs", "jobs_total"} <= families
 
 
 def test_who_reads_the_files_sees_the_store_too(

@@ -20,7 +20,7 @@ from prometheus_client.registry import Collector, RestrictedRegistry
 from prometheus_client.samples import Sample
 
 from prom_middleware import failures
-from prom_middleware.multiprocess.shapes import ADDITIVE, select
+from prom_middleware.multiprocess.shapes import ADDITIVE, names_of, select
 
 _merge: Any = MultiProcessCollector.merge
 VARIABLES = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
@@ -90,13 +90,17 @@ def together(families: Iterable[Metric]) -> Iterable[Metric]:
 
 def _over(families: Iterable[Metric], directory: str, others: bool) -> Iterator[Metric]:
     files = {family.name: family for family in merged(directory)}
+    taken = set()
     for family in families:
+        taken.update(names_of(family.name, family.type))
         found = files.pop(family.name, None)
         shown = family if found is None else _one(family, found)
         if found is None or shown.samples:
             yield shown
-    if others:
-        yield from (family for family in files.values() if family.samples)
+    for family in files.values() if others else ():
+        # Who has written it may have made it as another kind than who has its names now.
+        if family.samples and taken.isdisjoint(names_of(family.name, family.type)):
+            yield family
 
 
 def _directory_of(readers: list[MultiProcessCollector]) -> str | None:

@@ -23,7 +23,7 @@ from prom_middleware.multiprocess.adoption import (
     values_of,
 )
 from prom_middleware.multiprocess.removals import Removals
-from prom_middleware.multiprocess.shapes import KINDS, in_order, kind_of, select
+from prom_middleware.multiprocess.shapes import KINDS, in_order, kind_of, names_of, select
 from prom_middleware.multiprocess.values import GaugeValue, Home, SharedValue, provisional_family
 from prom_middleware.multiprocess.view import View
 from prom_middleware.stores import Family, Labels, Store
@@ -206,24 +206,37 @@ def _of_others() -> Iterator[Metric]:
     if adoption is None:
         return
     shown = set(REGISTRY._names_to_collectors) | {name for _, name in adoption.known}
-    yield from _stored(adoption, lambda each: each.scope == "" and each.name not in shown)
+    yield from _stored(adoption, lambda each: each.scope == "" and shown.isdisjoint(_names(each)))
 
 
 def _stored(
     adoption: Adoption, wanted: Callable[[Family], bool] = lambda _: True
 ) -> Iterator[Metric]:
-    """Yield users' metrics that are `wanted`, whoever has made them: one of a name and scope."""
+    """Yield users' metrics that are `wanted`, whoever has made them: those of `_newest`."""
     try:
         view = _view(adoption)
-        families = [each for each in view.snapshot.families() if kind_of(each) in KINDS]
+        families = _newest(filter(wanted, view.snapshot.families()))
     except Exception as error:
         failures.report("multiprocess.collect", error)
         return
-    shown = set()
     for family in families:
-        if (family.scope, family.name) not in shown and wanted(family):
-            shown.add((family.scope, family.name))
-            yield from _of_one(view, family)
+        yield from _of_one(view, family)
+
+
+def _newest(families: Iterable[Family]) -> list[Family]:
+    """Return those of which no later one of the same scope has a name: its kind may be another."""
+    found: list[Family] = []
+    taken: set[tuple[str, str]] = set()
+    for family in reversed([each for each in families if kind_of(each) in KINDS]):
+        names = {(family.scope, name) for name in _names(family)}
+        if taken.isdisjoint(names):
+            taken |= names
+            found.insert(0, family)
+    return found
+
+
+def _names(family: Family) -> list[str]:
+    return names_of(family.name, kind_of(family))
 
 
 def _of_one(view: View, family: Family) -> list[Metric]:
