@@ -26,7 +26,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from multiprocess.workers import Process, Samples, samples, value
 from multiprocess_servers.namespaces import contained
 from prom_middleware import failures
-from prom_middleware.multiprocess import install
+from prom_middleware.multiprocess import install, whole
 from prom_middleware.stores.multiprocess import MultiprocessStore
 from stores.multiprocess.children import end, fork, killed
 
@@ -113,6 +113,22 @@ def metrics_only(found: Samples) -> Samples:
     return {key: number for key, number in found.items() if key[0].startswith(prefixes)}
 
 
+class Mixed(Scraper):
+    """A scraper that also shows what those wrote that did not call `install()`."""
+
+    def __init__(self, directory: Path) -> None:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
+        super().__init__(directory)
+
+    def make(self) -> None:
+        """Have gauges, and set none."""
+        self.made = [Gauge(f"p_{mode}", "P.", multiprocess_mode=mode) for mode in MODES]
+
+    def shown(self, *names: str) -> Samples:
+        """Return what our page has."""
+        return samples(whole(REGISTRY.restricted_registry(names) if names else REGISTRY))
+
+
 def history(chance: random.Random, length: int) -> list[tuple[Any, ...]]:
     """Return what happens: (worker, None) is its death, and what it does otherwise."""
     alive, made, happens = [0], 1, []
@@ -177,6 +193,35 @@ def test_any_history_ends_as_with_their_own_files(seed: int, tmp_path: Path) -> 
         for process in pairs[worker]:
             process.kill()
     scraper.kill()
+
+
+def test_who_has_called_install_and_who_has_not_are_together_as_if_all_had_not(
+    tmp_path: Path,
+) -> None:
+    alone, both = tmp_path / "alone", tmp_path / "both"
+    alone.mkdir()
+    both.mkdir()
+    numbers: tuple[dict[int, int], dict[int, int]] = {}, {}
+    workers = []
+    for number, amount in enumerate((4, 2, 8)):
+        pair = Process(theirs(alone)), Process((ours if number == 1 else theirs)(both))
+        for process, known in zip(pair, numbers, strict=True):
+            known[process.pid] = number
+            process.call("do", "count", "a", amount, "sum")
+            for mode in MODES:
+                process.call("do", "set", "ab"[number % 2], amount, mode)
+        workers += pair
+    scraper = Process(lambda: Mixed(both))
+    merged = samples(MultiProcessCollector(None, str(alone)))
+    everybody = {0, 1, 2}
+    expected = normal(merged, numbers[0], everybody)
+    assert normal(metrics_only(scraper.call("shown")), numbers[1], everybody) == expected
+    scraper.call("make")
+    numbers[1][scraper.pid] = 3
+    assert normal(metrics_only(scraper.call("shown")), numbers[1], everybody) == expected
+    assert scraper.call("shown", "p_mostrecent") == {("p_mostrecent", ()): 8}
+    for process in (*workers, scraper):
+        process.kill()
 
 
 @pytest.mark.parametrize("inherited", [False, True])

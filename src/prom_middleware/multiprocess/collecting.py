@@ -16,8 +16,9 @@ from prometheus_client.utils import floatToGoString
 
 from prom_middleware import failures
 from prom_middleware.multiprocess.adoption import children, labels_of, values_of
+from prom_middleware.multiprocess.gauges import GaugeFamily
 from prom_middleware.multiprocess.notes import Note
-from prom_middleware.multiprocess.shapes import SEPARATOR, TIME, VALUE, kind_of, states_of
+from prom_middleware.multiprocess.shapes import SEPARATOR, SET, TIME, VALUE, kind_of, states_of
 from prom_middleware.multiprocess.values import GaugeValue
 from prom_middleware.multiprocess.view import Sum, View, Written
 from prom_middleware.stores import Family, Labels, Worker
@@ -29,6 +30,8 @@ Key = tuple[tuple[str, str], ...]
 def collect(view: View, family: Family, metric: Any = None) -> Metric:
     """Return what all workers say of a metric; without the metric itself, if others made it."""
     kind, unit = kind_of(family), "" if metric is None else metric._unit
+    if kind == "gauge":
+        return _gauge(view, family, metric, unit)
     shown = Metric(family.name, family.help, kind, unit)
     shown.samples.extend(SAMPLES[kind](view, family, metric))
     return shown
@@ -108,11 +111,15 @@ def _stateset(view: View, family: Family, metric: Any) -> Iterator[Sample]:
             yield Sample(family.name, {**named, family.name: state}, value, None, None)
 
 
-def _gauge(view: View, family: Family, metric: Any) -> Iterator[Sample]:
-    show = GAUGES[family.mode.removeprefix("live")]
+def _gauge(view: View, family: Family, metric: Any, unit: str) -> GaugeFamily:
+    shown = GaugeFamily(family.name, family.help, unit, family.mode)
+    show = GAUGES[shown.mode]
     for named, written in _gauges(view, family, metric):
+        when = max([block[TIME] for _, block in written if block[SET]], default=None)
         for extra, value in show(written):
-            yield Sample(family.name, {**named, **extra}, value, None, None)
+            shown.samples.append(Sample(family.name, {**named, **extra}, value, None, None))
+            shown.times.append(when)
+    return shown
 
 
 def _gauges(view: View, family: Family, metric: Any) -> Iterator[tuple[LabelSet, Written]]:
@@ -128,7 +135,7 @@ def _gauges(view: View, family: Family, metric: Any) -> Iterator[tuple[LabelSet,
     mine = {_key(family, labels) for labels in own}
     for key, written in found.items():
         if not written and key in mine:
-            written = [(here, [0.0, 0.0, 1.0])]
+            written = [(here, [0.0, 0.0, 0.0])]
         yield dict(key), written
 
 
@@ -205,7 +212,6 @@ SAMPLES: dict[str, Callable[[View, Family, Any], Iterator[Sample]]] = {
     "counter": _counter,
     "summary": _summary,
     "histogram": _histogram,
-    "gauge": _gauge,
     "stateset": _stateset,
     "info": _info,
 }

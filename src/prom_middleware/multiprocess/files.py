@@ -17,12 +17,14 @@ from prometheus_client import REGISTRY, CollectorRegistry, values
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector, RestrictedRegistry
-from prometheus_client.samples import Sample
 
 from prom_middleware import failures
+from prom_middleware.multiprocess import gauges
+from prom_middleware.multiprocess.gauges import series_of
 from prom_middleware.multiprocess.shapes import ADDITIVE, names_of, select
 
-_merge: Any = MultiProcessCollector.merge
+_read: Any = MultiProcessCollector._read_metrics
+_accumulate: Any = MultiProcessCollector._accumulate_metrics
 VARIABLES = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
 
 
@@ -143,9 +145,11 @@ def _one(family: Metric, found: Metric) -> Metric:
     # Ours is what those processes have that called `install()`; the others still write files.
     if family.type != found.type:
         return family
-    samples = {_series(each): each for each in family.samples}
+    if isinstance(family, gauges.GaugeFamily) and isinstance(found, gauges.GaugeFamily):
+        return gauges.together(family, found)
+    samples = {series_of(each): each for each in family.samples}
     for sample in found.samples:
-        key = _series(sample)
+        key = series_of(sample)
         ours = samples.get(key)
         if ours is None:
             samples[key] = sample
@@ -155,26 +159,31 @@ def _one(family: Metric, found: Metric) -> Metric:
     return family
 
 
-def _series(sample: Sample) -> tuple[str, frozenset[tuple[str, str]]]:
-    # A collector may say None where there are no labels.
-    return sample.name, frozenset((sample.labels or {}).items())
-
-
 def merged(directory: str) -> list[Metric]:
     """Return what `prometheus_client` merges of the files in `directory` that can be read."""
     names = sorted(glob.glob(os.path.join(glob.escape(directory), "*.db")))
     with suppress(Exception):
-        return list(_merge(names))
+        return _merge(names)
     try:
-        return list(_merge([name for name in names if _is_sound(name)]))
+        return _merge([name for name in names if _is_sound(name)])
     except Exception as error:
         failures.report("multiprocess.file", error)
         return []
 
 
+def _merge(names: list[str]) -> list[Metric]:
+    """Do as `MultiProcessCollector.merge` does, and keep of gauges what it takes to merge on."""
+    read = _read(names)
+    times = {name: gauges.times_of(each) for name, each in read.items() if each.type == "gauge"}
+    return [
+        gauges.of_files(each, times[each.name]) if each.type == "gauge" else each
+        for each in _accumulate(read, True)
+    ]
+
+
 def _is_sound(name: str) -> bool:
     try:
-        list(_merge([name]))
+        _merge([name])
     except FileNotFoundError:  # its process is gone
         return False
     except Exception as error:
