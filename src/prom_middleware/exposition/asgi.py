@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from prom_middleware import failures
 from prom_middleware.instrumentation import discard_observations
+from prom_middleware.multiprocess.showing import show
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -42,6 +43,7 @@ def make_asgi_app(
         from prom_middleware.exposition.options import Limits  # who has none need not wait for it
 
         limits = Limits.from_options(options, disable_compression)
+    show(registry)
     return MetricsApp(registry, access, limits)
 
 

@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
 from prom_middleware.instrumentation import discard_observations, nesting
+from prom_middleware.multiprocess.showing import show
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -37,6 +38,7 @@ def make_wsgi_app(
 
         limits = Limits.from_options(options, disable_compression)
     nesting.expect_inner_doors()
+    show(registry)
     return MetricsApp(registry, access, limits)
 
 

@@ -12,10 +12,19 @@ from typing import Any, NamedTuple
 from weakref import ref
 
 from prometheus_client import REGISTRY, CollectorRegistry
-from prometheus_client.metrics import Counter, Enum, Gauge, Histogram, Info, Summary
+from prometheus_client.metrics import (
+    Counter,
+    Enum,
+    Gauge,
+    Histogram,
+    Info,
+    MetricWrapperBase,
+    Summary,
+)
 from prometheus_client.utils import floatToGoString
 
 from prom_middleware.multiprocess.shapes import family_of, in_order
+from prom_middleware.multiprocess.showing import is_shown
 from prom_middleware.multiprocess.values import GaugeValue, Home, SharedValue, is_provisional
 from prom_middleware.stores import Family, Labels
 
@@ -43,11 +52,21 @@ class Adoption:
 
     def __init__(self, home: Home) -> None:
         self.home = home
+        # Whether registries are shared that nobody shows, too.
+        self.everything = False
         # Which names this process shows by itself, if only in no registry any more.
         self.known: set[tuple[str, str]] = set()
         self._registries: dict[tuple[str, str], list[ref[object]]] = {}
         # By which a class of the user's, whose children get no such thing, is found again.
         self._scopes: dict[tuple[str, str], str] = {}
+
+    def takes(self, metric: Any, registry: object, is_child: bool = False) -> bool:
+        """Tell whether a metric in `registry` is to be in the store."""
+        if self.everything or isinstance(registry, Parent):
+            return True
+        if is_child and is_original(metric):  # it would have been told its parent's family
+            return False
+        return registry is None or is_shown(registry)
 
     def family(self, metric: Any, registry: CollectorRegistry | None) -> Family:
         """Return the family of a metric that is in `registry`."""
@@ -124,6 +143,11 @@ VALUES: dict[str, tuple[tuple[str, int, str], ...]] = {
     "info": ((SHARED, 0, "info"),),
     "stateset": ((SHARED, 0, "state"),),
 }
+
+
+def is_original(metric: Any) -> bool:
+    """Tell whether a metric's class is of `prometheus_client`, and none that a user derived."""
+    return type(metric).__module__ == MetricWrapperBase.__module__
 
 
 def is_ours(metric: Any) -> bool:

@@ -33,6 +33,7 @@ _lock = threading.RLock()
 _installed: Adoption | None = None
 _originals: dict[tuple[Any, str], Any] = {}
 _scrape = threading.local()
+_making = threading.local()
 
 
 def install(store: Store | None = None) -> None:
@@ -41,19 +42,38 @@ def install(store: Store | None = None) -> None:
     Does nothing where there is none, in a process that is alone, nor when called again. Metrics
     that were made before are moved with what they have counted.
     """
-    global _installed
     with _lock:
-        if _installed is not None:
-            return
-        store = store or shared_store()
-        if store is None:
-            return
+        _install(store or shared_store(), everything=True)
+
+
+def share(store: Store) -> None:
+    """Let the metrics of registries that somebody shows live in `store`.
+
+    Others may have been made for one push, and are to count from zero again: they are left alone.
+    """
+    with _lock:
+        _install(store, everything=False)
+
+
+def _install(store: Store | None, everything: bool) -> None:
+    global _installed
+    if _installed is None and store is not None:
         _installed = Adoption(Home(store))
         for owner, name, replacement, _ in PATCHES:
             if hasattr(owner, name):  # not every version has them all
                 _originals[owner, name] = getattr(owner, name)
                 setattr(owner, name, replacement)
-        existing.move_all(_installed)
+    elif _installed is None or _installed.everything or not everything:
+        return
+    _installed.everything = everything
+    existing.move_all(_installed)
+
+
+def take_in(registry: CollectorRegistry) -> None:
+    """Let the metrics of a registry live in the store that others live in already, if any do."""
+    with _lock:
+        if _installed is not None and not _installed.everything:
+            existing.move_those_in(_installed, registry)
 
 
 def uninstall() -> None:
@@ -87,7 +107,7 @@ class ValueClass:
         **_: object,
     ) -> Any:
         """Return the value; one that has no metric of ours is in a block of its own."""
-        if _installed is None:
+        if _installed is None or getattr(_making, "alone", False):
             alone: Any = values.MutexValue
             return alone(typ, metric_name, name, labelnames, labelvalues, help_text)
         family = provisional_family(name, tuple(labelnames), multiprocess_mode)
@@ -107,7 +127,15 @@ def _is_in(store: Store, directory: str) -> bool:
 
 
 def _construct(self: Any, *args: Any, **kwargs: Any) -> None:
-    _originals[MetricWrapperBase, "__init__"](self, *args, **kwargs)
+    before = getattr(_making, "alone", False)
+    try:
+        _making.alone = _is_alone(self, args, kwargs)
+    except Exception as error:
+        failures.report("multiprocess.metric", error)
+    try:
+        _originals[MetricWrapperBase, "__init__"](self, *args, **kwargs)
+    finally:
+        _making.alone = before
     if self._type != "stateset":  # which has no states yet
         _adopt(self, *args, **kwargs)
 
@@ -117,12 +145,25 @@ def _construct_enum(self: Any, *args: Any, **kwargs: Any) -> None:
     _adopt(self, *args, **kwargs)
 
 
+def _is_alone(metric: Any, args: Any, kwargs: Any) -> bool:
+    """Tell whether the values of a metric that is just being made are this process's own."""
+    adoption = _installed
+    is_child = bool(args[7] if len(args) > 7 else kwargs.get("_labelvalues"))
+    return adoption is not None and not adoption.takes(metric, _registry_of(args, kwargs), is_child)
+
+
+def _registry_of(args: Any, kwargs: Any) -> Any:
+    return args[6] if len(args) > 6 else kwargs.get("registry", REGISTRY)
+
+
 def _adopt(metric: Any, *args: Any, **kwargs: Any) -> None:
     adoption = _installed
     try:
         if adoption is None or metric._type not in KINDS or not is_ours(metric):
             return
-        registry = args[6] if len(args) > 6 else kwargs.get("registry", REGISTRY)
+        registry = _registry_of(args, kwargs)
+        if not adoption.takes(metric, registry, bool(metric._labelvalues)):
+            return
         if not metric._labelvalues:
             family = adoption.family(metric, registry)
         else:

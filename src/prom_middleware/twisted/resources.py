@@ -14,6 +14,7 @@ from twisted.web.server import NOT_DONE_YET
 from prom_middleware import failures
 from prom_middleware.exposition import AccessRule, ScrapeRequest
 from prom_middleware.instrumentation import discard_observations
+from prom_middleware.multiprocess.showing import show
 from prom_middleware.twisted.routing import Dialect
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class MetricsResource(Resource):  # type: ignore[misc]
         **options: Unpack[ScrapeOptions],
     ) -> None:
         super().__init__()
+        show(registry)
         self._registry = registry
         self.access = access
         self._limits: Limits | None = None
