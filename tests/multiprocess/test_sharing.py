@@ -217,7 +217,8 @@ def test_another_kind_that_has_the_name_of_an_older_one_is_shown_alone(
 def test_who_reads_the_files_sees_the_store_too(
     installed: MultiprocessStore, registry: CollectorRegistry, tmp_path: Path
 ) -> None:
-    jobs, mine = Counter("jobs", "J."), Counter("mine", "M.", registry=CollectorRegistry())
+    kept = CollectorRegistry()
+    jobs, mine = Counter("jobs", "J."), Counter("mine", "M.", registry=kept)
     Gauge("unset", "U.", multiprocess_mode="sum")
     jobs.inc(2)
     mine.inc()
@@ -232,6 +233,9 @@ def test_who_reads_the_files_sees_the_store_too(
     }
     names = ("jobs", "mine", "lazy", "unset")
     assert samples(registry, *names) == samples(whole(registry), *names) == expected
+    [found] = [family for family in registry.collect() if family.name == "mine"]
+    created = [each.value for each in found.samples if each.name == "mine_created"]
+    assert created == [pytest.approx(time(), abs=60)]  # of two counters, the older one's
     other = CollectorRegistry()
     MultiProcessCollector(other, str(tmp_path))  # another directory
     assert samples(other) == {}

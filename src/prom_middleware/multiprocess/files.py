@@ -17,6 +17,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, values
 from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector, RestrictedRegistry
+from prometheus_client.samples import Sample
 
 from prom_middleware import failures
 from prom_middleware.multiprocess import gauges
@@ -153,10 +154,16 @@ def _one(family: Metric, found: Metric) -> Metric:
         ours = samples.get(key)
         if ours is None:
             samples[key] = sample
+        elif sample.name == f"{family.name}_created":
+            samples[key] = min(ours, sample, key=_value)
         elif family.type in ADDITIVE:
             samples[key] = ours._replace(value=ours.value + sample.value)
     family.samples = list(samples.values())
     return family
+
+
+def _value(sample: Sample) -> float:
+    return sample.value
 
 
 def merged(directory: str) -> list[Metric]:
