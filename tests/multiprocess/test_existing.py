@@ -192,6 +192,69 @@ assert [value for key, value in found.items() if key[0] == "g"] == [3]
     )
 
 
+def test_a_store_that_nobody_asked_for_has_only_what_is_shown(tmp_path: Path) -> None:
+    check(
+        """
+import gc
+from prom_middleware.exposition import make_wsgi_app
+from prom_middleware.multiprocess.patches import share
+Counter("jobs", "J.", ["kind"]).labels("a").inc()
+shop, later, early = CollectorRegistry(), CollectorRegistry(), CollectorRegistry()
+sold = Counter("sold", "S.", ["kind"], registry=shop)
+sold.labels("a").inc()
+make_wsgi_app(shop)
+share(store)
+asked = Counter("asked", "A.", ["kind"], registry=later)
+asked.labels("a").inc()
+Enum("state", "S.", states=["on", "off"], registry=later).state("off")
+loose = Counter("loose", "L.", registry=None)
+REGISTRY.register(loose)
+make_wsgi_app(later.restricted_registry(["asked_total"]))
+
+def push():
+    registry = CollectorRegistry()
+    rows = Counter("rows", "R.", ["table"], registry=registry)
+    rows.labels("a").inc(3, exemplar={"trace": "1"})
+    Counter("all", "A.", registry=registry).inc(3)
+    Gauge("last", "L.", registry=registry).set(7)
+    Histogram("t", "T.", registry=registry, buckets=(1,)).observe(1)
+    Info("i", "I.", registry=registry).info({"v": "1"})
+    Enum("e", "E.", states=["on", "off"], registry=registry).state("off")
+    found = shown(registry)
+    rows.remove("a")
+    rows.clear()
+    return found
+
+expected = {
+    ("rows_total", ("table", "a")): 3, ("all_total",): 3, ("last",): 7, ("t_count",): 1,
+    ("t_bucket", ("le", "1.0")): 1, ("t_bucket", ("le", "+Inf")): 1, ("t_sum",): 1,
+    ("i_info", ("v", "1")): 1, ("e", ("e", "on")): 0, ("e", ("e", "off")): 1,
+}
+def worker():
+    sold.labels("a").inc()
+    asked.labels("a").inc()
+    loose.inc()
+    assert push() == expected, push()
+
+for _ in range(2):
+    child(worker)
+    assert push() == expected, push()
+assert shown(shop) == {("sold_total", ("kind", "a")): 3}
+assert shown(later)["asked_total", ("kind", "a")] == 3
+assert shown(later)["state", ("state", "off")] == 1
+assert shown() == {("jobs_total", ("kind", "a")): 1, ("loose_total",): 2}
+kept = Counter("kept", "K.", registry=early)
+kept.inc(2)
+install()
+child(lambda: kept.inc(3))
+assert shown(early) == {("kept_total",): 5}
+assert shown(shop) == {("sold_total", ("kind", "a")): 3}
+assert not failures.counts(), failures.counts()
+""",
+        tmp_path,
+    )
+
+
 def test_a_proxy_that_raises_is_left_alone(tmp_path: Path) -> None:
     check(
         """

@@ -92,6 +92,12 @@ def test_a_collector_may_have_no_labels_for_what_is_in_files(
     assert [sample.value for sample in found.samples] == [3.0]
 
 
+def test_another_kind_that_has_the_name_of_an_older_one_is_shown_alone(directory: Path) -> None:
+    other(lambda: Counter("jobs", "J.").inc(5))
+    Gauge("jobs_total", "J.", multiprocess_mode="max").set(2)
+    assert samples(whole(REGISTRY), "jobs", "jobs_total") == {("jobs_total", ()): 2}
+
+
 def test_names_may_be_selected(directory: Path) -> None:
     counter, another = Counter("jobs", "J."), Counter("another", "A.")
     counter.inc()

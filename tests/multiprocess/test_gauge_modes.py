@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,8 +24,9 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from multiprocess.workers import Process, Samples, samples, value
+from multiprocess_servers.namespaces import contained
 from prom_middleware import failures
-from prom_middleware.multiprocess import install
+from prom_middleware.multiprocess import install, whole
 from prom_middleware.stores.multiprocess import MultiprocessStore
 from stores.multiprocess.children import end, fork, killed
 
@@ -110,6 +113,22 @@ def metrics_only(found: Samples) -> Samples:
     return {key: number for key, number in found.items() if key[0].startswith(prefixes)}
 
 
+class Mixed(Scraper):
+    """A scraper that also shows what those wrote that did not call `install()`."""
+
+    def __init__(self, directory: Path) -> None:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
+        super().__init__(directory)
+
+    def make(self) -> None:
+        """Have gauges, and set none."""
+        self.made = [Gauge(f"p_{mode}", "P.", multiprocess_mode=mode) for mode in MODES]
+
+    def shown(self, *names: str) -> Samples:
+        """Return what our page has."""
+        return samples(whole(REGISTRY.restricted_registry(names) if names else REGISTRY))
+
+
 def history(chance: random.Random, length: int) -> list[tuple[Any, ...]]:
     """Return what happens: (worker, None) is its death, and what it does otherwise."""
     alive, made, happens = [0], 1, []
@@ -176,6 +195,35 @@ def test_any_history_ends_as_with_their_own_files(seed: int, tmp_path: Path) -> 
     scraper.kill()
 
 
+def test_who_has_called_install_and_who_has_not_are_together_as_if_all_had_not(
+    tmp_path: Path,
+) -> None:
+    alone, both = tmp_path / "alone", tmp_path / "both"
+    alone.mkdir()
+    both.mkdir()
+    numbers: tuple[dict[int, int], dict[int, int]] = {}, {}
+    workers = []
+    for number, amount in enumerate((4, 2, 8)):
+        pair = Process(theirs(alone)), Process((ours if number == 1 else theirs)(both))
+        for process, known in zip(pair, numbers, strict=True):
+            known[process.pid] = number
+            process.call("do", "count", "a", amount, "sum")
+            for mode in MODES:
+                process.call("do", "set", "ab"[number % 2], amount, mode)
+        workers += pair
+    scraper = Process(lambda: Mixed(both))
+    merged = samples(MultiProcessCollector(None, str(alone)))
+    everybody = {0, 1, 2}
+    expected = normal(merged, numbers[0], everybody)
+    assert normal(metrics_only(scraper.call("shown")), numbers[1], everybody) == expected
+    scraper.call("make")
+    numbers[1][scraper.pid] = 3
+    assert normal(metrics_only(scraper.call("shown")), numbers[1], everybody) == expected
+    assert scraper.call("shown", "p_mostrecent") == {("p_mostrecent", ()): 8}
+    for process in (*workers, scraper):
+        process.kill()
+
+
 @pytest.mark.parametrize("inherited", [False, True])
 def test_a_worker_that_has_only_counted_has_all_its_gauges_at_zero(
     inherited: bool, installed: MultiprocessStore
@@ -220,6 +268,55 @@ def test_a_dead_worker_s_value(
     (found,) = shown.values() or [None]
     # Where nobody has the gauge, it is zero here, as it would be without other processes.
     assert found == (None if mode == "livemostrecent" else 0 if mode.startswith("live") else 8)
+
+
+def test_a_zero_that_nobody_has_set_is_not_shown_beside_what_another_version_has(
+    installed: MultiprocessStore,
+) -> None:
+    def make(text: str, value: float) -> None:
+        for mode in ("all", "livemin"):
+            Gauge(f"g_{mode}", text, multiprocess_mode=mode).set(value)
+
+    killed(lambda: make("Another help.", 7))
+    make("G.", 5)  # in the other one's place
+    own = (("pid", str(os.getpid())),)
+    assert samples(REGISTRY, "g_all", "g_livemin") == {("g_all", own): 5, ("g_livemin", ()): 5}
+
+
+HOLDER = """
+import sys
+from prometheus_client import Gauge
+from prom_middleware.multiprocess import install
+from prom_middleware.stores.multiprocess import MultiprocessStore
+install(MultiprocessStore(sys.argv[1]))
+Gauge("g", "G.").set(float(sys.argv[2]))
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def holding(installed: MultiprocessStore, number: int) -> subprocess.Popen[bytes]:
+    """Return pid 1 of a container, once it has set the gauge."""
+    command = contained([sys.executable, "-c", HOLDER, installed.directory, str(number)])
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    return process
+
+
+def test_one_series_of_a_pid_whoever_has_it(installed: MultiprocessStore) -> None:
+    def shown() -> float | None:
+        assert len(samples(REGISTRY, "g")) == 1
+        return value(REGISTRY, "g", pid="1")
+
+    with holding(installed, 1) as older:
+        with holding(installed, 2) as younger:
+            assert shown() == 2
+            younger.communicate()
+            assert shown() == 1
+        older.communicate()
+    # Of the dead, the one that came last.
+    assert shown() == 2
 
 
 def test_a_gauge_that_nobody_has_set_is_zero(

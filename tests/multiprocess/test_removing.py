@@ -10,7 +10,16 @@ from time import monotonic, time
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter, Enum, Gauge, Histogram, Info, Summary
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Enum,
+    Gauge,
+    Histogram,
+    Info,
+    Summary,
+)
 
 from multiprocess.workers import Process, Samples, samples, value
 from prom_middleware import failures
@@ -192,6 +201,36 @@ def test_remove_by_labels_removes_what_other_workers_made(
     assert samples(registry) == {("jobs_total", (("kind", "b"), ("place", "2"))): 1}
     counter.remove_by_labels({})
     assert len(samples(registry)) == 1
+
+
+HOW: dict[str, tuple[Any, ...]] = {
+    "remove": ("a", "z"),
+    "clear": (),
+    "remove_by_labels": ({"place": "z"},),
+}
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("kind", METRICS)
+def test_what_was_made_with_labels_in_another_order_is_removed(
+    how: str, kind: str, installed: MultiprocessStore
+) -> None:
+    make, options, (method, argument) = METRICS[kind]
+    if not hasattr(make, how):
+        pytest.skip("this prometheus_client cannot do it")
+
+    def write(names: list[str]) -> Any:
+        metric = make("metric", "M.", names, **options)
+        getattr(metric.labels(kind="a", place="z"), method)(argument)
+        return metric
+
+    killed(lambda: write(["place", "kind"]))
+    metric = write(["kind", "place"])
+    assert samples(REGISTRY, "metric") != {}
+    getattr(metric, how)(*HOW[how])
+    assert samples(REGISTRY, "metric") == {}
+    getattr(metric.labels("a", "z"), method)(argument)
+    assert samples(REGISTRY, "metric") != {}
 
 
 def test_what_cannot_be_meant_is_an_error_as_before(

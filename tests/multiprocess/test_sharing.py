@@ -6,8 +6,10 @@ import os
 import subprocess
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from time import time
+from typing import Any
 
 import pytest
 from prometheus_client import (
@@ -24,7 +26,11 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
+import metrics
 from multiprocess.workers import Process, leave_registry, samples, value
+from prom_middleware.exposition.access import ScrapeRequest
+from prom_middleware.exposition.options import Limits
+from prom_middleware.exposition.scraping import scrape
 from prom_middleware.multiprocess import install, uninstall, whole
 from prom_middleware.stores import MemoryStore
 from prom_middleware.stores.multiprocess import MultiprocessStore
@@ -162,10 +168,57 @@ def test_a_metric_that_only_another_worker_has_is_shown_once(
     assert value(REGISTRY, "lazy_total", kind="a") is None
 
 
+OTHER_KINDS: dict[str, tuple[Callable[[], Any], Callable[[], Any], str]] = {
+    "info": (
+        lambda: Info("build", "B.").info({"v": "1"}),
+        lambda: Gauge("build_info", "B.", ["v"], multiprocess_mode="max").labels("1").set(3),
+        "build_info",
+    ),
+    "counter": (
+        lambda: Counter("jobs", "J.").inc(5),
+        lambda: Gauge("jobs_total", "J.", multiprocess_mode="max").set(3),
+        "jobs_total",
+    ),
+    "gauge": (
+        lambda: Gauge("jobs_total", "J.", multiprocess_mode="max").set(5),
+        lambda: Counter("jobs", "J.").inc(3),
+        "jobs_total",
+    ),
+    "same name": (
+        lambda: Gauge("x", "X.", multiprocess_mode="max").set(5),
+        lambda: Summary("x", "X.").observe(3),
+        "x_sum",
+    ),
+}
+
+
+@pytest.mark.parametrize("kinds", OTHER_KINDS.values(), ids=OTHER_KINDS)
+@pytest.mark.parametrize("third", [False, True], ids=["who-has-it", "who-has-neither"])
+def test_another_kind_that_has_the_name_of_an_older_one_is_shown_alone(
+    third: bool,
+    kinds: tuple[Callable[[], Any], Callable[[], Any], str],
+    installed: MultiprocessStore,
+) -> None:
+    older, newer, name = kinds
+    killed(older)
+    if third:
+        killed(newer)
+    else:
+        newer()
+    asked = ScrapeRequest("GET", "/metrics", "", {}, None)
+    answer = scrape(REGISTRY, asked, limits=Limits(error_handling="http_error"))
+    assert answer.status == 200, answer.body
+    assert metrics.value(metrics.series(answer.body.decode()), name) == 3
+    families = {each.name for each in REGISTRY.collect()}
+    assert not {"build", "build_info"} <= families
+    assert not {"jobs", "jobs_total"} <= families
+
+
 def test_who_reads_the_files_sees_the_store_too(
     installed: MultiprocessStore, registry: CollectorRegistry, tmp_path: Path
 ) -> None:
-    jobs, mine = Counter("jobs", "J."), Counter("mine", "M.", registry=CollectorRegistry())
+    kept = CollectorRegistry()
+    jobs, mine = Counter("jobs", "J."), Counter("mine", "M.", registry=kept)
     Gauge("unset", "U.", multiprocess_mode="sum")
     jobs.inc(2)
     mine.inc()
@@ -180,6 +233,9 @@ def test_who_reads_the_files_sees_the_store_too(
     }
     names = ("jobs", "mine", "lazy", "unset")
     assert samples(registry, *names) == samples(whole(registry), *names) == expected
+    [found] = [family for family in registry.collect() if family.name == "mine"]
+    created = [each.value for each in found.samples if each.name == "mine_created"]
+    assert created == [pytest.approx(time(), abs=60)]  # of two counters, the older one's
     other = CollectorRegistry()
     MultiProcessCollector(other, str(tmp_path))  # another directory
     assert samples(other) == {}
@@ -206,6 +262,58 @@ Counter("jobs", "Jobs that were done.", ["kind"]).labels("a").inc(2)
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=30)
     assert value(REGISTRY, "jobs_total", kind="a") == 3
+
+
+def test_the_order_in_which_labels_are_named_makes_no_difference(
+    installed: MultiprocessStore,
+) -> None:
+    def count(names: list[str]) -> None:
+        labels = {"kind": "a", "place": "1"}
+        Counter("jobs", "J.", names).labels(**labels).inc(2, exemplar={"trace": "1"})
+        Histogram("h", "H.", names, buckets=(1,)).labels(**labels).observe(1)
+        Gauge("g", "G.", names, multiprocess_mode="sum").labels(**labels).set(2)
+        Gauge("f", "F.", names, multiprocess_mode="sum").labels(**labels).set_function(lambda: 3)
+        Enum("e", "E.", names, states=["on", "off"]).labels(**labels).state("off")
+        Info("i", "I.", names).labels(**labels).info({"v": "2"})
+
+    killed(lambda: count(["place", "kind"]))
+    count(["kind", "place"])
+    where = (("kind", "a"), ("place", "1"))
+    assert samples(REGISTRY, "jobs", "h", "g", "f", "e", "i") == {
+        ("jobs_total", where): 4,
+        ("h_bucket", (("kind", "a"), ("le", "1.0"), ("place", "1"))): 2,
+        ("h_bucket", (("kind", "a"), ("le", "+Inf"), ("place", "1"))): 2,
+        ("h_count", where): 2,
+        ("h_sum", where): 2,
+        ("g", where): 4,
+        ("f", where): 3,
+        ("e", (("e", "off"), *where)): 1,
+        ("e", (("e", "on"), *where)): 0,
+        ("i_info", (*where, ("v", "2"))): 1,
+    }
+    [jobs] = REGISTRY.restricted_registry(["jobs_total"]).collect()
+    assert jobs.samples[0].exemplar is not None
+
+
+def test_labels_may_be_a_set_whose_order_each_process_has_for_itself(
+    installed: MultiprocessStore,
+) -> None:
+    script = f"""
+from prometheus_client import Counter
+from prom_middleware.multiprocess import install
+from prom_middleware.stores.multiprocess import MultiprocessStore
+install(MultiprocessStore({installed.directory!r}))
+jobs = Counter("jobs", "J.", {{"shop", "country", "payment"}})
+jobs.labels(shop="a", country="b", payment="c").inc()
+print(jobs._labelnames)
+"""
+    orders = set()
+    for seed in "0123":
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        command = [sys.executable, "-c", script]
+        orders.add(subprocess.check_output(command, env=environment, timeout=30))
+    assert len(orders) > 1
+    assert value(REGISTRY, "jobs_total", shop="a", country="b", payment="c") == 4
 
 
 def test_one_collection_takes_one_snapshot_and_the_next_another(

@@ -21,6 +21,7 @@ pytestmark = [
 
 WORKERS = 3
 BATCH = 20
+ROUTE = {"route": "/order/<kind>"}
 
 
 def order(server: Server) -> str:
@@ -44,7 +45,7 @@ def ordered(server: Server) -> tuple[int, set[str]]:
 
 
 def counted(server: Server) -> float:
-    return value(series(server.client.get("/metrics").text), "http_requests_total")
+    return value(series(server.client.get("/metrics").text), "http_requests_total", ROUTE)
 
 
 @pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["each-loads", "preload"])
@@ -63,14 +64,19 @@ def test_users_metrics(
             number, answers = ordered(server)
             # The last one is recorded after its answer has come.
             eventually(lambda: counted(server), lambda found: found == number)
+            shop = server.client.get("/shop/metrics").text
+            pushed = [server.client.get("/push").text for _ in range(2 * WORKERS)]
             scrapes = [server.client.get("/metrics").text for _ in range(2 * WORKERS)]
+    assert value(series(shop), "sold_total") == number
+    if not named and not install:
+        assert [value(series(text), "rows_total") for text in pushed] == [3] * len(pushed)
     for text in scrapes:
         samples = series(text)
         assert value(samples, "orders_total", {"kind": "books"}) == number
         assert value(samples, "baskets_count") == number
         assert value(samples, "baskets_bucket", {"le": "10.0"}) == number
         assert value(samples, "queue") == len(answers)
-        assert value(samples, "http_requests_total") == number
+        assert value(samples, "http_requests_total", ROUTE) == number
         if install:
             assert value(samples, "state", {"state": "open"}) == 1
         families = re.findall(r"^# TYPE (\S+)", text, re.MULTILINE)

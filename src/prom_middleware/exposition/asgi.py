@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from prom_middleware import failures
 from prom_middleware.instrumentation import discard_observations
+from prom_middleware.multiprocess.showing import show
 from prom_middleware.options import access_rule
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ def make_asgi_app(
         from prom_middleware.exposition.options import Limits  # who has none need not wait for it
 
         limits = Limits.from_options(options, disable_compression)
-    return MetricsApp(registry, access_rule(access), limits)
+    rule = access_rule(access)
+    show(registry)
+    return MetricsApp(registry, rule, limits)
 
 
 class MetricsApp:

@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
 from prom_middleware.instrumentation import discard_observations, nesting
+from prom_middleware.multiprocess.showing import show
 from prom_middleware.options import access_rule
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ def make_wsgi_app(
 
         limits = Limits.from_options(options, disable_compression)
     nesting.expect_inner_doors()
-    return MetricsApp(registry, access_rule(access), limits)
+    rule = access_rule(access)
+    show(registry)
+    return MetricsApp(registry, rule, limits)
 
 
 class MetricsApp:

@@ -14,6 +14,7 @@ from prom_middleware.instrumentation.collector import RequestCollector
 from prom_middleware.instrumentation.recorder import Recorder
 from prom_middleware.instrumentation.series import Schema, SeriesSet
 from prom_middleware.instrumentation.sharing import share_failures
+from prom_middleware.multiprocess.showing import show
 from prom_middleware.stores import MemoryStore
 from prom_middleware.stores.shared import named_directory, shared_store
 
@@ -76,6 +77,7 @@ def _register(registry: CollectorRegistry, schema: Schema, max_series: int) -> R
 def _share(registry: CollectorRegistry, store: Store) -> None:
     """Have everything else that this process counts shown for all workers as well."""
     share_failures(store)
+    show(registry)
     try:
         from prom_middleware.runtime.processes import replace
 
@@ -83,9 +85,9 @@ def _share(registry: CollectorRegistry, store: Store) -> None:
         # With a directory of its own, `prometheus_client` writes files, and those are shown; in a
         # private one the users' metrics would be those of the worker that answers.
         if named_directory() is None:
-            from prom_middleware.multiprocess import install
+            from prom_middleware.multiprocess.patches import share
 
-            install(store)
+            share(store)
     except Exception as error:
         failures.report("share", error)
 

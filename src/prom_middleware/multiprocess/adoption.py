@@ -12,12 +12,21 @@ from typing import Any, NamedTuple
 from weakref import ref
 
 from prometheus_client import REGISTRY, CollectorRegistry
-from prometheus_client.metrics import Counter, Enum, Gauge, Histogram, Info, Summary
+from prometheus_client.metrics import (
+    Counter,
+    Enum,
+    Gauge,
+    Histogram,
+    Info,
+    MetricWrapperBase,
+    Summary,
+)
 from prometheus_client.utils import floatToGoString
 
-from prom_middleware.multiprocess.shapes import family_of
+from prom_middleware.multiprocess.shapes import family_of, in_order
+from prom_middleware.multiprocess.showing import is_shown
 from prom_middleware.multiprocess.values import GaugeValue, Home, SharedValue, is_provisional
-from prom_middleware.stores import Family
+from prom_middleware.stores import Family, Labels
 
 # Where a metric notes its family, and an info or enum the value that it does not have by itself.
 FAMILY, SHARED = "_shared_family", "_shared_value"
@@ -43,11 +52,21 @@ class Adoption:
 
     def __init__(self, home: Home) -> None:
         self.home = home
+        # Whether registries are shared that nobody shows, too.
+        self.everything = False
         # Which names this process shows by itself, if only in no registry any more.
         self.known: set[tuple[str, str]] = set()
         self._registries: dict[tuple[str, str], list[ref[object]]] = {}
         # By which a class of the user's, whose children get no such thing, is found again.
         self._scopes: dict[tuple[str, str], str] = {}
+
+    def takes(self, metric: Any, registry: object, is_child: bool = False) -> bool:
+        """Tell whether a metric in `registry` is to be in the store."""
+        if self.everything or isinstance(registry, Parent):
+            return True
+        if is_child and is_original(metric):  # it would have been told its parent's family
+            return False
+        return registry is None or is_shown(registry)
 
     def family(self, metric: Any, registry: CollectorRegistry | None) -> Family:
         """Return the family of a metric that is in `registry`."""
@@ -99,7 +118,7 @@ class Adoption:
 
     def _value(self, old: Any, metric: Any, family: Family, index: int, series: str) -> SharedValue:
         make = GaugeValue if family.mode else SharedValue
-        place = self.home, family, tuple(metric._labelvalues), index, series
+        place = self.home, family, labels_of(metric), index, series
         if metric._labelvalues and is_provisional(old, self.home) and type(old) is make:
             # Nobody has a child before it is made: it takes half the time to let it keep its own.
             value: SharedValue = old
@@ -126,10 +145,21 @@ VALUES: dict[str, tuple[tuple[str, int, str], ...]] = {
 }
 
 
+def is_original(metric: Any) -> bool:
+    """Tell whether a metric's class is of `prometheus_client`, and none that a user derived."""
+    return type(metric).__module__ == MetricWrapperBase.__module__
+
+
 def is_ours(metric: Any) -> bool:
     """Tell whether a metric is of a kind that is known, and shows itself as its kind does."""
     known = CLASSES.get(metric._type)
     return known is not None and type(metric)._child_samples is known._child_samples
+
+
+def labels_of(child: Any) -> Labels:
+    """Return the label values of a child, as its family has them."""
+    values: Labels = tuple(child._labelvalues)
+    return in_order(child._labelnames, values) if len(values) > 1 else values
 
 
 def children(metric: Any) -> list[Any]:

@@ -15,29 +15,33 @@ from prometheus_client.samples import Exemplar, Sample
 from prometheus_client.utils import floatToGoString
 
 from prom_middleware import failures
-from prom_middleware.multiprocess.adoption import children, values_of
+from prom_middleware.multiprocess.adoption import children, labels_of, values_of
+from prom_middleware.multiprocess.gauges import GaugeFamily
 from prom_middleware.multiprocess.notes import Note
-from prom_middleware.multiprocess.shapes import SEPARATOR, TIME, VALUE, kind_of, states_of
+from prom_middleware.multiprocess.shapes import SEPARATOR, SET, TIME, VALUE, kind_of, states_of
 from prom_middleware.multiprocess.values import GaugeValue
 from prom_middleware.multiprocess.view import Sum, View, Written
 from prom_middleware.stores import Family, Labels, Worker
 
 LabelSet = dict[str, str]
+Key = tuple[tuple[str, str], ...]
 
 
 def collect(view: View, family: Family, metric: Any = None) -> Metric:
     """Return what all workers say of a metric; without the metric itself, if others made it."""
     kind, unit = kind_of(family), "" if metric is None else metric._unit
+    if kind == "gauge":
+        return _gauge(view, family, metric, unit)
     shown = Metric(family.name, family.help, kind, unit)
     shown.samples.extend(SAMPLES[kind](view, family, metric))
     return shown
 
 
 def _series(view: View, family: Family) -> Iterator[tuple[Labels, LabelSet, Sum]]:
-    found: dict[tuple[tuple[str, str], ...], tuple[Labels, Sum]] = {}
+    found: dict[Key, tuple[Labels, Sum]] = {}
     for each in view.alike(family):
         for labels, one in view.sums(each):
-            key = tuple(zip(each.label_names, labels, strict=True))
+            key = _key(each, labels)
             if key in found:
                 other = found[key][1]
                 cells = [a + b for a, b in zip(one.cells, other.cells, strict=True)]
@@ -107,34 +111,42 @@ def _stateset(view: View, family: Family, metric: Any) -> Iterator[Sample]:
             yield Sample(family.name, {**named, family.name: state}, value, None, None)
 
 
-def _gauge(view: View, family: Family, metric: Any) -> Iterator[Sample]:
-    show = GAUGES[family.mode.removeprefix("live")]
+def _gauge(view: View, family: Family, metric: Any, unit: str) -> GaugeFamily:
+    shown = GaugeFamily(family.name, family.help, unit, family.mode)
+    show = GAUGES[shown.mode]
     for named, written in _gauges(view, family, metric):
+        when = max([block[TIME] for _, block in written if block[SET]], default=None)
         for extra, value in show(written):
-            yield Sample(family.name, {**named, **extra}, value, None, None)
+            shown.samples.append(Sample(family.name, {**named, **extra}, value, None, None))
+            shown.times.append(when)
+    return shown
 
 
 def _gauges(view: View, family: Family, metric: Any) -> Iterator[tuple[LabelSet, Written]]:
     own, computed = _own(metric), _computed(metric)
-    found: dict[tuple[tuple[str, str], ...], Written] = {}
+    here = Worker(-1, os.getpid(), True, 0, 0.0)
+    found: dict[Key, Written] = {}
     for each in view.alike(family):
         for labels, written in view.gauges(each, own):
             if each is family and labels in computed:
-                here = Worker(-1, os.getpid(), True, 0, 0.0)
                 written = [one for one in written if one[0] and one[0].pid != here.pid]
                 written.append((here, [computed[labels], time(), 1.0]))
-            elif not written and labels in own:
-                written = [(Worker(-1, os.getpid(), True, 0, 0.0), [0.0, 0.0, 1.0])]
-            key = tuple(zip(each.label_names, labels, strict=True))
-            found.setdefault(key, []).extend(written)
+            found.setdefault(_key(each, labels), []).extend(written)
+    mine = {_key(family, labels) for labels in own}
     for key, written in found.items():
+        if not written and key in mine:
+            written = [(here, [0.0, 0.0, 0.0])]
         yield dict(key), written
+
+
+def _key(family: Family, labels: Labels) -> Key:
+    return tuple(zip(family.label_names, labels, strict=True))
 
 
 def _own(metric: Any) -> dict[Labels, int]:
     """Return this process's children, and after how many removals each was made."""
     found = [] if metric is None else children(metric)
-    return {child._labelvalues: _made(child) for child in found}
+    return {labels_of(child): _made(child) for child in found}
 
 
 def _made(child: Any) -> int:
@@ -150,7 +162,7 @@ def _computed(metric: Any) -> dict[Labels, float]:
         try:
             value = next(iter(child._child_samples())).value
             child._value.set(value, time())
-            found[child._labelvalues] = value
+            found[labels_of(child)] = value
         except Exception as error:
             failures.report("multiprocess.function", error)
     return found
@@ -161,9 +173,18 @@ def _time(block: list[float]) -> float:
 
 
 def _each_worker(written: Written) -> Iterable[tuple[LabelSet, float]]:
+    # Containers may have the same pids, at the same time or one after the other.
+    found: dict[int, tuple[Worker, float]] = {}
     for worker, block in written:
         if worker is not None:
-            yield {"pid": str(worker.pid)}, block[VALUE]
+            held = worker, block[VALUE]
+            found[worker.pid] = max(found.get(worker.pid, held), held, key=_youngest)
+    for pid, (_, value) in found.items():
+        yield {"pid": str(pid)}, value
+
+
+def _youngest(held: tuple[Worker, float]) -> tuple[bool, float]:
+    return held[0].live, held[0].since
 
 
 def _together(fold: Callable[[Iterable[float]], float]) -> Any:
@@ -191,7 +212,6 @@ SAMPLES: dict[str, Callable[[View, Family, Any], Iterator[Sample]]] = {
     "counter": _counter,
     "summary": _summary,
     "histogram": _histogram,
-    "gauge": _gauge,
     "stateset": _stateset,
     "info": _info,
 }

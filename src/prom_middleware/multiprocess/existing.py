@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from time import time
 from typing import Any
@@ -19,6 +20,7 @@ from prom_middleware.multiprocess.adoption import (
     Adoption,
     Parent,
     children,
+    is_original,
     is_ours,
 )
 from prom_middleware.multiprocess.values import GaugeValue, SharedValue
@@ -26,11 +28,24 @@ from prom_middleware.stores import Family
 
 
 def move_all(adoption: Adoption) -> None:
-    """Move every metric of this process into the store."""
+    """Move every metric of this process into the store that is to be there."""
+    _move_each(adoption, [pair for pair in find() if adoption.takes(*pair)])
+
+
+def move_those_in(adoption: Adoption, registry: CollectorRegistry) -> None:
+    """Move the metrics of one registry."""
+    with registry._lock:
+        collectors = list(registry._collector_to_names)
+    found: list[Any] = [each for each in collectors if isinstance(each, MetricWrapperBase)]
+    _move_each(adoption, [(metric, registry) for metric in found if _is_whole(metric)])
+
+
+def _move_each(adoption: Adoption, found: Iterable[tuple[Any, CollectorRegistry | None]]) -> None:
     files: set[str] = set()
-    for metric, registry in find():
+    for metric, registry in found:
         try:
-            move(adoption, metric, registry, files)
+            if FAMILY not in vars(metric):
+                move(adoption, metric, registry, files)
         except Exception as error:
             failures.report("multiprocess.install", error)
     for name in files:
@@ -91,7 +106,7 @@ def move(
 def remember_family(metric: Any, family: Family) -> None:
     """Have the children of a metric know its family."""
     # `labels()` gives these arguments to the constructor; a class of the user's may not take them.
-    if metric._is_parent() and type(metric).__module__ == MetricWrapperBase.__module__:
+    if metric._is_parent() and is_original(metric):
         metric._kwargs["registry"] = Parent(family)
 
 

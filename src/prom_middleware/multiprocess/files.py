@@ -20,9 +20,12 @@ from prometheus_client.registry import Collector, RestrictedRegistry
 from prometheus_client.samples import Sample
 
 from prom_middleware import failures
-from prom_middleware.multiprocess.shapes import ADDITIVE, select
+from prom_middleware.multiprocess import gauges
+from prom_middleware.multiprocess.gauges import series_of
+from prom_middleware.multiprocess.shapes import ADDITIVE, names_of, select
 
-_merge: Any = MultiProcessCollector.merge
+_read: Any = MultiProcessCollector._read_metrics
+_accumulate: Any = MultiProcessCollector._accumulate_metrics
 VARIABLES = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
 
 
@@ -90,13 +93,17 @@ def together(families: Iterable[Metric]) -> Iterable[Metric]:
 
 def _over(families: Iterable[Metric], directory: str, others: bool) -> Iterator[Metric]:
     files = {family.name: family for family in merged(directory)}
+    taken = set()
     for family in families:
+        taken.update(names_of(family.name, family.type))
         found = files.pop(family.name, None)
         shown = family if found is None else _one(family, found)
         if found is None or shown.samples:
             yield shown
-    if others:
-        yield from (family for family in files.values() if family.samples)
+    for family in files.values() if others else ():
+        # Who has written it may have made it as another kind than who has its names now.
+        if family.samples and taken.isdisjoint(names_of(family.name, family.type)):
+            yield family
 
 
 def _directory_of(readers: list[MultiProcessCollector]) -> str | None:
@@ -139,38 +146,51 @@ def _one(family: Metric, found: Metric) -> Metric:
     # Ours is what those processes have that called `install()`; the others still write files.
     if family.type != found.type:
         return family
-    samples = {_series(each): each for each in family.samples}
+    if isinstance(family, gauges.GaugeFamily) and isinstance(found, gauges.GaugeFamily):
+        return gauges.together(family, found)
+    samples = {series_of(each): each for each in family.samples}
     for sample in found.samples:
-        key = _series(sample)
+        key = series_of(sample)
         ours = samples.get(key)
         if ours is None:
             samples[key] = sample
+        elif sample.name == f"{family.name}_created":
+            samples[key] = min(ours, sample, key=_value)
         elif family.type in ADDITIVE:
             samples[key] = ours._replace(value=ours.value + sample.value)
     family.samples = list(samples.values())
     return family
 
 
-def _series(sample: Sample) -> tuple[str, frozenset[tuple[str, str]]]:
-    # A collector may say None where there are no labels.
-    return sample.name, frozenset((sample.labels or {}).items())
+def _value(sample: Sample) -> float:
+    return sample.value
 
 
 def merged(directory: str) -> list[Metric]:
     """Return what `prometheus_client` merges of the files in `directory` that can be read."""
     names = sorted(glob.glob(os.path.join(glob.escape(directory), "*.db")))
     with suppress(Exception):
-        return list(_merge(names))
+        return _merge(names)
     try:
-        return list(_merge([name for name in names if _is_sound(name)]))
+        return _merge([name for name in names if _is_sound(name)])
     except Exception as error:
         failures.report("multiprocess.file", error)
         return []
 
 
+def _merge(names: list[str]) -> list[Metric]:
+    """Do as `MultiProcessCollector.merge` does, and keep of gauges what it takes to merge on."""
+    read = _read(names)
+    times = {name: gauges.times_of(each) for name, each in read.items() if each.type == "gauge"}
+    return [
+        gauges.of_files(each, times[each.name]) if each.type == "gauge" else each
+        for each in _accumulate(read, True)
+    ]
+
+
 def _is_sound(name: str) -> bool:
     try:
-        list(_merge([name]))
+        _merge([name])
     except FileNotFoundError:  # its process is gone
         return False
     except Exception as error:

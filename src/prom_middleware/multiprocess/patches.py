@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry, values
@@ -23,7 +23,7 @@ from prom_middleware.multiprocess.adoption import (
     values_of,
 )
 from prom_middleware.multiprocess.removals import Removals
-from prom_middleware.multiprocess.shapes import KINDS, kind_of, select
+from prom_middleware.multiprocess.shapes import KINDS, in_order, kind_of, names_of, select
 from prom_middleware.multiprocess.values import GaugeValue, Home, SharedValue, provisional_family
 from prom_middleware.multiprocess.view import View
 from prom_middleware.stores import Family, Labels, Store
@@ -33,6 +33,7 @@ _lock = threading.RLock()
 _installed: Adoption | None = None
 _originals: dict[tuple[Any, str], Any] = {}
 _scrape = threading.local()
+_making = threading.local()
 
 
 def install(store: Store | None = None) -> None:
@@ -41,19 +42,38 @@ def install(store: Store | None = None) -> None:
     Does nothing where there is none, in a process that is alone, nor when called again. Metrics
     that were made before are moved with what they have counted.
     """
-    global _installed
     with _lock:
-        if _installed is not None:
-            return
-        store = store or shared_store()
-        if store is None:
-            return
+        _install(store or shared_store(), everything=True)
+
+
+def share(store: Store) -> None:
+    """Let the metrics of registries that somebody shows live in `store`.
+
+    Others may have been made for one push, and are to count from zero again: they are left alone.
+    """
+    with _lock:
+        _install(store, everything=False)
+
+
+def _install(store: Store | None, everything: bool) -> None:
+    global _installed
+    if _installed is None and store is not None:
         _installed = Adoption(Home(store))
         for owner, name, replacement, _ in PATCHES:
             if hasattr(owner, name):  # not every version has them all
                 _originals[owner, name] = getattr(owner, name)
                 setattr(owner, name, replacement)
-        existing.move_all(_installed)
+    elif _installed is None or _installed.everything or not everything:
+        return
+    _installed.everything = everything
+    existing.move_all(_installed)
+
+
+def take_in(registry: CollectorRegistry) -> None:
+    """Let the metrics of a registry live in the store that others live in already, if any do."""
+    with _lock:
+        if _installed is not None and not _installed.everything:
+            existing.move_those_in(_installed, registry)
 
 
 def uninstall() -> None:
@@ -87,7 +107,7 @@ class ValueClass:
         **_: object,
     ) -> Any:
         """Return the value; one that has no metric of ours is in a block of its own."""
-        if _installed is None:
+        if _installed is None or getattr(_making, "alone", False):
             alone: Any = values.MutexValue
             return alone(typ, metric_name, name, labelnames, labelvalues, help_text)
         family = provisional_family(name, tuple(labelnames), multiprocess_mode)
@@ -107,7 +127,15 @@ def _is_in(store: Store, directory: str) -> bool:
 
 
 def _construct(self: Any, *args: Any, **kwargs: Any) -> None:
-    _originals[MetricWrapperBase, "__init__"](self, *args, **kwargs)
+    before = getattr(_making, "alone", False)
+    try:
+        _making.alone = _is_alone(self, args, kwargs)
+    except Exception as error:
+        failures.report("multiprocess.metric", error)
+    try:
+        _originals[MetricWrapperBase, "__init__"](self, *args, **kwargs)
+    finally:
+        _making.alone = before
     if self._type != "stateset":  # which has no states yet
         _adopt(self, *args, **kwargs)
 
@@ -117,12 +145,25 @@ def _construct_enum(self: Any, *args: Any, **kwargs: Any) -> None:
     _adopt(self, *args, **kwargs)
 
 
+def _is_alone(metric: Any, args: Any, kwargs: Any) -> bool:
+    """Tell whether the values of a metric that is just being made are this process's own."""
+    adoption = _installed
+    is_child = bool(args[7] if len(args) > 7 else kwargs.get("_labelvalues"))
+    return adoption is not None and not adoption.takes(metric, _registry_of(args, kwargs), is_child)
+
+
+def _registry_of(args: Any, kwargs: Any) -> Any:
+    return args[6] if len(args) > 6 else kwargs.get("registry", REGISTRY)
+
+
 def _adopt(metric: Any, *args: Any, **kwargs: Any) -> None:
     adoption = _installed
     try:
         if adoption is None or metric._type not in KINDS or not is_ours(metric):
             return
-        registry = args[6] if len(args) > 6 else kwargs.get("registry", REGISTRY)
+        registry = _registry_of(args, kwargs)
+        if not adoption.takes(metric, registry, bool(metric._labelvalues)):
+            return
         if not metric._labelvalues:
             family = adoption.family(metric, registry)
         else:
@@ -206,24 +247,37 @@ def _of_others() -> Iterator[Metric]:
     if adoption is None:
         return
     shown = set(REGISTRY._names_to_collectors) | {name for _, name in adoption.known}
-    yield from _stored(adoption, lambda each: each.scope == "" and each.name not in shown)
+    yield from _stored(adoption, lambda each: each.scope == "" and shown.isdisjoint(_names(each)))
 
 
 def _stored(
     adoption: Adoption, wanted: Callable[[Family], bool] = lambda _: True
 ) -> Iterator[Metric]:
-    """Yield users' metrics that are `wanted`, whoever has made them: one of a name and scope."""
+    """Yield users' metrics that are `wanted`, whoever has made them: those of `_newest`."""
     try:
         view = _view(adoption)
-        families = [each for each in view.snapshot.families() if kind_of(each) in KINDS]
+        families = _newest(filter(wanted, view.snapshot.families()))
     except Exception as error:
         failures.report("multiprocess.collect", error)
         return
-    shown = set()
     for family in families:
-        if (family.scope, family.name) not in shown and wanted(family):
-            shown.add((family.scope, family.name))
-            yield from _of_one(view, family)
+        yield from _of_one(view, family)
+
+
+def _newest(families: Iterable[Family]) -> list[Family]:
+    """Return those of which no later one of the same scope has a name: its kind may be another."""
+    found: list[Family] = []
+    taken: set[tuple[str, str]] = set()
+    for family in reversed([each for each in families if kind_of(each) in KINDS]):
+        names = {(family.scope, name) for name in _names(family)}
+        if taken.isdisjoint(names):
+            taken |= names
+            found.insert(0, family)
+    return found
+
+
+def _names(family: Family) -> list[str]:
+    return names_of(family.name, kind_of(family))
 
 
 def _of_one(view: View, family: Family) -> list[Metric]:
@@ -245,7 +299,7 @@ def _remove(self: Any, *labelvalues: Any) -> None:
     labels = tuple(map(str, labelvalues))
     with self._lock:
         _drop(self, labels)
-    _in_all_workers(self, Removals.remove, labels)
+    _in_all_workers(self, Removals.remove, in_order(self._labelnames, labels))
 
 
 def _remove_by_labels(self: Any, labels: dict[str, str]) -> None:
@@ -256,21 +310,27 @@ def _remove_by_labels(self: Any, labels: dict[str, str]) -> None:
     unknown = [name for name in labels if name not in self._labelnames]
     if unknown:
         raise ValueError(f"Unknown label names: {unknown}; expected {self._labelnames}")
-    wanted = {self._labelnames.index(name): str(value) for name, value in labels.items()}
-    if wanted:
-        _remove_where(self, lambda each: all(each[at] == one for at, one in wanted.items()))
+    if labels:
+        _remove_where(self, labels)
 
 
 def _clear(self: Any) -> None:
     if self._labelnames:
-        _remove_where(self, lambda each: True)
+        _remove_where(self, {})
 
 
-def _remove_where(metric: Any, chosen: Callable[[Labels], bool]) -> None:
+def _remove_where(metric: Any, wanted: dict[str, str]) -> None:
+    chosen = _having(metric._labelnames, wanted)
     with metric._lock:
         for labels in [labels for labels in metric._metrics if chosen(labels)]:
             _drop(metric, labels)
-    _in_all_workers(metric, Removals.remove_where, chosen)
+    _in_all_workers(metric, Removals.remove_where, _having(sorted(metric._labelnames), wanted))
+
+
+def _having(names: Sequence[str], wanted: dict[str, str]) -> Callable[[Labels], bool]:
+    """Return what tells whether the values of `names` have all that is `wanted`."""
+    places = [(names.index(name), str(value)) for name, value in wanted.items()]
+    return lambda labels: all(labels[at] == value for at, value in places)
 
 
 def _drop(metric: Any, labels: Labels) -> None:

@@ -11,6 +11,9 @@ removal    flips: which of two copies is valid, the second after an odd number; 
            the label set was removed, the last time (Unix seconds), and for what adds up the cells
            that are to be subtracted. All of it is a sum over all workers.
 
+Labels are in the order of their names: which one a metric was made with may differ from process to
+process, as that of a set does.
+
 `uses` counts how often a label set was taken up again after it was removed; that of an info, how
 often it said something.
 """
@@ -20,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
-from prom_middleware.stores import Family
+from prom_middleware.stores import Family, Labels
 
 VALUE, TIME, SET = 0, 1, 2
 GAUGE_WIDTH = 3
@@ -32,6 +35,15 @@ KINDS = (*ADDITIVE, "gauge", "stateset", "info")
 
 GAUGES = ("gauge", "stateset")
 
+# What a family's samples are called beside its own name.
+SUFFIXES: dict[str, tuple[str, ...]] = {
+    "counter": ("_total", "_created"),
+    "summary": ("_sum", "_count", "_created"),
+    "histogram": ("_bucket", "_sum", "_count", "_created"),
+    "gaugehistogram": ("_bucket", "_gsum", "_gcount"),
+    "info": ("_info",),
+}
+
 # What belongs to a family and is none itself.
 REMOVAL, NOTE = "removal", "note"
 SEPARATOR = "\0"
@@ -42,15 +54,25 @@ def kind_of(family: Family) -> str:
     return family.kind.partition(SEPARATOR)[0]
 
 
+def names_of(name: str, kind: str) -> list[str]:
+    """Return the names that nobody else's families and samples may have on the same page."""
+    return [name, *(name + suffix for suffix in SUFFIXES.get(kind, ()))]
+
+
 def states_of(family: Family) -> list[str]:
     """Return the states of a stateset."""
     return family.kind.split(SEPARATOR)[1:]
 
 
+def in_order(names: Iterable[str], values: Iterable[str]) -> Labels:
+    """Return label values as a family has them, given those of a metric."""
+    return tuple([value for _, value in sorted(zip(names, values, strict=True))])
+
+
 def family_of(metric: Any, scope: str) -> Family:
     """Return the family of a metric or of its child, which is the same."""
     name, kind, text = metric._name, metric._type, metric._documentation
-    labels = tuple(metric._labelnames)
+    labels = tuple(sorted(metric._labelnames))
     if kind == "gauge":
         mode = metric._multiprocess_mode
         live = mode.startswith("live")

@@ -9,19 +9,13 @@ from prometheus_client import Metric as MetricFamily
 from prometheus_client.metrics_core import METRIC_TYPES
 
 from prom_middleware.exposition.formats.points import INNER, is_misplaced, is_native
+from prom_middleware.multiprocess import shapes
 
 SLICE = 32  # samples in some tenths of a millisecond
 # A label that every series has already, its name; and those that tell the parts of one apart.
 NAME = "__name__"
 RESERVED = frozenset((NAME, *INNER.values()))
 MILLISECONDS = 2.0**63  # since 1970: readers have 64 bits for them
-SUFFIXES: dict[str, tuple[str, ...]] = {
-    "counter": ("_total", "_created"),
-    "summary": ("_sum", "_count", "_created"),
-    "histogram": ("_bucket", "_sum", "_count", "_created"),
-    "gaugehistogram": ("_bucket", "_gsum", "_gcount"),
-    "info": ("_info",),
-}
 
 
 class GarbageError(Exception):
@@ -30,7 +24,7 @@ class GarbageError(Exception):
 
 def names_of(family: MetricFamily) -> list[str]:
     """Return the names that nobody else's families and samples may have."""
-    return [family.name, *(family.name + suffix for suffix in SUFFIXES.get(family.type, ()))]
+    return shapes.names_of(family.name, family.type)
 
 
 def check_family(family: Any) -> None:
