@@ -182,7 +182,7 @@ def test_no_bytes_of_a_head_are_counted(registry: CollectorRegistry, path: str) 
 def test_a_websocket_is_no_request(registry: CollectorRegistry) -> None:
     app = bare()
 
-    @app.get("/socket")
+    @app.get("/socket", websocket=True)
     def socket() -> str:
         raise ConnectionError("as simple_websocket does under werkzeug, once it is closed")
 

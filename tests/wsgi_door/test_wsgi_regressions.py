@@ -14,6 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from metrics import collected, in_progress, records, value
+from prom_middleware.exposition import make_wsgi_app
 from prom_middleware.wsgi import PrometheusMiddleware
 from wsgi_door.driver import HANDSHAKE, call, environ
 
@@ -472,8 +473,52 @@ def hello(env: dict[str, Any], start: Start) -> Iterable[bytes]:
     return [b"hello"]
 
 
-@pytest.mark.parametrize("missing", ["HTTP_UPGRADE", "HTTP_SEC_WEBSOCKET_KEY"])
-def test_what_is_no_whole_handshake_is_a_request(registry: CollectorRegistry, missing: str) -> None:
+@pytest.mark.parametrize("missing", ["", "HTTP_UPGRADE", "HTTP_SEC_WEBSOCKET_KEY"])
+def test_a_handshake_that_is_answered_is_a_request(
+    registry: CollectorRegistry, missing: str
+) -> None:
     headers = {name: text for name, text in HANDSHAKE.items() if name != missing}
     call(PrometheusMiddleware(hello, registry=registry), environ(**headers))
     assert records(registry) == seen(200)
+    assert in_progress(registry) == 0
+
+
+def redirects(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+    start("302 Found", [("Location", "/login")])
+    return []
+
+
+def fails(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+    raise LookupError
+
+
+@pytest.mark.parametrize(
+    ("app", "expected"), [(redirects, (302,)), (fails, (500, "LookupError", "error"))]
+)
+def test_a_handshake_without_a_body_is_a_request(
+    registry: CollectorRegistry, app: Any, expected: tuple[Any, ...]
+) -> None:
+    call(PrometheusMiddleware(app, registry=registry), environ(**HANDSHAKE))
+    assert records(registry) == seen(*expected)
+    assert in_progress(registry) == 0
+
+
+def test_a_socket_that_was_taken_without_an_exception_is_no_request(
+    registry: CollectorRegistry,
+) -> None:
+    """As flask-sock under werkzeug: the page that it returns is empty."""
+
+    def app(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        start("200 OK", [])
+        return []
+
+    call(PrometheusMiddleware(app, registry=registry), environ(**HANDSHAKE))
+    assert records(registry) == []
+    assert in_progress(registry) == 0
+
+
+def test_a_handshake_may_be_a_scrape(registry: CollectorRegistry) -> None:
+    door = PrometheusMiddleware(make_wsgi_app(registry), registry=registry)
+    call(door, environ(**HANDSHAKE))
+    assert records(registry) == []
+    assert in_progress(registry) == 0

@@ -101,22 +101,23 @@ def test_what_is_raised_is_told_and_goes_on(
 
 
 ENDS = [
-    (INCOMPLETE, 3, "error"),  # the connection was cut off
-    (COMPLETE, 0, "error"),  # the server had nothing better to send
-    (COMPLETE, 9, "complete"),  # middleware between has answered with a page
-    (DISCONNECT, 3, "disconnect"),
+    (INCOMPLETE, 200, 3, "error"),  # the connection was cut off
+    (COMPLETE, 500, 0, "error"),  # the server had nothing better to send
+    (COMPLETE, 500, 9, "complete"),  # middleware between has answered with a page
+    (COMPLETE, 302, 0, "complete"),  # or with something that has no body
+    (DISCONNECT, 200, 3, "disconnect"),
 ]
 
 
-@pytest.mark.parametrize(("end", "sent", "outcome"), ENDS)
+@pytest.mark.parametrize(("end", "status", "sent", "outcome"), ENDS)
 def test_the_outcome_is_what_became_of_the_response(
-    registry: CollectorRegistry, end: str, sent: int, outcome: str
+    registry: CollectorRegistry, end: str, status: int, sent: int, outcome: str
 ) -> None:
     outer, request = below(registry)
     call(PrometheusMiddleware(raises, registry=registry), request)
-    outer.sent = sent
+    outer.sent, outer.status = sent, str(status)
     outer.finish(end)
-    assert records(registry) == [("GET", "/outer", 200, "ValueError", outcome)]
+    assert records(registry) == [("GET", "/outer", status, "ValueError", outcome)]
 
 
 @pytest.mark.parametrize("drive", [{}, {"leave_after": 1}, {"iterate": False}])

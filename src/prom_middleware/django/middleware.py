@@ -27,7 +27,6 @@ from prom_middleware.instrumentation.queueing import QUEUE_START, REQUEST_START
 from prom_middleware.instrumentation.tracing import HTTP_TRACEPARENT, TRACING
 from prom_middleware.wsgi.input import CountedInput
 from prom_middleware.wsgi.place import enter, outer_observation, place_of
-from prom_middleware.wsgi.websocket import WEBSOCKET_KEY, is_handshake
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -116,8 +115,6 @@ class PrometheusMiddleware:
             if core.excluded is not None and core.excluded(request.path_info):
                 return None
             meta = request.META
-            if wsgi and WEBSOCKET_KEY in meta and is_handshake(meta):
-                return None
             if REQUEST_START in meta or QUEUE_START in meta:
                 core.queued(meta.get(REQUEST_START), meta.get(QUEUE_START))
             observation = Handled()

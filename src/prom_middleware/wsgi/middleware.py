@@ -16,7 +16,7 @@ from prom_middleware.wsgi.input import observe_input
 from prom_middleware.wsgi.place import outer_observation, path_of
 from prom_middleware.wsgi.response import Response
 from prom_middleware.wsgi.watching import watching
-from prom_middleware.wsgi.websocket import WEBSOCKET_KEY, is_handshake
+from prom_middleware.wsgi.websocket import WEBSOCKET_KEY, Handshake, is_handshake
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -84,12 +84,11 @@ class PrometheusMiddleware:
                 return None
         if core.excluded is not None and core.excluded(path_of(environ)):
             return None
-        if WEBSOCKET_KEY in environ and is_handshake(environ):
-            return None
         if REQUEST_START in environ or QUEUE_START in environ:
             core.queued(environ.get(REQUEST_START), environ.get(QUEUE_START))
         method = environ["REQUEST_METHOD"]
-        response = Response()
+        is_socket = WEBSOCKET_KEY in environ and is_handshake(environ)
+        response = Handshake() if is_socket else Response()
         response.begin(core, environ, method)
         try:
             if HTTP_TRACEPARENT in environ and core.traced:

@@ -1,4 +1,4 @@
-"""An application whose request a door records that does not call it: what it raises is told there.
+"""What an application raises, told to a door further out that does not call it itself.
 
 Twisted runs it in another thread, logs the exception, and answers in its place or hangs up.
 """

@@ -1,14 +1,59 @@
-"""Websockets over WSGI: the application takes the socket from the server, past every door."""
+"""Websockets over WSGI: the application takes the socket from the server, past every door.
+
+Nobody tells: what becomes of a handshake is known at its end. It is a request like any other where
+it got an answer, or else a client could hide its requests behind two headers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from prom_middleware import failures
+from prom_middleware.instrumentation import COMPLETE
+from prom_middleware.wsgi.response import Response
+
 # RFC 6455 section 4.1: no handshake is without it, and nearly nothing else has it.
 WEBSOCKET_KEY = "HTTP_SEC_WEBSOCKET_KEY"
+# How applications let go of a server whose socket they had: under gunicorn, and werkzeug.
+LETTING_GO = (StopIteration, ConnectionError)
+# What is told of a socket that was taken, if anything is.
+SWITCHED = (None, "101", "200")
 
 
 def is_handshake(environ: Mapping[str, Any]) -> bool:
     """Tell whether a request that has the key asks for a websocket."""
-    return "websocket" in environ.get("HTTP_UPGRADE", "").lower()
+    asks = "websocket" in environ.get("HTTP_UPGRADE", "").lower()
+    return asks and environ["REQUEST_METHOD"] == "GET"
+
+
+class Handshake(Response):
+    """An observation that is recorded if it was answered, and in progress only to be recorded."""
+
+    __slots__ = ()
+
+    def begin(self, core: Any, request: Any, method: str) -> None:
+        """Start the clock."""
+        super().begin(core, request, method)
+        core.recorder.forget(self.method)
+
+    def finish(self, outcome: str = COMPLETE, late: Any = None) -> None:
+        """Record a handshake that was answered."""
+        try:
+            if late is None and not self.done:
+                if not self._is_answered():
+                    self.done = True
+                    return
+                self.core.recorder.begin(self.method)
+        except Exception as error:
+            failures.report("finish", error)
+        super().finish(outcome, late)
+
+    def discard(self) -> None:
+        """Forget it."""
+        self.done = True
+
+    def _is_answered(self) -> bool:
+        if self.error is not None:
+            return not isinstance(self.error, LETTING_GO)
+        return self.sent > 0 or self.status not in SWITCHED
