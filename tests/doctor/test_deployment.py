@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -120,6 +121,19 @@ def test_files_of_several_users(tmp_path: Path) -> None:
     assert not list(several_users(deployment))
     os.chown(ours[1], 65534, -1)
     assert list(several_users(deployment))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_directory_that_may_be_listed_and_not_entered() -> None:
+    with TemporaryDirectory() as directory:  # pytest's own are below one that others cannot enter
+        (Path(directory) / "prom_middleware-1.0000.vector").touch()
+        os.chmod(directory, 0o744)
+        os.seteuid(65534)
+        try:
+            assert os.listdir(directory)
+            assert not list(several_users(Deployment.of({DIRECTORY: directory})))
+        finally:
+            os.seteuid(0)
 
 
 def test_a_directory_without_files_has_no_users(tmp_path: Path) -> None:

@@ -199,11 +199,22 @@ import gc
 from prom_middleware.exposition import make_wsgi_app
 from prom_middleware.multiprocess.patches import share
 Counter("jobs", "J.", ["kind"]).labels("a").inc()
-shop, later, early = CollectorRegistry(), CollectorRegistry(), CollectorRegistry()
+first, shop, later, early = (CollectorRegistry() for _ in range(4))
 sold = Counter("sold", "S.", ["kind"], registry=shop)
 sold.labels("a").inc()
-make_wsgi_app(shop)
+first.register(sold)  # which nobody shows, and which is the older one
+make_wsgi_app(shop.restricted_registry(["sold_total"]))
+
+class Own:
+    __slots__ = ()
+    def collect(self):
+        return []
+
+class Derived(Counter):
+    pass
+
 share(store)
+make_wsgi_app(Own())
 asked = Counter("asked", "A.", ["kind"], registry=later)
 asked.labels("a").inc()
 Enum("state", "S.", states=["on", "off"], registry=later).state("off")
@@ -216,6 +227,7 @@ def push():
     rows = Counter("rows", "R.", ["table"], registry=registry)
     rows.labels("a").inc(3, exemplar={"trace": "1"})
     Counter("all", "A.", registry=registry).inc(3)
+    Derived("derived", "D.", ["t"], registry=registry).labels("a").inc(3)
     Gauge("last", "L.", registry=registry).set(7)
     Histogram("t", "T.", registry=registry, buckets=(1,)).observe(1)
     Info("i", "I.", registry=registry).info({"v": "1"})
@@ -226,7 +238,8 @@ def push():
     return found
 
 expected = {
-    ("rows_total", ("table", "a")): 3, ("all_total",): 3, ("last",): 7, ("t_count",): 1,
+    ("rows_total", ("table", "a")): 3, ("derived_total", ("t", "a")): 3, ("all_total",): 3,
+    ("last",): 7, ("t_count",): 1,
     ("t_bucket", ("le", "1.0")): 1, ("t_bucket", ("le", "+Inf")): 1, ("t_sum",): 1,
     ("i_info", ("v", "1")): 1, ("e", ("e", "on")): 0, ("e", ("e", "off")): 1,
 }

@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from prometheus_client import values
@@ -13,14 +14,13 @@ from prometheus_client import values
 from prom_middleware.doctor.findings import Finding
 from prom_middleware.multiprocess.adoption import children
 from prom_middleware.multiprocess.existing import find
-from prom_middleware.stores.shared import DIRECTORY, SERVERS, SWITCH
+from prom_middleware.stores.shared import DIRECTORY, OFF, SERVERS, SWITCH
 
 # Where servers are told their number of workers.
 VARIABLES = ("WEB_CONCURRENCY", "GRANIAN_WORKERS", "UWSGI_PROCESSES", "UWSGI_WORKERS")
 GUNICORN_ARGUMENTS = re.compile(r"(?:^|\s)(?:-w|--workers)[ =]?(\d+)")
 # Where a metric has a number, whatever its type is.
 KEPT = ("_value", "_sum")
-OFF = ("off", "0", "false", "no")
 SHARE = f"set {DIRECTORY}=/run/shop/metrics, the same for all workers"
 
 
@@ -78,7 +78,7 @@ def _problem(path: str) -> str:
 def several_users(deployment: Deployment) -> Iterator[Finding]:
     """Yield a directory in which some cannot open what others have made."""
     path = deployment.declared
-    if path is not None and os.access(path, os.R_OK) and len(_owners(path)) > 1:
+    if path is not None and len(_owners(path)) > 1:
         yield Finding(
             "workers",
             f"{DIRECTORY}={path} has files of several users, who cannot open each other's",
@@ -88,13 +88,16 @@ def several_users(deployment: Deployment) -> Iterator[Finding]:
 
 def _owners(path: str) -> set[int]:
     """Return whose our files are; and whose they should be, where only one user can make any."""
-    if not os.path.isdir(path):
-        return set()
-    with os.scandir(path) as entries:
-        ours = [entry for entry in entries if entry.name.startswith("prom_middleware")]
-        owners = {entry.stat(follow_symlinks=False).st_uid for entry in ours}
+    owners = set()
+    with suppress(OSError), os.scandir(path) as entries:  # it may not be for us to look at
+        for entry in entries:
+            if entry.name.startswith("prom_middleware"):
+                with suppress(OSError):  # it is gone since
+                    owners.add(entry.stat(follow_symlinks=False).st_uid)
+    if not owners:
+        return owners
     found = os.stat(path)
-    return owners if found.st_mode & 0o022 or not owners else owners | {found.st_uid}
+    return owners if found.st_mode & 0o022 else owners | {found.st_uid}
 
 
 def alone(deployment: Deployment) -> Iterator[Finding]:

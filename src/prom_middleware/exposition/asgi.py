@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from prom_middleware import failures
 from prom_middleware.instrumentation import discard_observations
-from prom_middleware.multiprocess.showing import show
+from prom_middleware.multiprocess.showing import note_shown
 from prom_middleware.options import access_rule
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def make_asgi_app(
 
         limits = Limits.from_options(options, disable_compression)
     rule = access_rule(access)
-    show(registry)
+    note_shown(registry)
     return MetricsApp(registry, rule, limits)
 
 

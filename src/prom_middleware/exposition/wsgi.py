@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
 from prom_middleware.instrumentation import discard_observations, nesting
-from prom_middleware.multiprocess.showing import show
+from prom_middleware.multiprocess.showing import note_shown
 from prom_middleware.options import access_rule
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def make_wsgi_app(
         limits = Limits.from_options(options, disable_compression)
     nesting.expect_inner_doors()
     rule = access_rule(access)
-    show(registry)
+    note_shown(registry)
     return MetricsApp(registry, rule, limits)
 
 

@@ -14,7 +14,7 @@ from prom_middleware.instrumentation.collector import RequestCollector
 from prom_middleware.instrumentation.recorder import Recorder
 from prom_middleware.instrumentation.series import Schema, SeriesSet
 from prom_middleware.instrumentation.sharing import share_failures
-from prom_middleware.multiprocess.showing import show
+from prom_middleware.multiprocess.showing import note_shown
 from prom_middleware.stores import MemoryStore
 from prom_middleware.stores.shared import named_directory, shared_store
 
@@ -77,7 +77,7 @@ def _register(registry: CollectorRegistry, schema: Schema, max_series: int) -> R
 def _share(registry: CollectorRegistry, store: Store) -> None:
     """Have everything else that this process counts shown for all workers as well."""
     share_failures(store)
-    show(registry)
+    note_shown(registry)
     try:
         from prom_middleware.runtime.processes import replace
 

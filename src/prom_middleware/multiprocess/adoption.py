@@ -60,12 +60,12 @@ class Adoption:
         # By which a class of the user's, whose children get no such thing, is found again.
         self._scopes: dict[tuple[str, str], str] = {}
 
-    def takes(self, metric: Any, registry: object, is_child: bool = False) -> bool:
-        """Tell whether a metric in `registry` is to be in the store."""
+    def takes(self, metric: Any, registry: object, child_of: str = "") -> bool:
+        """Tell whether a metric in `registry`, or a child of one, is to be in the store."""
         if self.everything or isinstance(registry, Parent):
             return True
-        if is_child and is_original(metric):  # it would have been told its parent's family
-            return False
+        if child_of:  # an original one would have been told its parent's family
+            return not is_original(metric) and (metric._type, child_of) in self._scopes
         return registry is None or is_shown(registry)
 
     def family(self, metric: Any, registry: CollectorRegistry | None) -> Family:

@@ -23,6 +23,7 @@ from prom_middleware.multiprocess.adoption import (
     is_original,
     is_ours,
 )
+from prom_middleware.multiprocess.showing import is_shown
 from prom_middleware.multiprocess.values import GaugeValue, SharedValue
 from prom_middleware.stores import Family
 
@@ -68,7 +69,9 @@ def find() -> list[tuple[Any, CollectorRegistry | None]]:
         with registry._lock:
             collectors = list(registry._collector_to_names)
         for collector in collectors:
-            found.setdefault(id(collector), (collector, registry))
+            known = found.get(id(collector))
+            if known is None or (is_shown(registry) and not is_shown(known[1])):
+                found[id(collector)] = collector, registry
     for each in objects:
         if type(each) in classes:
             found.setdefault(id(each), (each, None))

@@ -149,7 +149,9 @@ def _is_alone(metric: Any, args: Any, kwargs: Any) -> bool:
     """Tell whether the values of a metric that is just being made are this process's own."""
     adoption = _installed
     is_child = bool(args[7] if len(args) > 7 else kwargs.get("_labelvalues"))
-    return adoption is not None and not adoption.takes(metric, _registry_of(args, kwargs), is_child)
+    name = args[0] if args else kwargs.get("name", "")
+    registry = _registry_of(args, kwargs)
+    return adoption is not None and not adoption.takes(metric, registry, name if is_child else "")
 
 
 def _registry_of(args: Any, kwargs: Any) -> Any:
@@ -162,7 +164,7 @@ def _adopt(metric: Any, *args: Any, **kwargs: Any) -> None:
         if adoption is None or metric._type not in KINDS or not is_ours(metric):
             return
         registry = _registry_of(args, kwargs)
-        if not adoption.takes(metric, registry, bool(metric._labelvalues)):
+        if not adoption.takes(metric, registry, metric._name if metric._labelvalues else ""):
             return
         if not metric._labelvalues:
             family = adoption.family(metric, registry)

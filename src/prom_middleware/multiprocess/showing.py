@@ -1,4 +1,4 @@
-"""Which registries somebody shows: doors, and endpoints for scrapes.
+"""Which registries are shown by something of ours: a door, an endpoint for scrapes, a bridge.
 
 In a store that nobody asked for, only their metrics live. Any other registry may have been made
 for one push to a Pushgateway, and what is in it is to count from zero.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from weakref import WeakSet
 
-from prometheus_client import REGISTRY
+from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.registry import Collector
 
 from prom_middleware import failures
@@ -18,19 +18,20 @@ _shown: WeakSet[Collector] = WeakSet((REGISTRY,))
 
 
 def is_shown(registry: object) -> bool:
-    """Tell whether `show` was called with a registry; REGISTRY always is."""
+    """Tell whether a registry was noted; REGISTRY always is."""
     return registry in _shown
 
 
-def show(registry: Collector) -> None:
+def note_shown(registry: Collector) -> None:
     """Have the metrics of a registry be those of all workers, those that it has already as well."""
     try:
-        registry = getattr(registry, "_registry", registry)  # of which it is a selection
-        if registry in _shown:
-            return
+        while hasattr(registry, "_registry"):  # of which it is a selection, or with files
+            registry = registry._registry
+        if not isinstance(registry, CollectorRegistry) or registry in _shown:
+            return  # anything that collects will do for an endpoint
         _shown.add(registry)
         patches = sys.modules.get("prom_middleware.multiprocess.patches")
         if patches is not None:
             patches.take_in(registry)
-    except Exception as error:  # anything that collects will do for an endpoint
+    except Exception as error:
         failures.report("multiprocess.install", error)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from prom_middleware.stores.multiprocess import MultiprocessStore
 
 SWITCH = "PROM_MIDDLEWARE_MULTIPROC"
+OFF = ("off", "0", "false", "no")
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 # Set by a worker that found its server, for what it starts itself, such as a pool of processes; a
 # server that it starts has a directory of its own.
@@ -51,7 +52,7 @@ def shared_store() -> MultiprocessStore | None:
 
 
 def _is_off() -> bool:
-    return os.environ.get(SWITCH, "").lower() in ("off", "0", "false", "no")
+    return os.environ.get(SWITCH, "").lower() in OFF
 
 
 def _private_directory() -> str | None:

@@ -14,7 +14,7 @@ from twisted.web.server import NOT_DONE_YET
 from prom_middleware import failures
 from prom_middleware.exposition import AccessRule, ScrapeRequest
 from prom_middleware.instrumentation import discard_observations
-from prom_middleware.multiprocess.showing import show
+from prom_middleware.multiprocess.showing import note_shown
 from prom_middleware.options import access_rule
 from prom_middleware.twisted.routing import Dialect, path_of
 
@@ -49,7 +49,7 @@ class MetricsResource(Resource):  # type: ignore[misc]
             from prom_middleware.exposition.options import Limits
 
             self._limits = Limits.from_options(options)
-        show(registry)
+        note_shown(registry)
 
     def render(self, request: Any) -> Any:
         """Answer, whatever the method: other ones than GET and HEAD get 405."""

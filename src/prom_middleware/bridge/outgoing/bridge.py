@@ -19,6 +19,7 @@ from prom_middleware.bridge.outgoing.buffer import Batch, Buffer
 from prom_middleware.bridge.outgoing.collecting import families_of
 from prom_middleware.bridge.outgoing.destination import Destination, destination
 from prom_middleware.bridge.outgoing.health import Health
+from prom_middleware.multiprocess.showing import note_shown
 from prom_middleware.options import between, checked, is_number, is_switch, is_text, rules, whole
 
 INTERVAL = 60.0  # seconds
@@ -57,6 +58,7 @@ class Bridge:
         self._destination = destination(to, tags=tags, prefix=prefix) if isinstance(to, str) else to
         self.health = Health(self._destination.name)
         self._registry = registry
+        note_shown(registry)
         self._interval = interval
         self._jitter = jitter
         self._timeout = timeout

@@ -1,7 +1,8 @@
 """A directory for the workers of one server, found by each of them from the server's process.
 
 A gunicorn that is to replace another one (SIGUSR2) goes on in that one's directory: the two serve
-side by side. What has its own name then is a symbolic link that is read, and never followed.
+side by side. What has its own name then is a symbolic link that is read; what is used is never
+reached by following it.
 """
 
 from __future__ import annotations

@@ -41,9 +41,10 @@ from prom_middleware.stores.turn import Turn
 
 # Seconds to wait for the directory's lock: a request, a scrape.
 HURRY, PATIENCE = 0.2, 2.0
-# Seconds after a failure in which nothing is tried for the sake of a request, and after a look at
-# the files until the next.
+# Seconds after a failure in which nothing is tried for the sake of a request.
 PAUSE = 1.0
+# Seconds from one look at the files to the next.
+BETWEEN_LOOKS = 1.0
 
 Choose = Callable[[Iterable[Family]], Iterable[Family]]
 
@@ -96,7 +97,7 @@ class MultiprocessStore:
     def look(self, now: float) -> None:
         """Notice that the files are gone: a worker that knows all its labels would never."""
         if now > self.look_at:
-            self.look_at = now + PAUSE
+            self.look_at = now + BETWEEN_LOOKS
             if self._is_gone():
                 self._try(self._agree)
 
