@@ -74,7 +74,7 @@ def _starlette(app: Any, **options: Any) -> Any:
     door = _asgi(app, **options)
     try:
         app.__class__ = _with_door(type(app), door)
-    except TypeError:  # a class that nothing can be derived from
+    except Exception:  # a class that nothing can be derived from
         return door
     app.middleware_stack = app.middleware_stack  # of one that has started
     return app
@@ -84,11 +84,11 @@ def _with_door(base: Any, door: Any) -> type:
     """Derive an application's class whose stack gets the door around it, whoever sets it.
 
     Others build the stack anew, or take it apart: what is built is the framework's own. To be set
-    is rare, and to be read, as each request does, costs nothing.
+    is rare, and to be read, as each request does, costs nothing. It is named like its base, and is
+    another class all the same: `isinstance` tells, `type(app) is FastAPI` does not.
     """
 
     class Application(base):  # type: ignore[misc]
-        __slots__ = ()  # or no instance could become one
         __module__, __qualname__, __doc__ = base.__module__, base.__qualname__, base.__doc__
 
         def __setattr__(self, name: str, value: Any) -> None:
@@ -173,8 +173,8 @@ def is_asgi(app: Callable[..., Any]) -> bool:
     while isinstance(inner, partial):
         inner = _own_call(inner.func)
     call = inner if inspect.isroutine(inner) else type(inner).__call__
-    # First what it is itself: Channels' `as_asgi` makes functions that claim to wrap a class.
-    if any(map(inspect.iscoroutinefunction, (inner, call, inspect.unwrap(call)))):
+    # What it is itself, whatever it claims to wrap: a class, as Channels' `as_asgi` does.
+    if inspect.iscoroutinefunction(inner) or inspect.iscoroutinefunction(call):
         return True
     if inspect.isgeneratorfunction(call):
         return False

@@ -241,7 +241,12 @@ signal.pause()
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1"])
-def test_signals_go_to_the_command(server: Scripted, name: str) -> None:
+def test_signals_go_to_the_command(
+    server: Scripted, name: str, request: pytest.FixtureRequest
+) -> None:
+    # Below `nohup`, where it is ignored, all processes of the test would go on ignoring it.
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    request.addfinalizer(lambda: signal.signal(signal.SIGHUP, before))
     process = start(to(server, "--run", "--", sys.executable, "-c", WAITS))
     assert process.stdout is not None
     assert process.stdout.readline() == "running\n"

@@ -213,7 +213,7 @@ def test_never_too_many_and_none_lost(indexes: set[int]) -> None:
 def test_the_resolution_does_not_come_back(order: list[int]) -> None:
     """What begins anew in between would look like a restart to the server."""
     last = limited(of(set()))
-    for number in range(MAX_BUCKETS - 2, len(order) + 1, 4):
+    for number in (*range(MAX_BUCKETS - 2, len(order), 4), len(order)):
         found = limited(of(set(order[:number])))
         assert found.schema <= last.schema
         assert found.zero_threshold >= last.zero_threshold

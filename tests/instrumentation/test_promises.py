@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -90,16 +93,21 @@ def test_a_promise_among_too_many_series_is_kept_in_a_series_that_another_worker
     assert value(collected(registry), REQUESTS) == 3
 
 
-@pytest.mark.parametrize("promised", [False, True])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("promised", ["nowhere", "by the child", "before"])
 def test_a_request_that_a_child_took_along_is_its_parents(
-    shared: MultiprocessStore, promised: bool
+    shared: MultiprocessStore, promised: str, stream: bool
 ) -> None:
     registry = CollectorRegistry()
     instrumentation = core(registry)
     begun = begin(instrumentation)
+    if stream:
+        begun.note_type("text/event-stream")
+    if promised == "before":
+        begun.promise()
 
     def child() -> None:
-        if promised:
+        if promised == "by the child":
             begun.promise()
         begun.failed(SystemExit())
         record(instrumentation)
@@ -132,3 +140,16 @@ def test_an_event_stream_of_which_nothing_was_sent_is_promised_no_more(
     assert value(samples, REQUESTS) == value(samples, REQUESTS, {"status": "500"}) == 1
     assert value(samples, LATENCIES) == 1
     assert value(samples, "http_stream_duration_seconds_count") == 0
+
+
+def test_a_worker_of_event_streams_looks_after_the_files(shared: MultiprocessStore) -> None:
+    instrumentation = core()
+    for _ in range(2):
+        begun = begin(instrumentation)
+        streaming_first(begun)
+        begun.finish()
+        shutil.rmtree(shared.directory, ignore_errors=True)
+        shared.look_at = -math.inf  # it is time for it
+    begun = begin(instrumentation)
+    streaming_first(begun)
+    assert Path(shared.directory).is_dir()

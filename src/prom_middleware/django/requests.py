@@ -32,6 +32,8 @@ _OUTER = "_prom_middleware"
 # between are part of what it matches; of a second pattern that it joins, Django drops the `^`.
 _START = re.compile(r"\A((?:\(\?[a-zA-Z]+\))?)(?:\^|\\A)+")
 _END = re.compile(r"(?<!\\)((?:\\\\)*)(?:\$|\\[Zz])+\Z")
+# The settings that were read last, and what was taken of them.
+_taken: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
 
 
 def configured(**options: Any) -> dict[str, Any]:
@@ -39,9 +41,15 @@ def configured(**options: Any) -> dict[str, Any]:
     given = getattr(settings, "PROM_MIDDLEWARE", {})
     if not isinstance(given, Mapping):
         raise OptionError(f"settings.PROM_MIDDLEWARE={given!r}: give a dictionary of options")
-    if given:  # kept as taken: every door asks, and an iterator among them is read once
-        settings.PROM_MIDDLEWARE = given = Configuration.from_options(given).options
-    return {**given, **Configuration.from_options(options).options}
+    return {**_as_taken(given), **Configuration.from_options(options).options}
+
+
+def _as_taken(given: Mapping[str, Any]) -> dict[str, Any]:
+    # Every door asks, and an iterator among them is read once.
+    global _taken
+    if _taken[0] != given:
+        _taken = dict(given), Configuration.from_options(given).options
+    return _taken[1]
 
 
 class Handled(Observation):

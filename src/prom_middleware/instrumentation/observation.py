@@ -157,7 +157,7 @@ class Observation:
                 core.recorder.promise(self, labels)
             else:
                 try:
-                    if self.started > core.store.look_at and not core.recorder.look(self):
+                    if self.started > core.store.look_at and not core.recorder.is_ours(self):
                         return
                     core.store.cells[core.offsets[labels] + PROMISED] += 1
                     self.promised = labels
@@ -214,8 +214,11 @@ class Observation:
                     turn.update(self.finish, outcome, (labels, seconds))
                     return
             try:
-                if core.promises and self.promised is not labels:
-                    if not core.recorder.look(self):
+                # Promised before a fork, too: its parent has the promise, and keeps it.
+                if core.promises and (
+                    self.promised is not labels or self.started < core.store.born
+                ):
+                    if not core.recorder.is_ours(self):
                         return
                     core.recorder.promise_instead(self, labels)
                 method = self.method
@@ -272,9 +275,10 @@ class Observation:
 
     def _tell(self, labels: Labels, outcome: str) -> None:
         rare = self.rare
-        # Whoever called what broke may have sent a page in its place.
+        # Whoever called what broke may have sent an answer in its place; a server's own is empty.
         if rare is not None and rare.broken and outcome is not DISCONNECT:
-            outcome = COMPLETE if outcome is COMPLETE and self.sent else ERROR
+            answered = self.sent or labels[2] != "500"
+            outcome = COMPLETE if outcome is COMPLETE and answered else ERROR
         if outcome is not COMPLETE:
             self.core.recorder.abort(labels, outcome)
         if rare is not None and rare.error is not None:
@@ -328,7 +332,7 @@ class Observation:
                 rare.error = error
                 return
             rare.counted = _mark(error)
-            if self.started >= self.core.store.born:  # else the parent's: see `Recorder.look`
+            if self.started >= self.core.store.born:  # else the parent's: see `Recorder.is_ours`
                 self.core.recorder.raised(self._labels or self.labels(), error)
         except Exception as failure:
             failures.report("exception", failure)

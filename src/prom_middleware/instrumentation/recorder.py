@@ -39,7 +39,7 @@ class Recorder:
 
     def promise(self, observation: Observation, labels: Labels) -> None:
         """Note that a response with these labels begins."""
-        self.turn.update(self.promise_instead, observation, labels)
+        self.turn.update(self._promise_ours, observation, labels)
         if self.turn.pending:  # what waits in memory is lost when this process is killed
             self.turn.settle()
 
@@ -73,13 +73,17 @@ class Recorder:
         """Add the time that an event stream was open."""
         self._observe(self.series.streams, (labels[1], *labels[3:]), seconds)
 
-    def look(self, observation: Observation) -> bool:
-        """Look after the store; return whether the request began here, not before a fork."""
+    def is_ours(self, observation: Observation) -> bool:
+        """Tell whether a request began here, not before a fork; and look after the store."""
         self.store.look(observation.started)
         if observation.started >= self.store.born:
             return True
         observation.done = True  # the parent records it
         return False
+
+    def _promise_ours(self, observation: Observation, labels: Labels) -> None:
+        if self.is_ours(observation):
+            self.promise_instead(observation, labels)
 
     def promise_instead(self, observation: Observation, labels: Labels) -> None:
         """Note that a response has these labels, and not those of a start that was refused.
