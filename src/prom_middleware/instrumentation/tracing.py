@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
+from contextvars import ContextVar
 
 TRACING = "opentelemetry.trace"
 _CONTEXT = "opentelemetry.context"
@@ -50,8 +51,11 @@ def context_reader() -> Callable[[], object] | None:
     Without a current span, the context is empty as a rule: asking costs a third of `span_trace`.
     """
     context = sys.modules.get(_CONTEXT)
-    # What the public function calls and no more: half the time, where it is there.
+    # What the public function comes to, and no more: a quarter of the time, where it is there.
     runtime = getattr(context, "_RUNTIME_CONTEXT", None)
+    variable = getattr(runtime, "_current_context", None)
+    if isinstance(variable, ContextVar):
+        return variable.get
     return getattr(runtime, "get_current", None) or getattr(context, "get_current", None)
 
 
