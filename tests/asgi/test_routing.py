@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
-from starlette.routing import Host, Match, Mount, Route, Router, WebSocketRoute
+from starlette.routing import BaseRoute, Host, Match, Mount, Route, Router, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
@@ -102,6 +102,34 @@ def test_another_framework_is_named_by_its_mount(
 def test_another_framework_s_routes_are_no_failure(registry: CollectorRegistry) -> None:
     request(instrument(LikeLitestar(), registry=registry), "/books/1")
     check(registry, [(GET, "<unmatched>", 200, "", "complete")])
+
+
+class Group(BaseRoute):
+    """A route that stands for several, and has no application."""
+
+    def __init__(self, *routes: Any) -> None:
+        self.routes = list(routes)
+
+    def matches(self, scope: Any) -> tuple[Match, Any]:
+        for route in self.routes:
+            match, child = route.matches(scope)
+            if match is not Match.NONE:
+                return match, {**child, "chosen": route}
+        return Match.NONE, {}
+
+    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
+        await scope["chosen"].handle(scope, receive, send)
+
+
+def test_a_group_of_routes_is_no_failure(registry: CollectorRegistry) -> None:
+    group = Group(Route("/x/{a}", partial(hello)))
+    app = instrument(Starlette(routes=[group, Route("/y", hello)]), registry=registry)
+    before = failures.counts()
+    for target in ("/x/1", "/y", "/x/2"):
+        assert request(app, target).status == 200
+    assert failures.counts() == before
+    labels = {"route": "/y", "status": "200"}
+    assert value(collected(registry), "http_requests_total", labels) == 1
 
 
 # Mounts that do not show what they lead to.

@@ -177,8 +177,9 @@ def _mount_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
 
 
 def _routes_below(mount: Any) -> Sequence[Any]:
-    # A mount tells its routes even where its middleware does not show what it wraps.
-    routes = routes_of(mount.app) or mount.routes
+    # A mount tells its routes even where its middleware does not show what it wraps. What has
+    # routes and no application is a group of them.
+    routes = routes_of(getattr(mount, "app", None)) or getattr(mount, "routes", ())
     return routes if isinstance(routes, list) else ()
 
 
