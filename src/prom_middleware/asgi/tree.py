@@ -238,6 +238,24 @@ def _seen_below(route: Any, depth: int) -> list[int]:
     return seen
 
 
+def lists_of(routes: Sequence[Any], depth: int = 0) -> list[Sequence[Any]]:
+    """Return `routes`, and the lists anywhere below these that routes may be added to."""
+    found = [routes]
+    if depth <= _DEEPEST:
+        for route in routes:
+            below = _list_below(route)
+            if isinstance(below, list):
+                found += lists_of(below, depth + 1)
+    return found
+
+
+def _list_below(route: Any) -> Sequence[Any]:
+    try:  # FastAPI keeps included routers as they are
+        return _routes_below(getattr(route, "original_router", route))
+    except Exception:  # another framework's; `fingerprint` has told of it
+        return ()
+
+
 def _host(scope: Scope) -> str:
     for name, value in scope.get("headers") or ():
         if name == b"host":
