@@ -32,6 +32,7 @@ class Request:
     doors: int = 1
     scrape: bool = False
     websocket: bool = False
+    leaves: bool = False  # once the response has begun
 
 
 class Outcome(NamedTuple):
@@ -61,6 +62,7 @@ REQUESTS = {
     "missing": Request("/nowhere"),
     "method": Request(method="DELETE"),
     "head": Request(method="HEAD"),
+    "left": Request("/left", "HEAD", leaves=True),
     "stream": Request("/stream"),
     "file": Request("/file"),
     "wrapped": Request("/wrapped"),
@@ -87,14 +89,19 @@ WEBSOCKETS = set(REQUESTS) - HTTP
 def asgi_client(app: Any, request: Request) -> Outcome:
     told: list[Any] = []
     incoming = iter(_incoming(request))
+    begun = asyncio.Event()
 
     async def receive() -> Any:
         for message in incoming:
             return message
+        if request.leaves:
+            await begun.wait()
+            return {"type": "http.disconnect"}
         return await asyncio.Event().wait()  # the client stays, and says nothing more
 
     async def send(message: Any) -> None:
         told.append(dict(message))
+        begun.set()
 
     scope = {
         "type": "websocket" if request.websocket else "http",
@@ -160,6 +167,12 @@ async def _asgi_item(_: Any, receive: Any, send: Any) -> None:
 
 async def _asgi_stream(_: Any, receive: Any, send: Any) -> None:
     await _asgi_answer(send, 200, b"data: 1\n\n", b"data: 2\n\n", kind=b"text/event-stream")
+
+
+async def _asgi_left(_: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _asgi_missing(_: Any, receive: Any, send: Any) -> None:
@@ -228,6 +241,7 @@ async def _asgi_websocket_boom(_: Any, receive: Any, send: Any) -> None:
 ASGI_PLACES: dict[str, Any] = {
     "/items/3": _asgi_item,
     "/stream": _asgi_stream,
+    "/left": _asgi_left,
     "/file": _asgi_file,
     "/odd": _asgi_odd,
     "/silent": _asgi_silent,
@@ -251,7 +265,7 @@ def wsgi_client(app: Any, request: Request) -> Outcome:
     environ.update({_environ_key(name): value.decode() for name, value in request.headers})
     environ["QUERY_STRING"] = "name[]=mine_total" if request.scrape else ""
     environ["wsgi.input"] = io.BytesIO(request.body)
-    return Outcome(told, caught(lambda: _serve(app, environ, told)))
+    return Outcome(told, caught(lambda: _serve(app, environ, told, request.leaves)))
 
 
 def _environ_key(name: bytes) -> str:
@@ -259,7 +273,7 @@ def _environ_key(name: bytes) -> str:
     return key if key.startswith("CONTENT_") else f"HTTP_{key}"
 
 
-def _serve(app: Any, environ: dict[str, Any], told: list[Any]) -> None:
+def _serve(app: Any, environ: dict[str, Any], told: list[Any], leaves: bool) -> None:
     def start_response(status: str, headers: Any, *exc_info: Any) -> Callable[[bytes], object]:
         told.append((status, list(headers)))
         return told.append
@@ -268,6 +282,8 @@ def _serve(app: Any, environ: dict[str, Any], told: list[Any]) -> None:
     try:
         for piece in body:
             told.append(piece)
+            if leaves:
+                break
     finally:
         getattr(body, "close", int)()
 

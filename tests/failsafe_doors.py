@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -65,6 +66,7 @@ def starlette(options: Mapping[str, Any], doors: int) -> Client:
             Route("/stream", stream),
             Route("/boom", place("/boom")),
             Route("/late", place("/late")),
+            Route("/left", place("/left")),
             WebSocketRoute("/ws", place("/ws")),
             WebSocketRoute("/refused", place("/refused")),
             WebSocketRoute("/wsboom", place("/wsboom")),
@@ -97,6 +99,10 @@ def flask(options: Mapping[str, Any], doors: int) -> Client:
     def stream() -> Response:
         return Response(pieces(request.path), mimetype="text/event-stream")
 
+    @app.route("/left")
+    def left() -> Response:
+        return Response(pieces(request.path))
+
     @app.route("/boom")
     def boom() -> str:
         raise BOOM
@@ -124,6 +130,9 @@ def _django_urls() -> ModuleType:
         chosen = pieces if "wsgi.input" in request.META else _async_pieces
         return StreamingHttpResponse(chosen(request.path), content_type="text/event-stream")
 
+    def left(request: Any) -> StreamingHttpResponse:
+        return StreamingHttpResponse((pieces if "wsgi.input" in request.META else _waits)(""))
+
     def boom(_: Any) -> HttpResponse:
         raise BOOM
 
@@ -133,6 +142,7 @@ def _django_urls() -> ModuleType:
         path("items/", include(inner)),
         path("stream", stream),
         path("late", stream),
+        path("left", left),
         path("boom", boom),
     ]
     return urls
@@ -141,6 +151,11 @@ def _django_urls() -> ModuleType:
 async def _async_pieces(path: str) -> Any:
     for piece in pieces(path):
         yield piece
+
+
+async def _waits(_: str) -> Any:
+    yield b"data"
+    await asyncio.sleep(0.2)  # Django 4.2 does not notice that its client is gone
 
 
 def django(asynchronous: bool, options: Mapping[str, Any], doors: int) -> Client:
@@ -220,13 +235,19 @@ def twisted(options: Mapping[str, Any], doors: int) -> Client:
             request.finish()
             return NOT_DONE_YET
 
+    class Left(Resource):
+        def render_GET(self, request: Any) -> Any:
+            request.write(b"data")
+            return NOT_DONE_YET
+
     class Boom(Resource):
         def render_GET(self, request: Any) -> bytes:
             raise BOOM
 
     root = Resource()
-    for name, resource in ((b"items", Item()), (b"stream", Stream()), (b"boom", Boom())):
-        root.putChild(name, resource)
+    for one in (Stream, Left, Boom):
+        root.putChild(one.__name__.lower().encode(), one())
+    root.putChild(b"items", Item())
     site = Site(root, reactor=Clock())
     for _ in range(doors):
         site = instrument(site, **options)

@@ -79,6 +79,16 @@ def test_a_request_is_recorded_alike(door: str, row: Row) -> None:
 
 
 @pytest.mark.parametrize("door", INSTALLED)
+def test_who_leaves_with_an_answer_to_head_has_all_of_it(door: str) -> None:
+    asked = Door(door, "left")
+    asked.ask()
+    # Whether something was raised in the application, to stop it, is the framework's affair.
+    found = [(method, route, outcome) for method, route, _, _, outcome in records(asked.registry)]
+    assert found == [("HEAD", UNMATCHED if door in BARE else "/left", "complete")]
+    assert in_progress(asked.registry) == 0
+
+
+@pytest.mark.parametrize("door", INSTALLED)
 @pytest.mark.parametrize(
     ("scrape", "code"), [("scrape", "200"), ("scrape-refused", "401"), ("scrape-post", "405")]
 )

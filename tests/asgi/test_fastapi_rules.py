@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from asgi.driver import check, request
 from metrics import collected, in_progress, value
-from prom_middleware.asgi import PrometheusMiddleware
+from prom_middleware.asgi import PrometheusMiddleware, routing
 
 GET = "GET"
 
@@ -320,10 +320,12 @@ def test_routers_that_are_included_later(registry: CollectorRegistry) -> None:
         assert value(collected(registry), "http_requests_total", {"route": route}) == 1
 
 
+@pytest.mark.parametrize("most", [0, 64], ids=["after many strangers", "before"])
 @pytest.mark.parametrize("outer", ["", "/v0"], ids=["once", "in another"])
 def test_routes_that_are_added_to_an_included_router(
-    registry: CollectorRegistry, outer: str
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch, outer: str, most: int
 ) -> None:
+    monkeypatch.setattr(routing, "_MOST_STRANGERS", most)
     application, router = FastAPI(), APIRouter()
     router.add_api_route("/a/{x}", lambda x: x)
     around_it = APIRouter()

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
-from starlette.routing import Host, Match, Mount, Route, Router, WebSocketRoute
+from starlette.routing import BaseRoute, Host, Match, Mount, Route, Router, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
@@ -19,7 +19,7 @@ from metrics import collected, records, value
 from prom_middleware import failures, instrument
 from prom_middleware.asgi import PrometheusMiddleware, routing
 from prom_middleware.asgi.routing import Routes
-from prom_middleware.asgi.tree import Entry
+from prom_middleware.asgi.tree import Entry, fingerprint
 
 GET = "GET"
 
@@ -104,6 +104,34 @@ def test_another_framework_s_routes_are_no_failure(registry: CollectorRegistry) 
     check(registry, [(GET, "<unmatched>", 200, "", "complete")])
 
 
+class Group(BaseRoute):
+    """A route that stands for several, and has no application."""
+
+    def __init__(self, *routes: Any) -> None:
+        self.routes = list(routes)
+
+    def matches(self, scope: Any) -> tuple[Match, Any]:
+        for route in self.routes:
+            match, child = route.matches(scope)
+            if match is not Match.NONE:
+                return match, {**child, "chosen": route}
+        return Match.NONE, {}
+
+    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
+        await scope["chosen"].handle(scope, receive, send)
+
+
+def test_a_group_of_routes_is_no_failure(registry: CollectorRegistry) -> None:
+    group = Group(Route("/x/{a}", partial(hello)))
+    app = instrument(Starlette(routes=[group, Route("/y", hello)]), registry=registry)
+    before = failures.counts()
+    for target in ("/x/1", "/y", "/x/2"):
+        assert request(app, target).status == 200
+    assert failures.counts() == before
+    labels = {"route": "/y", "status": "200"}
+    assert value(collected(registry), "http_requests_total", labels) == 1
+
+
 # Mounts that do not show what they lead to.
 
 
@@ -146,6 +174,10 @@ def fastapi() -> Any:
 
 def starlette() -> Any:
     return Starlette(routes=[Route("/users/{id}", hello), deep()])
+
+
+def users() -> list[Route]:
+    return [Route("/users/{id}", partial(hello))]
 
 
 def deep() -> Mount:
@@ -386,3 +418,60 @@ def test_an_opaque_mount_costs_no_look_at_all_routes(
     request(door, target)
     assert len(tried) <= 6
     check(registry, [("GET", route, 200, "", "complete")] * 2)
+
+
+# What leads to endpoints that are in no table.
+STRANGERS = {
+    "a router below a mount": ("/o/users/1", Mount("/o", closure(Router([deep(), *users()])))),
+    "a mount between": ("/o/v1/users/1", Mount("/o", between(starlette()))),
+    "a group": ("/users/1", Group(*users())),
+    "made anew": ("/users/1", Anew("/users/{id}", hello)),
+    "made anew below a mount": ("/m/users/1", Mount("/m", routes=[Anew("/users/{id}", hello)])),
+}
+
+
+@pytest.mark.parametrize(("target", "route"), STRANGERS.values(), ids=STRANGERS)
+def test_an_endpoint_that_is_in_no_table_costs_no_look_at_all_routes(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch, target: str, route: Any
+) -> None:
+    monkeypatch.setattr(routing, "_MOST_STRANGERS", 2)
+    looks: list[Any] = []
+
+    def noted(routes: Any) -> list[int]:
+        looks.append(routes)
+        return fingerprint(routes)
+
+    monkeypatch.setattr(routing, "fingerprint", noted)
+    door = instrument(Starlette(routes=[Route("/y", partial(hello)), route]), registry=registry)
+    request(door, "/y")
+    looks.clear()
+    for _ in range(6):
+        assert request(door, target).status == 200
+    assert len(looks) <= 2
+
+
+@pytest.mark.parametrize("most", [0, 64], ids=["after many strangers", "after one"])
+def test_routes_that_are_added_after_strangers(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(routing, "_MOST_STRANGERS", most)
+    inner = Router([])
+    routes = [Anew("/x/{a}", hello), Mount("/m", routes=[Mount("/n", inner)])]
+    door = instrument(Starlette(routes=routes), registry=registry)
+    for target in ("/x/1", "/x/2"):
+        request(door, target)
+    for late in (Anew("/late/{id}", hello), Route("/later/{id}", partial(hello))):
+        inner.routes.append(late)
+        request(door, f"/m/n{late.path}")
+    found = ("/m/n/late/{id}", "/m/n/later/{id}", "/x/{a}", "/x/{a}")
+    check(registry, [("GET", route, 200, "", "complete") for route in found])
+
+
+def test_a_route_in_the_place_of_another(registry: CollectorRegistry) -> None:
+    inner = Router([Route("/x/{a}", hello)])
+    routes = [Anew("/y/{b}", hello), Mount("/m", inner)]
+    door = instrument(Starlette(routes=routes), registry=registry)
+    request(door, "/y/1")
+    inner.routes[0] = Route("/z/{c}", partial(hello))
+    request(door, "/m/z/1")
+    check(registry, [("GET", route, 200, "", "complete") for route in ("/m/z/{c}", "/y/{b}")])

@@ -223,6 +223,27 @@ def test_d48_asgi_disconnect_midway() -> None:
         assert in_progress(project.registry) == 0
 
 
+@cancels
+def test_who_leaves_with_an_answer_to_head_has_all_of_it() -> None:
+    with Project("asgi") as project:
+        for path in ("/aslow/", "/aslowst/"):
+            project.fetch("HEAD", path, leaves="waiting")
+        assert records(project.registry) == [
+            ("HEAD", "/aslow/", 499, "CancelledError", "disconnect"),
+            ("HEAD", "/aslowst/", 200, "CancelledError", "complete"),
+        ]
+        assert in_progress(project.registry) == 0
+
+
+@pytest.mark.parametrize("path", ["/st/", "/ast/"])
+def test_a_stream_that_could_not_be_sent_to_head(path: str) -> None:
+    with Project("asgi") as project:
+        answer = project.fetch("HEAD", path, leaves="sending")
+        assert isinstance(answer.error, OSError)
+        assert [record[2:] for record in records(project.registry)] == [(200, "", "complete")]
+        assert in_progress(project.registry) == 0
+
+
 @pytest.mark.parametrize("path", ["/st/", "/ast/", "/u/3/"])
 def test_d48_asgi_server_whose_send_raises(path: str) -> None:
     """Django closes no response that it could not send."""

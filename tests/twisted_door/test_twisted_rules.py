@@ -148,6 +148,8 @@ def test_keep_alive_connection_is_closed_between_requests(tmp_path: Path) -> Non
 LOST = {
     "T31": ("GET /async", True, ("GET", "/async", 200, "", "disconnect")),
     "T33": ("GET /async2", False, ("GET", "/async2", 499, "", "disconnect")),
+    "HEAD": ("HEAD /async", True, ("HEAD", "/async", 200, "", "complete")),
+    "HEAD not begun": ("HEAD /async2", False, ("HEAD", "/async2", 499, "", "disconnect")),
 }
 
 

@@ -38,7 +38,7 @@ class Exchange(Observation):
             if message["type"] == "http.request":
                 self.received += len(message.get("body", b""))
             elif message["type"] == "http.disconnect":
-                self._left()
+                self.left()
         except Exception as error:
             failures.report("receive", error)
         return message
@@ -61,7 +61,7 @@ class Exchange(Observation):
         try:
             await send(message)
         except OSError:  # how a server says that the client is gone
-            self._left()
+            self.left()
             raise
         try:
             kind = message["type"]
@@ -91,17 +91,6 @@ class Exchange(Observation):
                 self._sent_otherwise(kind, message, size, gone)
         except Exception as error:
             failures.report("send", error)
-
-    def _left(self) -> None:
-        # RFC 9110 section 9.3.2: an answer to HEAD is no more than its start, and who has that may
-        # leave before the application is done. (Whether a GET has its Content-Length, nobody knows
-        # without the headers: to keep them would cost every request.)
-        try:
-            self.disconnected = True
-            if self.method == "HEAD" and self.status is not None:
-                self.finish()
-        except Exception as error:
-            failures.report("disconnect", error)
 
     def _promise(self, message: Message) -> None:
         # With the status that it is about to have; the server may still refuse it.

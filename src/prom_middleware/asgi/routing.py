@@ -15,12 +15,14 @@ from prom_middleware.asgi.tree import (
     Entry,
     Scope,
     fingerprint,
+    lists_of,
     path_below_root,
     places,
     routes_of,
 )
 
 _MOST_TABLES = 64  # an application may make routers as it runs
+_MOST_STRANGERS = 64  # a route class may make its endpoint anew for every request
 
 
 class Routes:
@@ -33,6 +35,9 @@ class Routes:
     def read(self) -> None:
         """Read the tree of routes, again where it has changed."""
         self._count, self._seen = len(self.routes), fingerprint(self.routes)
+        self._lists = lists_of(self.routes)
+        self._lengths = list(map(len, self._lists))
+        self._strangers: set[int] = set()
         self._entries = places(self.routes)
         self._opaque = [entry for entry in self._entries if entry.above is not None]
         self._hosted = any(entry.prefix is not None for entry in self._opaque)
@@ -55,12 +60,26 @@ class Routes:
     def refresh(self, scope: Scope) -> bool:
         """Read the routes again if some were added: below a mount, the endpoint is unknown then."""
         endpoint = scope.get("endpoint")
-        unknown = endpoint is not None and id(endpoint) not in self._by_endpoint
         added = len(self.routes) != self._count
-        if added or (unknown and self._seen != fingerprint(self.routes)):
+        if endpoint is not None and id(endpoint) not in self._by_endpoint:
+            added = added or self._added(scope.get("route") or endpoint)
+        if added:
             self.read()
+        return added
+
+    def _added(self, stranger: object) -> bool:
+        """Tell whether routes were added anywhere.
+
+        All of them are looked at once for each stranger: that would cost each request to what
+        nobody sees, below a mount. After that, only how many there are in each list tells; also
+        where the stranger is another one, that has taken the place of one that is gone.
+        """
+        if list(map(len, self._lists)) != self._lengths:
             return True
-        return False
+        if id(stranger) in self._strangers or len(self._strangers) >= _MOST_STRANGERS:
+            return False
+        self._strangers.add(id(stranger))
+        return self._seen != fingerprint(self.routes)
 
     @property
     def entries(self) -> Sequence[Entry]:

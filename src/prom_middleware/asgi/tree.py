@@ -177,8 +177,9 @@ def _mount_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
 
 
 def _routes_below(mount: Any) -> Sequence[Any]:
-    # A mount tells its routes even where its middleware does not show what it wraps.
-    routes = routes_of(mount.app) or mount.routes
+    # A mount tells its routes even where its middleware does not show what it wraps. What has
+    # routes and no application is a group of them.
+    routes = routes_of(getattr(mount, "app", None)) or getattr(mount, "routes", ())
     return routes if isinstance(routes, list) else ()
 
 
@@ -235,6 +236,24 @@ def _seen_below(route: Any, depth: int) -> list[int]:
     except Exception as error:  # another framework's, at most
         failures.report("route", error)
     return seen
+
+
+def lists_of(routes: Sequence[Any], depth: int = 0) -> list[Sequence[Any]]:
+    """Return `routes`, and the lists anywhere below these that routes may be added to."""
+    found = [routes]
+    if depth <= _DEEPEST:
+        for route in routes:
+            below = _list_below(route)
+            if isinstance(below, list):
+                found += lists_of(below, depth + 1)
+    return found
+
+
+def _list_below(route: Any) -> Sequence[Any]:
+    try:  # FastAPI keeps included routers as they are
+        return _routes_below(getattr(route, "original_router", route))
+    except Exception:  # another framework's; `fingerprint` has told of it
+        return ()
 
 
 def _host(scope: Scope) -> str:

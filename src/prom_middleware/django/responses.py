@@ -110,9 +110,14 @@ class Closer:
     def __del__(self) -> None:
         try:
             if not self.observation.done:
-                self.observation.finish(COMPLETE if self.observation.wsgi else DISCONNECT)
+                self.gone()
         except Exception as error:
             failures.report("finish", error)
+            self.observation.discard()
+
+    def gone(self) -> None:
+        """Record the end of what was never closed."""
+        self.observation.finish(COMPLETE if self.observation.wsgi else DISCONNECT)
 
 
 class StreamCloser(Closer):
@@ -127,6 +132,12 @@ class StreamCloser(Closer):
         """Record how it ended."""
         self.stream.end(self.response)
 
+    def gone(self) -> None:
+        """Record the end; what was iterated comes after the start."""
+        if self.stream.begun:
+            self.observation.left()
+        Closer.gone(self)
+
 
 class Stream:
     """The pieces of a streaming response on their way to the server."""
@@ -135,11 +146,11 @@ class Stream:
         self._observation = observation
         # A WSGI handler reads an asynchronous stream whole before it sends anything.
         self._read_ahead = observation.wsgi and asynchronous
-        self._begun = self._exhausted = False
+        self.begun = self._exhausted = False
 
     def pass_sync(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
         """Yield `pieces`, counted."""
-        self._begun = True
+        self.begun = True
         try:
             for piece in pieces:
                 self._count(piece)
@@ -151,7 +162,7 @@ class Stream:
 
     async def pass_async(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """Yield `pieces`, counted."""
-        self._begun = True
+        self.begun = True
         try:
             async for piece in pieces:
                 self._count(piece)
@@ -174,7 +185,8 @@ class Stream:
             if isinstance(error, GeneratorExit):
                 return  # closed by the server: `end` says what that means
             observation = self._observation
-            observation.disconnected = client_left(observation, error)
+            if client_left(observation, error):
+                observation.left()
             if self._read_ahead:
                 observation.sent = 0
             if observation.wsgi and not observation.sent:
@@ -186,7 +198,7 @@ class Stream:
 
     def end(self, response: Any) -> None:
         """Record the end, at the response's close."""
-        unread = not self._begun or self._observation.method == "HEAD"
+        unread = not self.begun or self._observation.method == "HEAD"
         whole = self._exhausted or unread or self._whole(response)
         self._observation.finish(COMPLETE if whole else DISCONNECT)
 

@@ -304,6 +304,17 @@ class Observation:
         except Exception as error:
             failures.report("finish", error)
 
+    def left(self) -> None:
+        """Note that the client has left; with the start of an answer to HEAD, it has all of it."""
+        # RFC 9110 section 9.3.2. (Whether a GET has its Content-Length, nobody knows without the
+        # headers: to keep them would cost every request.)
+        try:
+            self.disconnected = True
+            if self.method == "HEAD" and self.status is not None:
+                self.finish()
+        except Exception as error:
+            failures.report("disconnect", error)
+
     def failed(self, error: BaseException) -> None:
         """Record that the application raised `error`, before or after the last byte."""
         try:

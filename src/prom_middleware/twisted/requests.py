@@ -175,6 +175,8 @@ def _end(request: Any, core: Instrumentation, outcome: str) -> None:
         observation = vars(request).get(core.key)
         if observation is not None:
             observation.sent = request.sentLength
+            if outcome is DISCONNECT:
+                observation.left()
             observation.finish(outcome)
     except Exception as error:
         failures.report("end", error)
