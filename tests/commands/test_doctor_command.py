@@ -123,7 +123,7 @@ def test_an_application_that_names_the_directory_itself(folder: Path, late: bool
         (["shop:Shop"], 1, "is no application"),
         (["shop", "--ignore", "everything"], 2, "invalid choice: 'everything'"),
         (["empty"], 1, "empty has none of app, application"),
-        (["shop", "--workers", "many"], 2, "invalid int value"),
+        (["shop", "--workers", "many"], 2, "invalid count value"),
         ([], 2, "required: application"),
     ],
     ids=[
