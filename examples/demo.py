@@ -10,6 +10,7 @@ Standard library and `prometheus_client`'s parser: what is shown is what any scr
 from __future__ import annotations
 
 import http.client
+import io
 import itertools
 import os
 import random
@@ -72,6 +73,8 @@ class Row(NamedTuple):
 
 
 def main() -> int:
+    if isinstance(sys.stdout, io.TextIOWrapper):  # of a terminal that may have no ≤
+        sys.stdout.reconfigure(errors="replace")
     # Whoever ends us (Ctrl-C, a supervisor, a closed terminal), the server below ends too.
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
@@ -382,7 +385,7 @@ def span(seconds: float, finest: float) -> str:
     if seconds != seconds:
         return "-"
     if seconds <= finest:
-        return f"< {finest:g} s" if finest >= 1 else f"< {finest * 1000:g} ms"
+        return f"≤ {finest:g} s" if finest >= 1 else f"≤ {finest * 1000:g} ms"
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Container, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -92,3 +93,13 @@ def whole(least: int) -> Test:
 def between(low: float, high: float) -> Test:
     """Return what tells whether something is a number above `low` and below `high`."""
     return lambda value: is_number(value) and low < value < high
+
+
+def is_duration(value: object) -> bool:
+    """Tell whether something is None or a number of seconds that a float can have."""
+    return value is None or between(0, sys.float_info.max)(value)
+
+
+# Of what waits again and again; a thread or a socket that waits longer may raise.
+SECONDS = (between(0, 1e6), "a number of seconds, above 0 and below 1e6")
+SECONDS_OR_NONE = (is_duration, "a number of seconds above 0, or None")

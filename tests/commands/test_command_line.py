@@ -46,9 +46,13 @@ def test_wrong_arguments(arguments: tuple[str, ...]) -> None:
     [
         (("push", "--gateway", "localhost", "--job", ""), "--job: it is empty"),
         (("textfile", "-o", ""), "-o/--output: it is empty"),
-        (("textfile", "-o", "a.prom", "--timeout=nan"), "--timeout: nan is no number"),
-        (("check", "--timeout=nan"), "--timeout: nan is no number"),
-        (("check", "--timeout=0"), "--timeout: 0 is no number"),
+        (
+            ("textfile", "-o", "a.prom", "--timeout=nan"),
+            "--timeout: nan is not a number of seconds",
+        ),
+        (("check", "--timeout=nan"), "--timeout: nan is not a number of seconds"),
+        (("check", "--timeout=1e6"), "--timeout: 1e6 is not a number of seconds, above 0 and"),
+        (("doctor", "shop", "--workers=-3"), "--workers: -3 is no number"),
         (("check", "--max-series=-1"), "--max-series: -1 is no number"),
         (("check", "--max-series=many"), "--max-series: invalid"),
     ],

@@ -26,11 +26,20 @@ app = instrument(hello, access=basic_auth("prometheus", "secret"))
 def create_app():
     return app
 
-def configured(config=None, **more):
+def configured(config=None, scope="", **more):
     return app
 
 def decorated(*arguments):
     return app(*arguments)
+
+def served(environ=None, start_response=None):
+    return app(environ, start_response)
+
+async def handled(scope=None, receive=None, send=None):
+    raise LookupError(scope)
+
+async def create_later():
+    return app
 
 class Shop:
     inner = app
@@ -75,8 +84,9 @@ def test_what_is_meant_to_be_so(folder: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "shop:opened: nothing was found\n")
 
 
-def test_what_takes_anything_is_no_factory(folder: Path) -> None:
-    assert run("doctor", "shop:decorated", cwd=folder).stdout.startswith("no-door: ")
+@pytest.mark.parametrize("name", ["decorated", "served", "handled"])
+def test_what_a_server_calls_is_no_factory(folder: Path, name: str) -> None:
+    assert run("doctor", f"shop:{name}", cwd=folder).stdout.startswith("no-door: ")
 
 
 def test_workers(folder: Path) -> None:
@@ -121,14 +131,15 @@ def test_an_application_that_names_the_directory_itself(folder: Path, late: bool
         (["wrong"], 1, "max_series=0"),
         (["shop:registry"], 1, "is no application"),
         (["shop:Shop"], 1, "is no application"),
+        (["shop:create_later"], 1, "create_later: TypeError: it is asynchronous"),
         (["shop", "--ignore", "everything"], 2, "invalid choice: 'everything'"),
         (["empty"], 1, "empty has none of app, application"),
-        (["shop", "--workers", "many"], 2, "invalid int value"),
+        (["shop", "--workers", "many"], 2, "invalid count value"),
         ([], 2, "required: application"),
     ],
     ids=[
-        *("missing", "attribute", "broken", "option", "registry", "class", "ignored", "empty"),
-        *("number", "nothing"),
+        *("missing", "attribute", "broken", "option", "registry", "class"),
+        *("asynchronous", "ignored", "empty", "number", "nothing"),
     ],
 )
 def test_what_cannot_be_examined(folder: Path, arguments: list[str], code: int, named: str) -> None:

@@ -97,6 +97,9 @@ def test_the_last_line_gets_its_end(folder: Path) -> None:
         ('a 1\na{b=""} 2\n', "twice"),
         ('a{b="",c="d"} 1\na{c="d"} 2\n', "twice"),
         ('a{__x="1"} 1\n', "a has the label __x"),
+        # These it takes, and shows 2**64 and 2**63 instead.
+        ("# TYPE a summary\na_count -1\na_sum 0\n", "line 2: expected a count, got -1"),
+        ("# TYPE a histogram\na_count NaN\na_sum 0\n", "line 2: expected a count, got nan"),
     ],
 )
 def test_what_node_exporter_would_refuse(folder: Path, text: str, named: str) -> None:

@@ -178,8 +178,8 @@ def test_what_is_in_the_first_bucket_has_its_bound(
 ) -> None:
     demo.show(demo.rows(PAGE))
     printed = capsys.readouterr().out
-    assert re.search(r"^/events +4 +0 +< 1 s +< 1 s$", printed, re.MULTILINE)
-    assert re.search(r"^/slow +4 +0 +< 5 ms +2\.94 s$", printed, re.MULTILINE)
+    assert re.search(r"^/events +4 +0 +≤ 1 s +≤ 1 s$", printed, re.MULTILINE)
+    assert re.search(r"^/slow +4 +0 +≤ 5 ms +2\.94 s$", printed, re.MULTILINE)
 
 
 def test_one_second_is_one(demo: ModuleType) -> None:

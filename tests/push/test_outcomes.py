@@ -99,6 +99,20 @@ def test_a_gateway_does_not_write_to_the_terminal(outcome: Outcome, rest: str) -
     assert outcome.reason == f"{rest}\ufffd]0;mine\ufffd\ufffd[2Jall is well\ufffd1m\ufffd"
 
 
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [
+        (
+            of_answer(400, "Bad\tRequest", Message(), b"wrong\n\there\r\n"),
+            "400 Bad Request: wrong here",
+        ),
+        (of_error(OSError("no\n\troute")), "OSError: no route"),
+    ],
+)
+def test_several_lines_are_one(outcome: Outcome, reason: str) -> None:
+    assert outcome.reason == reason
+
+
 @given(number=st.integers(1, 10_000))
 def test_pauses_grow_to_a_limit(number: int) -> None:
     assert 0 < FIRST_PAUSE / 2 <= _backoff(number) <= LONGEST_PAUSE

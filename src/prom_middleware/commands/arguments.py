@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 
+from prom_middleware.options import SECONDS
+
 
 def seconds(text: str) -> float:
     """Return a number of seconds."""
     value = float(text)
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f"{text} is no number of seconds")
+    is_right, wanted = SECONDS
+    if not is_right(value):
+        raise argparse.ArgumentTypeError(f"{text} is not {wanted}")
     return value
 
 

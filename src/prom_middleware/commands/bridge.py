@@ -15,7 +15,7 @@ from prom_middleware.bridge import Bridge, GraphiteCollector, StatsdCollector, l
 from prom_middleware.bridge.incoming.mapping import Rules
 from prom_middleware.bridge.incoming.receiver import MOST_SERIES, Receiver
 from prom_middleware.bridge.outgoing.bridge import INTERVAL, TIMEOUT
-from prom_middleware.commands import CommandError, sources
+from prom_middleware.commands import CommandError, arguments, sources
 from prom_middleware.commands.serve import address
 from prom_middleware.errors import OptionError
 from prom_middleware.exposition.httpd import start_http_server
@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--from",
         dest="sources",
+        type=origin,
         action="append",
         required=True,
         metavar="SOURCE",
@@ -57,11 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="show everything on /metrics, beside or instead of --to",
     )
     parser.add_argument(
-        "--interval", type=float, default=INTERVAL, help="seconds (default: %(default)g)"
+        "--interval",
+        type=arguments.seconds,
+        default=INTERVAL,
+        help="seconds (default: %(default)g)",
     )
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=arguments.seconds,
         default=TIMEOUT,
         help="seconds for one attempt to send, and for a page (default: %(default)g)",
     )
@@ -70,10 +74,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mapping", metavar="FILE", help="rules in statsd_exporter's YAML")
     parser.add_argument(
         "--max-series",
-        type=int,
+        type=arguments.count,
         default=MOST_SERIES,
         help="series of each listener (default: %(default)d)",
     )
+
+
+def origin(text: str) -> str:
+    """Return where metrics come from; raise ArgumentTypeError for a URL that is none."""
+    try:
+        _ = urlsplit(text).port if "://" in text else None
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from error
+    return text
 
 
 def run(options: argparse.Namespace) -> int:

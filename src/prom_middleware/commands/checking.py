@@ -1,4 +1,7 @@
-"""What node_exporter would refuse: it leaves out a whole file for one wrong line."""
+"""What node_exporter would refuse: it leaves out a whole file for one wrong line.
+
+And what it would show as something else: of a summary's count of -1 it makes 2**64.
+"""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from prom_middleware.commands import CommandError
+from prom_middleware.commands import CommandError, arguments
 from prom_middleware.commands.modules import load
-from prom_middleware.doctor.findings import CHECKS
+from prom_middleware.doctor import findings
 
 if TYPE_CHECKING:
     from prom_middleware.doctor import Finding
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--workers",
-        type=int,
+        type=arguments.count,
         default=0,
         help="processes that will serve it (default: what WEB_CONCURRENCY and the like say)",
     )
@@ -55,10 +55,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ignore",
         action="append",
-        choices=CHECKS,
+        choices=findings.NAMES,
         default=[],
         metavar="CHECK",
-        help="what is meant to be so; may be there several times: " + ", ".join(CHECKS),
+        help="what is meant to be so; may be there several times: " + ", ".join(findings.NAMES),
     )
 
 

@@ -14,6 +14,9 @@ from typing import Any
 
 from prom_middleware.commands import CommandError
 
+# What servers call applications with, PEP 3333 and ASGI; who has defaults for it is no factory.
+SERVED = ({"environ", "start_response"}, {"scope", "receive", "send"})
+
 
 def load(source: str, default: Callable[[ModuleType], Any]) -> Any:
     """Import what `module:name` names, or what that function makes; of a module alone, `default`.
@@ -26,11 +29,19 @@ def load(source: str, default: Callable[[ModuleType], Any]) -> Any:
     try:
         module = import_module(name)
         found = attrgetter(attribute.removesuffix("()"))(module) if colon else default(module)
-        return found() if _is_factory(found) else found
+        return _made(found) if _is_factory(found) else found
     except CommandError:
         raise
     except Exception as error:
         raise CommandError(f"{source}: {type(error).__name__}: {error}") from error
+
+
+def _made(factory: Callable[[], Any]) -> Any:
+    made = factory()
+    if inspect.iscoroutine(made):
+        made.close()  # Python would complain that nobody awaits it
+        raise TypeError("it is asynchronous: name a plain function, or what it makes")
+    return made
 
 
 def _is_factory(found: Any) -> bool:
@@ -38,7 +49,11 @@ def _is_factory(found: Any) -> bool:
     if not callable(found) or inspect.isclass(found):
         return False
     try:
-        parameters = inspect.signature(found).parameters.values()
+        parameters = inspect.signature(found).parameters
     except (TypeError, ValueError):  # of C: nobody can tell
         return False
-    return all(one.default is not one.empty or one.kind is one.VAR_KEYWORD for one in parameters)
+    if any(names <= parameters.keys() for names in SERVED):
+        return False
+    return all(
+        one.default is not one.empty or one.kind is one.VAR_KEYWORD for one in parameters.values()
+    )

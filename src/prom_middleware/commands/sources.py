@@ -32,7 +32,7 @@ def load(source: str) -> Any:
 
 
 def load_registry(source: str) -> Collector:
-    """Return the registry or collector that is named, or the one that an application records in.
+    """Return the registry or collector that is named, or the default one for an application.
 
     Raises CommandError.
     """

@@ -16,8 +16,9 @@ examples:
   prom-middleware textfile http://localhost:8000/metrics --interval 15 --output shop.prom
 
 What is read is checked before it takes the file's place: the format, series that are there twice,
-timestamps and labels that begin with __, which node_exporter does not take. Exit code 1:
-there is nothing new, and the file is as it was; 2: wrong arguments.
+timestamps and labels that begin with __, which node_exporter does not take, and counts of summaries
+and histograms below 0 or NaN, of which it would make others. Exit code 1: there is nothing new, and
+the file is as it was; 2: wrong arguments.
 """
 
 

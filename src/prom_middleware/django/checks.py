@@ -10,10 +10,10 @@ from typing import Any
 from django.core.checks import CheckMessage, Tags, Warning, register  # noqa: A004 - Django's
 
 from prom_middleware import failures
-from prom_middleware.doctor.findings import CHECKS
+from prom_middleware.doctor.findings import NAMES
 
 # By what SILENCED_SYSTEM_CHECKS knows them; a number never changes its meaning.
-IDS = {name: f"prom_middleware.W{number:03}" for number, name in enumerate(CHECKS, 1)}
+IDS = {name: f"prom_middleware.W{number:03}" for number, name in enumerate(NAMES, 1)}
 # An open /metrics is right on the machine of who writes the program, as DEBUG is.
 DEPLOYED = frozenset(("open-metrics",))
 

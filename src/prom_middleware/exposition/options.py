@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, TypedDict
 
 from prom_middleware.exposition.selection.selectors import LABEL
 from prom_middleware.instrumentation.labels import is_encodable
-from prom_middleware.options import checked, is_number, rules, whole
+from prom_middleware.options import SECONDS_OR_NONE, checked, rules, whole
 
 ErrorHandling = Literal["continue", "http_error"]
 # Prometheus's own scrape_timeout, for whoever sends none.
@@ -68,10 +68,6 @@ def _number(text: str) -> float | None:
     return number if number > 0 and math.isfinite(number) else None
 
 
-def _is_timeout(value: Any) -> bool:
-    return value is None or (is_number(value) and value > 0)
-
-
 def _is_handling(value: object) -> bool:
     return value in ("continue", "http_error")
 
@@ -86,7 +82,7 @@ def _are_labels(value: object) -> bool:
 CHECKS = rules(
     {
         "max_requests_in_flight": (whole(0), "a number of scrapes, or 0 for no limit"),
-        "timeout": (_is_timeout, "a number of seconds, or None"),
+        "timeout": SECONDS_OR_NONE,
         "error_handling": (_is_handling, '"continue" or "http_error"'),
         "external_labels": (_are_labels, "a dictionary of labels' names and values"),
     }

@@ -7,13 +7,14 @@ from typing import Any, NamedTuple, TypeVar
 
 from prometheus_client import Metric as MetricFamily
 
-from prom_middleware.exposition.collecting.checks import GarbageError, names_of
+from prom_middleware.exposition.collecting.checks import GarbageError
 from prom_middleware.exposition.collecting.collection import Collection, Steps
 from prom_middleware.exposition.compression import compress
 from prom_middleware.exposition.formats.escaping import escape_metric_name
 from prom_middleware.exposition.negotiation import Format
 from prom_middleware.exposition.refusals import Refusal
 from prom_middleware.exposition.selection.parameters import Selection
+from prom_middleware.multiprocess.shapes import names_of
 
 # What is sent at once, in bytes.
 PART = 64 * 1024
@@ -112,7 +113,7 @@ class Rendering:
             self.kept += 1
 
     def _take_names(self, family: MetricFamily) -> None:
-        for name in names_of(family):
+        for name in names_of(family.name, family.type):
             written = escape_metric_name(name, self.wanted.form.scheme)
             other = self._names.setdefault(written, family.name)
             if other != family.name:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import ssl
-import sys
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypedDict
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple, TypedDict
 from prometheus_client.exposition import default_handler
 
 from prom_middleware.errors import OptionError
-from prom_middleware.options import between, checked, rules, whole
+from prom_middleware.options import SECONDS_OR_NONE, checked, rules, whole
 from prom_middleware.push.groups import Credentials
 from prom_middleware.push.payload import CODINGS
 
@@ -74,10 +73,6 @@ class Policy(NamedTuple):
         return [("Authorization", f"Basic {b64encode(':'.join(pair).encode()).decode()}")]
 
 
-def _is_seconds(value: object) -> bool:
-    return value is None or between(0, sys.float_info.max)(value)
-
-
 def _is_compression(value: object) -> bool:
     return value is None or (isinstance(value, str) and value.lower() in CODINGS)
 
@@ -104,11 +99,11 @@ def _is_context(value: object) -> bool:
 
 CHECKS = rules(
     {
-        "timeout": (_is_seconds, "a number of seconds, or None"),
+        "timeout": SECONDS_OR_NONE,
         "handler": (callable, "a function that returns a function"),
         "compression": (_is_compression, f"one of {', '.join(CODINGS)}, or None"),
         "retries": (whole(0), "a number of attempts, or 0"),
-        "deadline": (_is_seconds, "a number of seconds, or None"),
+        "deadline": SECONDS_OR_NONE,
         "basic_auth": (_is_pair, "a tuple of a user without a colon and a password"),
         "bearer_token": (_is_token, "a token of visible ASCII characters"),
         "ssl_context": (_is_context, "an ssl.SSLContext"),

@@ -39,8 +39,8 @@ def of_answer(status: int, phrase: str, headers: Message, text: bytes) -> Outcom
 
 
 def _readable(said: str) -> str:
-    """Return what a stranger said as a log and a terminal may have it: no escape sequences."""
-    text = said[:LONGEST_REASON]
+    """Return what a stranger said as a log may have it: one line, no escape sequences."""
+    text = " ".join(said.split())[:LONGEST_REASON]
     return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from os import PathLike
@@ -112,10 +113,11 @@ def _prefix(name: str, path: object) -> str:
 
 
 def _file(path: object) -> str | None:
-    if path is None or isinstance(path, str):
-        return path
-    if isinstance(path, PathLike):
-        return str(path)
+    if path is None:
+        return None
+    named = os.fspath(path) if isinstance(path, str | PathLike) else path
+    if isinstance(named, str):
+        return named
     raise OptionError(f"persistence_file={path!r}: give a file's path, or None")
 
 

@@ -26,13 +26,19 @@ def family_of(kind: str, *samples: Any) -> Metric:
 
 
 X, Y = {"i": "x"}, {"i": "y"}
+MORE = {**X, "j": "x"}  # a label set that has what another one is
 MIXED = [
     family_of(
         "counter", ("a_total", X, 1), ("a_total", Y, 2), ("a_created", X, 3), ("a_created", Y, 4)
     ),
     family_of("counter", ("a_total", {}, 1), ("a_total", Y, 2), ("a_created", {}, 3)),
     family_of("counter", ("a_total", X, 1, 1), ("a_total", Y, 2, 1), ("a_total", X, 3, 2)),
+    family_of(
+        "counter",
+        *((f"a_{ending}", labels, 1) for ending in ("total", "created") for labels in (X, MORE)),
+    ),
     family_of("gauge", ("a", X, 1, 1), ("a", Y, 2, 1), ("a", X, 3, 2)),
+    family_of("gauge", ("a", Y, 1), ("a", X, 2, 1), ("a", {"i": "z"}, 3), ("a", X, 4, 2)),
     family_of(
         "summary",
         ("a", {**X, "quantile": "0.5"}, 1),
@@ -50,6 +56,11 @@ MIXED = [
         ("a_bucket", {**X, "le": "+Inf"}, 2),
         ("a_bucket", {**Y, "le": "+Inf"}, 2),
         *((f"a_{ending}", labels, 2) for ending in ("count", "sum") for labels in (X, Y)),
+    ),
+    family_of(
+        "histogram",
+        *(("a_bucket", {**labels, "le": le}, 1) for le in ("1", "+Inf") for labels in (X, MORE)),
+        *((f"a_{ending}", labels, 1) for ending in ("count", "sum") for labels in (X, MORE)),
     ),
     family_of(
         "gaugehistogram",

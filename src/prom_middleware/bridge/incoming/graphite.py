@@ -24,7 +24,7 @@ EXPIRY = 300.0  # seconds, as in graphite_exporter
 NOW = -1.0  # the time that means the server's
 
 
-CHECKS = rules({"sample_expiry": (between(0, 1e9), "a number of seconds above 0")})
+CHECKS = rules({"sample_expiry": (between(0, 1e9), "a number of seconds, above 0 and below 1e9")})
 
 
 class GraphiteCollector(Receiver):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from prometheus_client.core import Metric
 
 from prom_middleware.bridge.incoming.values import Value
-from prom_middleware.exposition.collecting.checks import names_of
+from prom_middleware.multiprocess.shapes import names_of
 
 Labels = tuple[tuple[str, str], ...]
 PURGE = 1.0  # seconds between two looks at what has expired
@@ -65,7 +65,8 @@ class Family:
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self.names = names_of(target.family())
+        family = target.family()
+        self.names = names_of(family.name, family.type)
         self.series: dict[Labels, Series] = {}
 
     def purge(self, now: float) -> float:

@@ -20,7 +20,7 @@ from prom_middleware.bridge.outgoing.collecting import families_of
 from prom_middleware.bridge.outgoing.destination import Destination, destination
 from prom_middleware.bridge.outgoing.health import Health
 from prom_middleware.multiprocess.showing import note_shown
-from prom_middleware.options import between, checked, is_number, is_switch, is_text, rules, whole
+from prom_middleware.options import SECONDS, checked, is_number, is_switch, is_text, rules, whole
 
 INTERVAL = 60.0  # seconds
 TIMEOUT = 10.0  # seconds for one attempt to send
@@ -185,7 +185,7 @@ class Bridge:
 
 
 def _leads(to: object) -> bool:
-    return isinstance(to, str) or callable(getattr(to, "send", None))
+    return isinstance(to, str | Destination)
 
 
 def _is_jitter(value: Any) -> bool:
@@ -194,10 +194,10 @@ def _is_jitter(value: Any) -> bool:
 
 CHECKS = rules(
     {
-        "to": (_leads, "a URL"),
-        "interval": (between(0, 1e6), "a number of seconds above 0"),
+        "to": (_leads, "a URL, or a Destination"),
+        "interval": SECONDS,
         "jitter": (_is_jitter, "a part of the interval, from 0 to less than 1"),
-        "timeout": (between(0, 1e6), "a number of seconds above 0"),
+        "timeout": SECONDS,
         "buffer": (whole(0), "a number of samples"),
         "tags": (is_switch, "True or False"),
         "prefix": (is_text, "a string"),

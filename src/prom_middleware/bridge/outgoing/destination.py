@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from urllib.parse import SplitResult, urlsplit
 
 from prometheus_client import Metric as MetricFamily
@@ -17,6 +17,7 @@ OTLP_PATH = "/v1/metrics"
 OTLP = {"otlp+http": "http", "otlp+https": "https", "http": "http", "https": "https"}
 
 
+@runtime_checkable
 class Destination(Protocol):
     """A system that takes samples."""
 

@@ -9,7 +9,6 @@ from prometheus_client import Metric as MetricFamily
 from prometheus_client.metrics_core import METRIC_TYPES
 
 from prom_middleware.exposition.formats.points import INNER, is_misplaced, is_native
-from prom_middleware.multiprocess import shapes
 
 SLICE = 32  # samples in some tenths of a millisecond
 # A label that every series has already, its name; and those that tell the parts of one apart.
@@ -20,11 +19,6 @@ MILLISECONDS = 2.0**63  # since 1970: readers have 64 bits for them
 
 class GarbageError(Exception):
     """A collector gave what is no family, or one that no scraper would take."""
-
-
-def names_of(family: MetricFamily) -> list[str]:
-    """Return the names that nobody else's families and samples may have."""
-    return shapes.names_of(family.name, family.type)
 
 
 def check_family(family: Any) -> None:

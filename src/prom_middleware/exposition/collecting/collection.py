@@ -19,13 +19,13 @@ from prom_middleware.exposition.collecting.checks import (
     GarbageError,
     check_family,
     check_samples,
-    names_of,
 )
 from prom_middleware.exposition.collecting.live import LiveFamily
 from prom_middleware.exposition.collecting.runs import PATIENCE, Batch, HangingError, Run
 from prom_middleware.exposition.collecting.sources import Source, Wants, is_plain, sources_of
 from prom_middleware.exposition.selection.parameters import with_samples
 from prom_middleware.instrumentation.families import BlockFamily
+from prom_middleware.multiprocess.shapes import names_of
 from prom_middleware.stores.shared import named_directory
 
 # Work in slices: what is yielded says whether there is nothing to do but wait.
@@ -152,11 +152,12 @@ class Collection:
             except Exception as error:
                 self.fail("collector.garbage", error)
         if accepted:
-            self._taken.update(dict.fromkeys(names_of(accepted[0]), accepted[0].name))
-            self.families.append(_one(accepted))
+            one = _one(accepted)
+            self._taken.update(dict.fromkeys(names_of(one.name, one.type), one.name))
+            self.families.append(one)
 
     def _check_beside(self, family: MetricFamily, accepted: list[MetricFamily]) -> None:
-        for name in names_of(family):
+        for name in names_of(family.name, family.type):
             if name in self._taken:
                 raise GarbageError(
                     f"{family.name}: {name} is a name of {self._taken[name]} already"

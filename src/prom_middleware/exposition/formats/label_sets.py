@@ -8,14 +8,16 @@ https://prometheus.io/docs/specs/om/open_metrics_spec/#metric
 from __future__ import annotations
 
 from collections.abc import Generator
-from itertools import chain, groupby, islice
-from operator import attrgetter, itemgetter
+from itertools import chain, groupby, islice, repeat
+from operator import attrgetter, contains, is_, itemgetter
 from typing import Any, TypeAlias
 
 from prometheus_client import Metric as MetricFamily
 
+from prom_middleware.exposition.formats.points import INNER as OF_SAMPLES
+
 # The label that tells the samples of one label set apart, by the type; a state set's is its name.
-INNER = {"histogram": "le", "gaugehistogram": "le", "summary": "quantile"}
+INNER = {kind: label for (kind, _), label in OF_SAMPLES.items()}
 SLICE = 512  # samples in some tenths of a millisecond
 
 Samples: TypeAlias = Any  # what iterates over them
@@ -35,11 +37,11 @@ def together(family: MetricFamily) -> Generator[bytes, None, Samples]:
 
 def _may_stand_apart(family: MetricFamily, samples: list[Any]) -> bool:
     """Tell whether a label set may have several samples."""
-    if not samples or samples[0].timestamp is not None:
+    if family.type == "stateset" or family.type in INNER:
         return bool(samples)
-    if family.type == "counter":
-        return len(set(map(attrgetter("name"), samples))) > 1
-    return family.type == "stateset" or family.type in INNER
+    if family.type == "counter" and len(set(map(attrgetter("name"), samples))) > 1:
+        return True
+    return not all(map(is_, map(attrgetter("timestamp"), samples), repeat(None)))
 
 
 def _stand_apart(samples: list[Any], inner: str | None) -> Generator[bytes, None, bool]:
@@ -47,21 +49,28 @@ def _stand_apart(samples: list[Any], inner: str | None) -> Generator[bytes, None
     if not names:
         # It is one label set, or labels differ.
         return any(set(sample.labels or ()) - {inner} for sample in samples)
-    label_sets = map(itemgetter(*names), map(attrgetter("labels"), samples))
+    label_set = itemgetter(*names)
+    every = map(attrgetter("labels"), samples)
     seen: set[Any] = set()
     before = None
     try:
-        while part := [one for one, _ in groupby(islice(label_sets, SLICE))]:
+        while labels := list(islice(every, SLICE)):
             if seen:
                 yield b""
+            part = [one for one, _ in groupby(map(label_set, labels))]
             known = len(seen) - (part[0] == before)
             seen.update(part)
-            if len(seen) < known + len(part):
+            if len(seen) < known + len(part) or _has_others(labels, len(names), inner):
                 return True
             before = part[-1]
     except (KeyError, TypeError):  # labels differ
         return True
     return False
+
+
+def _has_others(labels: list[Any], names: int, inner: str | None) -> bool:
+    """Tell whether any has more labels than that many, which all have, and the inner one."""
+    return sum(map(len, labels)) > names * len(labels) + sum(map(contains, labels, repeat(inner)))
 
 
 def _regrouped(samples: list[Any], inner: str | None) -> Generator[bytes, None, Samples]:
