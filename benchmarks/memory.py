@@ -46,7 +46,7 @@ def ours(routes: list[str], latencies: tuple[float, ...]) -> Any:
             observation = core.start(route, "POST")
             observation.status = "200"
             observation.received, observation.sent = 1500, 70_000
-            observation._started -= seconds  # as if it had begun that much earlier
+            observation.started -= seconds  # as if it had begun that much earlier
             observation.finish()
     return registry, core
 
