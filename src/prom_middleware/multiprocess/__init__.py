@@ -9,7 +9,7 @@ view.py         what all workers have, less what was removed
 gauges.py       what gauges of several processes are together
 collecting.py   from there to metric families
 adoption.py     how a metric comes to have its numbers in the store
-showing.py      which registries have a door or an endpoint
+showing.py      which registries a door, an endpoint or a bridge shows
 existing.py     metrics that were made before
 patches.py      what is replaced in `prometheus_client`, all of it
 files.py        without `install()`: the files that `prometheus_client` writes
