@@ -21,7 +21,7 @@ class Figure:
     @classmethod
     def of(cls, values: Sequence[float]) -> Figure:
         """Summarise `values`."""
-        low, _, high = quantiles(values, n=4) if len(values) > 1 else values * 3
+        low, _, high = quantiles(values, n=4) if len(values) > 1 else [*values] * 3
         least, most = _interval(values, 0.5)
         return cls(median(values), low, high, (most - least) / 2, len(values))
 

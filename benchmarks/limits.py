@@ -87,7 +87,7 @@ class TimedWSGI(Histogram):
 def pass_request(request_class: Any) -> Any:
     """Return a class of Twisted requests that pass on what our door has to know of."""
 
-    class PassRequest(request_class):  # type: ignore[misc]
+    class PassRequest(request_class):
         def process(self) -> None:
             super().process()
 
@@ -100,7 +100,7 @@ def pass_request(request_class: Any) -> Any:
 def timed_request(request_class: Any, histogram: Histogram) -> Any:
     """Return a class of Twisted requests that are timed from `process` to `finish`."""
 
-    class TimedRequest(request_class):  # type: ignore[misc]
+    class TimedRequest(request_class):
         def process(self) -> None:
             self.started_at = perf_counter()
             super().process()

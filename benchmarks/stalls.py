@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from time import sleep
 from typing import Any
@@ -59,7 +59,9 @@ def _server(side: str, series: int) -> Iterator[int]:
 
 
 def _phase(port: int, kind: str, seconds: float) -> Phase:
-    with load.scrapes(port, kind) if kind in load.HEADERS else nullcontext([]) as scrapes:
+    scraped: AbstractContextManager[list[dict[str, float]]]
+    scraped = load.scrapes(port, kind) if kind in load.HEADERS else nullcontext([])
+    with scraped as scrapes:
         load.get(port, "/beat")
         latencies: list[float] = []
         if kind == IDLE:

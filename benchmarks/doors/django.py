@@ -193,7 +193,7 @@ def _own(routes: int, contender: Callable[..., Contender]) -> Iterator[Contender
 
 def _peers(routes: int, contender: Callable[..., Contender]) -> Iterator[Contender]:
     # Its metrics are in the default registry, and named by the view.
-    count = samples(
+    count: Count = samples(
         REGISTRY,
         "django_http_responses_total_by_status_view_method_total",
         status="200",
