@@ -22,6 +22,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
+from prom_middleware.instrumentation.rare import Rare, mark
 from prom_middleware.instrumentation.series import PROMISED, RECEIVED, SENT, STREAMS
 from prom_middleware.instrumentation.tracing import TRACING
 
@@ -29,9 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from prom_middleware.instrumentation import Instrumentation
+    from prom_middleware.instrumentation.rare import Trace
     from prom_middleware.stores import Labels
-
-    Trace = str | bytes | int
 
 # The methods of RFC 9110 section 9, PATCH (RFC 5789) and QUERY; case-sensitive. A client could
 # invent any number of others, so they share one label value.
@@ -58,33 +58,6 @@ def status_label(status: int) -> str:
 def is_event_stream(content_type: str) -> bool:
     """Tell whether a response is open for as long as there are events: its time is no latency."""
     return content_type.partition(";")[0].strip().lower() == "text/event-stream"
-
-
-def _mark(error: BaseException) -> tuple[type, int]:
-    # Its `id` may be that of another one by then: where that is of another class, it tells.
-    return type(error), id(error)
-
-
-class Rare:
-    """What few requests have to tell; made for the first of it, so the others are spared it."""
-
-    __slots__ = (
-        "broken",
-        "counted",
-        "disconnected",
-        "error",
-        "event_stream",
-        "promised_in",
-        "trace",
-        "trailers",
-    )
-
-    def __init__(self) -> None:
-        self.event_stream = self.trailers = self.disconnected = self.broken = False
-        self.error: BaseException | None = None  # the last one, while the request lasts
-        self.counted: tuple[type, int] | None = None  # which one was counted last
-        self.trace: Trace | None = None
-        self.promised_in = PROMISED  # the cell
 
 
 class Observation:
@@ -284,7 +257,7 @@ class Observation:
         if rare is not None and rare.error is not None:
             self.core.recorder.raised(labels, rare.error)
             # Only to know it again: its traceback holds the frames of the application.
-            rare.counted, rare.error = _mark(rare.error), None
+            rare.counted, rare.error = mark(rare.error), None
 
     def forget_start(self) -> None:
         """Forget a response that was begun, of which the server has sent nothing."""
@@ -337,12 +310,12 @@ class Observation:
         """Count an exception that something inside the application saw; the same one once."""
         try:
             rare = self.rarely()
-            if error is rare.error or _mark(error) == rare.counted:
+            if error is rare.error or mark(error) == rare.counted:
                 return
             if not self.done:
                 rare.error = error
                 return
-            rare.counted = _mark(error)
+            rare.counted = mark(error)
             if self.started >= self.core.store.born:  # else the parent's: see `Recorder.is_ours`
                 self.core.recorder.raised(self._labels or self.labels(), error)
         except Exception as failure:

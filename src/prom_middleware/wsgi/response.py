@@ -19,6 +19,7 @@ from prom_middleware.instrumentation import (
     status_label,
 )
 from prom_middleware.instrumentation.tracing import TRACING
+from prom_middleware.wsgi.body import Body
 from prom_middleware.wsgi.files import watch_file
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _CONTENT_TYPE = "Content-Type"  # as nearly all spell it
 _CODES = frozenset(STATUSES.values())
 
 
-class Response(Observation):
+class Response(Observation, Body):
     """An observation that stands between an application and its server.
 
     It takes the place of `start_response`, of the `write` that this returns, and of the body.
@@ -60,7 +61,6 @@ class Response(Observation):
     name: Name | None
     root: str
     path: str
-    pieces: Iterator[bytes]
 
     def start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Write:
         """Call the server's, and note what it accepted."""
@@ -169,14 +169,6 @@ class Response(Observation):
         if promises:
             self.promise()
         self.finish(COMPLETE)
-
-    def __next__(self) -> bytes:
-        # For servers that do not ask for an iterator.
-        try:
-            pieces = self.pieces
-        except AttributeError:  # the first time
-            pieces = self.pieces = iter(self)
-        return next(pieces)
 
     def close(self) -> None:
         """Close the application's iterable, once."""

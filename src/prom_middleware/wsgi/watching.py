@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
+from prom_middleware.wsgi.body import Body
 from prom_middleware.wsgi.files import WRAPPER
 
 if TYPE_CHECKING:
@@ -33,10 +34,8 @@ def is_to_be_told(outer: Observation | None) -> TypeGuard[Observation]:
     return True
 
 
-class Watched:
+class Watched(Body):
     """A body that tells an observation what it raises."""
-
-    _pieces: Iterator[bytes]
 
     def __init__(self, body: Any, outer: Observation) -> None:
         self._body = body
@@ -52,14 +51,6 @@ class Watched:
         except BaseException as error:
             self._outer.broke(error)
             raise
-
-    def __next__(self) -> bytes:
-        # For those who do not ask for an iterator.
-        try:
-            pieces = self._pieces
-        except AttributeError:  # the first time
-            pieces = self._pieces = iter(self)
-        return next(pieces)
 
     def close(self) -> None:
         """Close the application's iterable, once."""

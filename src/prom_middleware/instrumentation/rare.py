@@ -1,0 +1,38 @@
+"""What few requests have to tell: errors, traces, streams of events, clients that leave."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prom_middleware.instrumentation.series import PROMISED
+
+if TYPE_CHECKING:
+    Trace = str | bytes | int
+
+
+def mark(error: BaseException) -> tuple[type, int]:
+    """Return what tells an exception from others without keeping it."""
+    # Its `id` may be that of another one by then: where that is of another class, it tells.
+    return type(error), id(error)
+
+
+class Rare:
+    """What few requests have to tell; made for the first of it, so the others are spared it."""
+
+    __slots__ = (
+        "broken",
+        "counted",
+        "disconnected",
+        "error",
+        "event_stream",
+        "promised_in",
+        "trace",
+        "trailers",
+    )
+
+    def __init__(self) -> None:
+        self.event_stream = self.trailers = self.disconnected = self.broken = False
+        self.error: BaseException | None = None  # the last one, while the request lasts
+        self.counted: tuple[type, int] | None = None  # which one was counted last
+        self.trace: Trace | None = None
+        self.promised_in = PROMISED  # the cell
