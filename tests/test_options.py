@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import REGISTRY, CollectorRegistry, Counter
 
 from prom_middleware.bridge import Bridge, GraphiteCollector, StatsdCollector
 from prom_middleware.errors import OptionError
@@ -181,8 +181,8 @@ def resource(**options: Any) -> object:
     return import_module("prom_middleware.twisted").MetricsResource(**options)
 
 
-def server(**options: Any) -> object:
-    return start(0, "127.0.0.1", CollectorRegistry(), **options)
+def server(registry: Any = REGISTRY, **options: Any) -> object:
+    return start(0, "127.0.0.1", registry, **options)
 
 
 ENDPOINTS = {
@@ -193,6 +193,10 @@ ENDPOINTS = {
     "server": (server, "asyncio"),
     "gateway": (make_gateway, "asyncio"),
 }
+
+
+SHOWS = {**ENDPOINTS, "bridge": (bridge, "asyncio")}
+del SHOWS["gateway"]  # it has no registry of its process
 
 
 def _name(value: object) -> str:
@@ -211,6 +215,16 @@ def test_an_endpoint_refuses_what_is_no_access_rule(endpoint: str, wrong: Any) -
         pytest.skip(f"{framework} is not installed")
     with pytest.raises(OptionError, match="access="):
         make(access=wrong)
+
+
+@pytest.mark.parametrize("wrong", ["x", None, CollectorRegistry, Counter], ids=_name)
+@pytest.mark.parametrize("shows", SHOWS)
+def test_what_shows_a_registry_refuses_what_is_none(shows: str, wrong: Any) -> None:
+    make, framework = SHOWS[shows]
+    if find_spec(framework) is None:
+        pytest.skip(f"{framework} is not installed")
+    with pytest.raises(OptionError, match="registry="):
+        make(registry=wrong)
 
 
 def test_a_server_with_a_web_config_file_refuses_it_too(tmp_path: Path) -> None:

@@ -57,17 +57,30 @@ def plain(option: str, value: object) -> None:
         raise OptionError(f"{option}={value!r}: give a plain function; it is not awaited")
 
 
+def makes_objects(value: object) -> bool:
+    """Tell whether something is a class: what it makes of anything at all is true."""
+    return inspect.isclass(value.func if isinstance(value, partial) else value)
+
+
 def access_rule(value: object) -> Callable[[Any], object] | None:
     """Return a rule of who may scrape, or None; raise OptionError for what is none."""
     plain("access", value)
-    # Brackets were forgotten: an object would be made of each request, and that is true.
-    makes_objects = inspect.isclass(value.func if isinstance(value, partial) else value)
-    if value is None or (callable(value) and not makes_objects):
+    if value is None or (callable(value) and not makes_objects(value)):
         return value
     raise OptionError(
         f"access={value!r}: give basic_auth(...), bearer_token(...), allow_networks(...), "
         "a callable, or None"
     )
+
+
+def collector(value: Any) -> Any:
+    """Return a registry, or anything that is collected as one; raise OptionError for other things.
+
+    Each scrape would fail otherwise.
+    """
+    if callable(getattr(value, "collect", None)) and not inspect.isclass(value):
+        return value
+    raise OptionError(f"registry={value!r}: give a prometheus_client.CollectorRegistry")
 
 
 def is_switch(value: object) -> bool:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -127,6 +128,8 @@ WRONG = [
     ("exclude", [3], errors.OptionError),
     ("exclude", [re.compile(b"/x")], errors.OptionError),
     ("exclude", None, errors.OptionError),
+    ("exclude", str, errors.OptionError),
+    ("exclude", [Path], errors.OptionError),
     ("exclude", "healthz", errors.OptionError),
     ("exclude", ["healthz"], errors.OptionError),
     ("labels", ["tenant"], errors.OptionError),

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from prom_middleware import failures
 from prom_middleware.instrumentation import discard_observations
 from prom_middleware.multiprocess.showing import note_shown
-from prom_middleware.options import access_rule
+from prom_middleware.options import access_rule, collector
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -46,7 +46,7 @@ def make_asgi_app(
 
         limits = Limits.from_options(options, disable_compression)
     rule = access_rule(access)
-    note_shown(registry)
+    note_shown(collector(registry))
     return MetricsApp(registry, rule, limits)
 
 

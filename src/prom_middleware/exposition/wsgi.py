@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from prom_middleware.instrumentation import discard_observations, nesting
 from prom_middleware.multiprocess.showing import note_shown
-from prom_middleware.options import access_rule
+from prom_middleware.options import access_rule, collector
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -41,7 +41,7 @@ def make_wsgi_app(
         limits = Limits.from_options(options, disable_compression)
     nesting.expect_inner_doors()
     rule = access_rule(access)
-    note_shown(registry)
+    note_shown(collector(registry))
     return MetricsApp(registry, rule, limits)
 
 

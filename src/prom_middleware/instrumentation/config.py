@@ -26,6 +26,7 @@ from prom_middleware.options import (
     access_rule,
     checked,
     is_switch,
+    makes_objects,
     nearest,
     plain,
     rules,
@@ -156,6 +157,8 @@ def _exclude(value: object) -> tuple[Exclusion, ...]:
                 f"exclude: {exclusion!r} is neither a path, nor a compiled pattern of str, "
                 "nor a callable"
             )
+        if makes_objects(exclusion):
+            raise OptionError(f"exclude: {exclusion!r} excludes every path: give a function")
         plain("exclude", exclusion)
         if isinstance(exclusion, str) and not re.match(PATH, exclusion):
             raise OptionError(f"exclude: {exclusion!r} is no path: give one that begins with '/'")

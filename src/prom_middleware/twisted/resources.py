@@ -15,7 +15,7 @@ from prom_middleware import failures
 from prom_middleware.exposition import AccessRule, ScrapeRequest
 from prom_middleware.instrumentation import discard_observations
 from prom_middleware.multiprocess.showing import note_shown
-from prom_middleware.options import access_rule
+from prom_middleware.options import access_rule, collector
 from prom_middleware.twisted.routing import Dialect, path_of
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class MetricsResource(Resource):  # type: ignore[misc]
         **options: Unpack[ScrapeOptions],
     ) -> None:
         super().__init__()
-        self._registry = registry
+        self._registry = collector(registry)
         self.access = access_rule(access)
         self._limits: Limits | None = None
         if options:

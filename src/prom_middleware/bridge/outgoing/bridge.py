@@ -20,7 +20,16 @@ from prom_middleware.bridge.outgoing.collecting import families_of
 from prom_middleware.bridge.outgoing.destination import Destination, destination
 from prom_middleware.bridge.outgoing.health import Health
 from prom_middleware.multiprocess.showing import note_shown
-from prom_middleware.options import SECONDS, checked, is_number, is_switch, is_text, rules, whole
+from prom_middleware.options import (
+    SECONDS,
+    checked,
+    collector,
+    is_number,
+    is_switch,
+    is_text,
+    rules,
+    whole,
+)
 
 INTERVAL = 60.0  # seconds
 TIMEOUT = 10.0  # seconds for one attempt to send
@@ -57,7 +66,7 @@ class Bridge:
         checked({**timing, "to": to, "buffer": buffer, "tags": tags, "prefix": prefix}, CHECKS)
         self._destination = destination(to, tags=tags, prefix=prefix) if isinstance(to, str) else to
         self.health = Health(self._destination.name)
-        self._registry = registry
+        self._registry = collector(registry)
         note_shown(registry)
         self._interval = interval
         self._jitter = jitter
