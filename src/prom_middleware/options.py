@@ -73,12 +73,17 @@ def access_rule(value: object) -> Callable[[Any], object] | None:
     )
 
 
+def collects(value: object) -> bool:
+    """Tell whether something is a registry, or is collected as one; a class is to be called."""
+    return callable(getattr(value, "collect", None)) and not inspect.isclass(value)
+
+
 def collector(value: Any) -> Any:
     """Return a registry, or anything that is collected as one; raise OptionError for other things.
 
     Each scrape would fail otherwise.
     """
-    if callable(getattr(value, "collect", None)) and not inspect.isclass(value):
+    if collects(value):
         return value
     raise OptionError(f"registry={value!r}: give a prometheus_client.CollectorRegistry")
 

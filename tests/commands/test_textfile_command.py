@@ -146,6 +146,7 @@ def test_modules(folder: Path, source: str, sample: str) -> None:
         ("nothing_there", "No module named 'nothing_there'"),
         ("jobs:nothing", "nothing"),
         ("jobs:number", "3 is neither a registry nor a collector"),
+        ("prometheus_client:CollectorRegistry", "is neither a registry nor a collector"),
         ("jobs:broken", "RuntimeError: not today"),
         ("http://127.0.0.1:1/", "Connection refused"),
         ("http://[", "http://["),

@@ -14,6 +14,7 @@ from prom_middleware.check.formats import announced
 from prom_middleware.check.reporting import FORMATS
 from prom_middleware.commands import CommandError, arguments, sources, streams
 from prom_middleware.commands.scraping import Page, Request, ScrapeError, scrape_app
+from prom_middleware.options import collects
 
 EPILOG = """\
 examples:
@@ -97,7 +98,7 @@ def content_of(options: argparse.Namespace) -> bytes:
     if ":" not in source:
         raise CommandError(f"{source}: there is no such file; applications are module:app")
     found = sources.load(source)
-    if hasattr(found, "collect"):
+    if collects(found):
         return b"".join(sources.rendered(source, found))
     return _scraped(source, found, options)
 

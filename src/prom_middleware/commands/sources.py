@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from prom_middleware.applications import is_application
 from prom_middleware.commands import CommandError, modules, streams
 from prom_middleware.exposition.negotiation import negotiate
+from prom_middleware.options import collects
 
 SOURCES = (
     "module:registry, where the part after the colon is a registry, a collector or a function that "
@@ -37,7 +38,7 @@ def load_registry(source: str) -> Collector:
     Raises CommandError.
     """
     found = load(source)
-    if hasattr(found, "collect"):
+    if collects(found):
         return found  # type: ignore[no-any-return]
     if is_application(found):
         return REGISTRY

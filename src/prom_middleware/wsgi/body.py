@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 
 
@@ -12,8 +13,9 @@ class Body:
 
     pieces: Iterator[bytes]
 
+    @abstractmethod
     def __iter__(self) -> Iterator[bytes]:
-        raise NotImplementedError
+        """Iterate what the server gets."""
 
     def __next__(self) -> bytes:
         try:
