@@ -126,10 +126,17 @@ ENDINGS = {
 }
 
 
+@pytest.fixture(scope="module")
+def endings(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str, float]]:
+    """Return method, status and number of all that `promises.py` has begun."""
+    return list(map(tuple, told(tmp_path_factory.mktemp("promises"), "promises.py")))
+
+
 @pytest.mark.parametrize("method", ENDINGS)
-def test_a_response_that_came_to_nothing_is_counted_once(method: str, tmp_path: Path) -> None:
-    found = told(tmp_path / "metrics", "promises.py")
-    assert {status: number for m, status, number in found if m == method} == ENDINGS[method]
+def test_a_response_that_came_to_nothing_is_counted_once(
+    method: str, endings: list[tuple[str, str, float]]
+) -> None:
+    assert {status: number for m, status, number in endings if m == method} == ENDINGS[method]
 
 
 def test_children_forked_while_threads_record_count_on_their_own(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
-from threading import Event
+from threading import Event, get_ident
 from time import sleep
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -45,10 +45,11 @@ if hasattr(os, "register_at_fork"):
 class Turn:
     """The one token of a store, and what waits for it."""
 
-    __slots__ = ("__weakref__", "pending", "take")
+    __slots__ = ("__weakref__", "_carrier", "pending", "take")
 
     def __init__(self) -> None:
         self.pending: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self._carrier: int | None = None  # the thread that carries out what others left
         self._renew()
         _turns.add(self)
 
@@ -60,13 +61,16 @@ class Turn:
     def forget(self) -> None:
         """Begin anew in a process that was forked: what waits here, the parent carries out."""
         self.pending.clear()
+        self._carrier = None
         self._renew()
 
     def update(self, write: Callable[..., object], *arguments: Any) -> None:
         """Call `write(*arguments)`: now, or as soon as whoever writes is done."""
         self.pending.append((write, arguments))
         self.drain()
-        if len(self.pending) > MOST_PENDING:
+        # What is carried out may leave more: to wait for that would be to wait for ourselves, with
+        # the token in our hands, once for each of them.
+        if len(self.pending) > MOST_PENDING and self._carrier != get_ident():
             self.settle()
 
     def settle(self) -> None:
@@ -128,9 +132,13 @@ class Turn:
 
     def _carry_out(self) -> None:
         pending = self.pending
-        while pending:
-            write, arguments = pending.popleft()
-            try:
-                write(*arguments)
-            except Exception as error:
-                failures.report("record", error)
+        self._carrier = get_ident()
+        try:
+            while pending:
+                write, arguments = pending.popleft()
+                try:
+                    write(*arguments)
+                except Exception as error:
+                    failures.report("record", error)
+        finally:
+            self._carrier = None
