@@ -25,6 +25,7 @@ from stores.multiprocess.children import end, fork, killed
 
 
 @pytest.mark.once  # tests/multiprocess_servers has the same of requests, with every version
+@pytest.mark.no_cover  # traced, threads take ten times as long
 def test_threads_in_four_processes_count_exactly(
     installed: MultiprocessStore, registry: CollectorRegistry
 ) -> None:
