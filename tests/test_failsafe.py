@@ -62,6 +62,7 @@ EXEMPT = {
     "django.responses.Closer.__del__": ENTRY,
     "django.responses.Stream.pass_sync": ENTRY,
     "django.responses.Stream.pass_async": ENTRY,
+    "twisted.requests.observed_request.ObservedRequest.handleContentChunk": ENTRY,
     "twisted.requests.observed_request.ObservedRequest.process": ENTRY,
     "twisted.requests.observed_request.ObservedRequest.write": ENTRY,
     "twisted.requests.observed_request.ObservedRequest.finish": ENTRY,

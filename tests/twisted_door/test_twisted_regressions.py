@@ -13,9 +13,11 @@ from prometheus_client import CollectorRegistry
 from twisted.internet import reactor
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.test.requesthelper import DummyRequest
 
 from metrics import collected, in_progress, records, value
 from prom_middleware import instrument
+from prom_middleware.twisted import MetricsResource
 from twisted_door.reactor import ask, connect, in_reactor, read_all, request, serving
 from twisted_door.resources import Later, Leaf, Never
 from waiting import becomes, eventually
@@ -191,3 +193,101 @@ def test_a_leaf_answers_for_its_children(registry: CollectorRegistry) -> None:
             assert ask(port, f"GET {path}").status == 200
     expected = {"/it/{path}", "/plain/{path}"}
     assert becomes(lambda: {one[1] for one in records(registry)}, expected) == expected
+
+
+class Page(Resource):
+    """A resource whose `original` is no resource."""
+
+    original = "photograph.jpg"
+
+
+class Keeping(Resource):
+    """Keep what is made up as a child, as Twisted's own UserDirectory does."""
+
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        child = Leaf(path)
+        self.putChild(path, child)
+        return child
+
+
+def test_what_is_original_need_not_be_a_resource(registry: CollectorRegistry) -> None:
+    page = Page()
+    page.putChild(b"thumb", Leaf())
+    with serving(instrument(at(page), registry=registry)) as port:
+        assert ask(port, "GET /it/thumb").status == 200
+        expected = [("GET", "/it/thumb", 200, "", "complete")]
+        assert becomes(lambda: records(registry), expected) == expected
+
+
+def test_children_that_were_made_up_and_kept_are_no_part_of_a_route(
+    registry: CollectorRegistry,
+) -> None:
+    keeping = Keeping()
+    keeping.putChild(b"all", Leaf())
+    with serving(instrument(at(keeping), registry=registry)) as port:
+        for path in ("joe", "all", "joe", "ann"):
+            assert ask(port, f"GET /it/{path}").status == 200
+        made_up = [("GET", "/it/{path}", 200, "", "complete")] * 3
+        expected = [("GET", "/it/all", 200, "", "complete"), *made_up]
+        assert becomes(lambda: sorted(records(registry)), expected) == expected
+
+
+def test_children_of_a_tree_that_goes_in_a_circle(registry: CollectorRegistry) -> None:
+    keeping = Keeping()
+    keeping.putChild(b"self", keeping)
+    with serving(instrument(at(keeping), registry=registry)) as port:
+        assert ask(port, "GET /it/self/self/joe").status == 200
+        expected = [("GET", "/it/self/self/{path}", 200, "", "complete")]
+        assert becomes(lambda: records(registry), expected) == expected
+
+
+class Sink:
+    """Where an upload goes as it comes: nothing that can be measured afterwards."""
+
+    def __init__(self) -> None:
+        self.size = 0
+
+    def write(self, data: bytes) -> None:
+        self.size += len(data)
+
+    def close(self) -> None:
+        pass
+
+
+class Streaming(Request):
+    """A request that takes its body itself."""
+
+    def gotLength(self, length: Any) -> None:
+        self.content = Sink()  # type: ignore[assignment]
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        self.method, self.uri, self.path, self.clientproto = command, path, path, version
+        self.process()
+
+
+class Upload(Leaf):
+    def render_POST(self, request: Any) -> bytes:
+        return str(request.content.size).encode()
+
+
+def test_an_upload_that_is_not_kept_is_recorded(registry: CollectorRegistry) -> None:
+    site = Site(at(Upload()), requestFactory=Streaming)
+    instrument(instrument(site, registry=CollectorRegistry()), registry=registry)
+    with serving(site) as port:
+        assert ask(port, "POST /it", body=b"x" * 70_000).body == b"70000"
+        expected = [("POST", "/it", 200, "", "complete")]
+        assert becomes(lambda: records(registry), expected) == expected
+    received = {"method": "POST", "route": "/it", "status": "200"}
+    assert value(collected(registry), "http_request_body_bytes_total", received) == 70_000
+
+
+def test_a_scrape_has_the_headers_of_all_answers(registry: CollectorRegistry) -> None:
+    with serving(instrument(at(Leaf()), registry=registry)) as port:
+        page, scrape = ask(port, "GET /it").headers, ask(port, "GET /metrics").headers
+    assert {"server", "date"} <= page.keys() & scrape.keys()
+
+
+def test_a_request_of_twisted_s_own_tests(registry: CollectorRegistry) -> None:
+    asked = DummyRequest([b"metrics"])
+    assert isinstance(MetricsResource(registry).render(asked), bytes)
+    assert asked.responseCode == 200

@@ -7,6 +7,8 @@ from urllib.parse import unquote_to_bytes
 
 from twisted.python import context
 from twisted.python.failure import Failure
+from twisted.web.http import datetimeToString
+from twisted.web.server import version
 
 from prom_middleware import failures
 from prom_middleware.instrumentation import (
@@ -23,7 +25,7 @@ from prom_middleware.instrumentation import (
 )
 from prom_middleware.instrumentation.tracing import RAW_TRACEPARENT, TRACEPARENT
 from prom_middleware.twisted.resources import MetricsResource
-from prom_middleware.twisted.routing import PERCENT, path_of
+from prom_middleware.twisted.routing import PERCENT, note_children, path_of
 
 # WSGI applications run in a pool of threads, with the context (of Twisted's kind) of the request.
 _CONTEXT = "prom_middleware"
@@ -42,8 +44,17 @@ def observed_request(request_class: Any, core: Instrumentation) -> Any:
     metrics = MetricsResource(core.config.registry, access=core.config.access)
     metrics_paths = tuple(path.encode() for path in core.config.metrics_paths)
 
+    counts = not cores  # one of these classes counts what is received, for all of them
+
     class ObservedRequest(request_class):  # type: ignore[misc]
         _prom_middleware_outcome = COMPLETE
+        _prom_middleware_received = 0
+
+        def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
+            # Counted as it comes: an application may put what cannot be measured in `content`.
+            super().handleContentChunk(data)
+            if counts:
+                self._prom_middleware_received += len(data)
 
         def process(self) -> None:
             path = self.path
@@ -51,6 +62,8 @@ def observed_request(request_class: Any, core: Instrumentation) -> Any:
                 path = unquote_to_bytes(path)
             if path in metrics_paths:
                 self.site = self.channel.site
+                self.setHeader(b"server", version)  # these two are on each answer of a site
+                self.setHeader(b"date", datetimeToString())
                 self.render(metrics)
                 return
             observation, announced = _start(self, core), None
@@ -106,13 +119,10 @@ def _start(request: Any, core: Instrumentation) -> Observation | None:
         headers = request.requestHeaders
         if headers.hasHeader(_REQUEST_START) or headers.hasHeader(_QUEUE_START):
             core.queued(*(headers.getRawHeaders(name, [None])[0] for name in queueing.HEADERS))
-        # The body is all there, in a file that stands at its beginning.
-        received = request.content.seek(0, 2) or request.content.tell()
-        if received:
-            request.content.seek(0)
+        note_children(request.channel.site)
         observation = core.start(request, request.method.decode("latin-1"))
+        observation.received = request._prom_middleware_received
         vars(request)[core.key] = observation
-        observation.received = received
         if core.traced and headers.hasHeader(RAW_TRACEPARENT):
             observation.trace = ", ".join(headers.getRawHeaders(TRACEPARENT))
         return observation

@@ -137,7 +137,7 @@ def _scrape_request(request: Any) -> ScrapeRequest:
     client = request.getClientAddress()
     return ScrapeRequest(
         method=request.method.decode("latin-1"),
-        path=path_of(request),
+        path=path_of(request) if hasattr(request, "path") else "",  # a DummyRequest has none
         query=request.uri.partition(b"?")[2].decode("latin-1"),
         headers=Dialect().headers(request),
         client=getattr(client, "host", None),

@@ -1,16 +1,19 @@
 """Route templates for trees of resources, which have none.
 
 Segments that stand in a resource's `children` are the template; the first that a resource makes up
-itself (`getChild`), with all below it, is `{path}`. Klein has rules, and they are used.
+itself (`getChild`), with all below it, is `{path}`, also where it keeps what it made as a child.
+Klein has rules, and they are used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from twisted.web.resource import Resource
+
+from prom_middleware import failures
 
 if TYPE_CHECKING:
     from prom_middleware.instrumentation import Observation
@@ -20,6 +23,8 @@ DYNAMIC = "/{path}"
 PERCENT = ord("%")
 # What Klein adds to the rule of a branch: the rest of the path.
 KLEIN_REST = "<path:__rest__>"
+# Where a site keeps which children its resources had before the first request.
+CHILDREN = "_prom_middleware_children"
 
 
 class Dialect:
@@ -57,6 +62,39 @@ def _decoded(path: bytes) -> str:
     return path.decode("utf-8", "replace")
 
 
+def note_children(site: Any) -> None:
+    """Note the children of resources that make more: what is added to them later is made up.
+
+    Some keep what `getChild` has made (`self.putChild`), under a name that is part of a raw path.
+    Called before each request is processed; the tree is looked through before the first.
+    """
+    if CHILDREN in vars(site):
+        return
+    try:
+        known: dict[int, frozenset[bytes]] = {}
+        setattr(site, CHILDREN, known)
+        for resource in _tree(site.resource):
+            if _makes_children(type(resource)):
+                known[id(resource)] = frozenset(_children(resource))
+    except Exception as error:
+        failures.report("route", error)
+
+
+def _tree(root: Any) -> Iterator[Any]:
+    waiting, seen = [root], set()
+    while waiting:
+        resource = _behind(waiting.pop())
+        if id(resource) not in seen:
+            seen.add(id(resource))
+            yield resource
+            waiting.extend(_children(resource).values())
+
+
+def _children(resource: Any) -> Mapping[bytes, Any]:
+    children = getattr(resource, "children", None)
+    return children if isinstance(children, Mapping) else {}
+
+
 def _template(resource: Any, segments: list[bytes], request: Any) -> str | None:
     static = ""
     for index, segment in enumerate(segments):
@@ -64,19 +102,36 @@ def _template(resource: Any, segments: list[bytes], request: Any) -> str | None:
         plain = type(resource) is Resource and not resource.isLeaf
         child = resource.children.get(segment) if plain else None
         if child is None:
-            # An encoding wrapper (gzip) stands for the resource that it wraps.
-            resource = getattr(resource, "original", resource)
+            resource = _behind(resource)
             if hasattr(getattr(resource, "_app", None), "url_map"):
                 return _klein_rule(static, resource._app.url_map, segments[index:], request)
-            child = None if resource.isLeaf else getattr(resource, "children", {}).get(segment)
+            child = None if resource.isLeaf else _child(resource, segment, request)
             if child is None:
                 return _made_up(static, resource, segments[index:], request)
         static += "/" + segment.decode("utf-8", "replace")
         resource = child
-    resource = getattr(resource, "original", resource)
+    resource = _behind(resource)
     if hasattr(getattr(resource, "_app", None), "url_map"):
         return _klein_rule(static, resource._app.url_map, [], request)
     return static
+
+
+def _behind(resource: Any) -> Any:
+    """Return the resource that an encoding wrapper (gzip) stands for, or the resource itself."""
+    original = getattr(resource, "original", None)
+    return original if hasattr(original, "isLeaf") else resource  # others may mean a photograph
+
+
+def _child(resource: Any, segment: bytes, request: Any) -> Any:
+    """Return the child of that name, unless the resource has made it up; None where there is none.
+
+    Of a resource that came after the first request, nobody knows: its children stand.
+    """
+    child = _children(resource).get(segment)
+    if child is None or not _makes_children(type(resource)):
+        return child
+    noted = getattr(request.site, CHILDREN, {}).get(id(resource))
+    return child if noted is None or segment in noted else None
 
 
 def _made_up(static: str, resource: Any, rest: list[bytes], request: Any) -> str | None:
