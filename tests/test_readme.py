@@ -146,7 +146,8 @@ def check_pip(words: list[str]) -> None:
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {"make": check_make, "pip": check_pip}
 # Python 3.10 has no reader of TOML.
-_, _, _REST = (ROOT / "pyproject.toml").read_text("utf-8").partition("optional-dependencies]\n")
+_PROJECT = (ROOT / "pyproject.toml").read_text("utf-8")
+_, _, _REST = _PROJECT.partition("optional-dependencies]\n")
 EXTRAS = set(re.findall(r"^([\w-]+) = \[", _REST.partition("\n[")[0], re.MULTILINE))
 
 
@@ -157,6 +158,16 @@ def test_there_is_a_block_of_every_kind() -> None:
 def test_make_commands_in_the_text_are_targets() -> None:
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
     assert set(re.findall(r"`(?:\w+=\w+ )*make ([\w-]+)", TEXT)) <= targets
+
+
+def test_a_source_distribution_has_what_the_text_names() -> None:
+    include = re.search(r"sdist\]\n.*?include = \[(.*?)\]", _PROJECT, re.DOTALL)
+    assert include is not None
+    patterns = [Path(one) for one in re.findall(r'"([^"]+)"', include[1])]
+    named = {"Makefile", "noxfile.py", "requirements", "tests", "examples"}
+    named |= {link.partition("/")[0] for link in re.findall(r"\]\(([\w./-]+)\)", TEXT)}
+    missing = {one for one in named if not any(Path(one).match(str(p)) for p in patterns)}
+    assert missing == set()
 
 
 def table(heading: str) -> list[list[str]]:
