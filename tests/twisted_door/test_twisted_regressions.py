@@ -232,6 +232,26 @@ def test_children_that_were_made_up_and_kept_are_no_part_of_a_route(
         assert becomes(lambda: sorted(records(registry)), expected) == expected
 
 
+class Slash(Resource):
+    """Answer for the slash at the end as well."""
+
+    def getChild(self, path: bytes, request: Any) -> Resource:
+        return self if path == b"" else super().getChild(path, request)
+
+
+def test_children_that_come_after_the_first_request_stand(registry: CollectorRegistry) -> None:
+    slash = Slash()
+    with serving(instrument(at(slash), registry=registry)) as port:
+        assert ask(port, "GET /it/late").status == 404
+        slash.putChild(b"late", Leaf())
+        assert ask(port, "GET /it/late").status == 200
+        expected = [
+            ("GET", "/it/late", 200, "", "complete"),
+            ("GET", "/it/{path}", 404, "", "complete"),
+        ]
+        assert becomes(lambda: sorted(records(registry)), expected) == expected
+
+
 def test_children_of_a_tree_that_goes_in_a_circle(registry: CollectorRegistry) -> None:
     keeping = Keeping()
     keeping.putChild(b"self", keeping)

@@ -8,6 +8,7 @@ Klein has rules, and they are used.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from inspect import unwrap
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
@@ -25,6 +26,8 @@ PERCENT = ord("%")
 KLEIN_REST = "<path:__rest__>"
 # Where a site keeps which children its resources had before the first request.
 CHILDREN = "_prom_middleware_children"
+# What the code of these names if it keeps what it makes.
+KEEPING = {"getChild": {"putChild", "children"}, "getChildWithDefault": {"putChild"}}
 
 
 class Dialect:
@@ -63,10 +66,10 @@ def _decoded(path: bytes) -> str:
 
 
 def note_children(site: Any) -> None:
-    """Note the children of resources that make more: what is added to them later is made up.
+    """Note the children of resources that keep what they make up: what comes later is made up.
 
-    Some keep what `getChild` has made (`self.putChild`), under a name that is part of a raw path.
-    Called before each request is processed; the tree is looked through before the first.
+    It would be known under a part of a raw path otherwise. Called before each request is processed;
+    the tree is looked through before the first.
     """
     if CHILDREN in vars(site):
         return
@@ -74,10 +77,28 @@ def note_children(site: Any) -> None:
         known: dict[int, frozenset[bytes]] = {}
         setattr(site, CHILDREN, known)
         for resource in _tree(site.resource):
-            if _makes_children(type(resource)):
+            if _keeps_children(type(resource)):
                 known[id(resource)] = frozenset(_children(resource))
     except Exception as error:
         failures.report("route", error)
+
+
+def _keeps_children(kind: type) -> bool:
+    """Tell whether the code that makes a child up names what would keep it.
+
+    Many resources make nothing up but themselves, for a slash at the end, and may get children
+    at any time.
+    """
+    return any(
+        getattr(kind, method, None) is not getattr(Resource, method)
+        and not names.isdisjoint(_names(getattr(kind, method, None)))
+        for method, names in KEEPING.items()
+    )
+
+
+def _names(function: Any) -> tuple[str, ...]:
+    code = getattr(unwrap(function), "__code__", None)  # what is compiled to C has none
+    return getattr(code, "co_names", ())
 
 
 def _tree(root: Any) -> Iterator[Any]:
@@ -128,8 +149,8 @@ def _child(resource: Any, segment: bytes, request: Any) -> Any:
     Of a resource that came after the first request, nobody knows: its children stand.
     """
     child = _children(resource).get(segment)
-    if child is None or not _makes_children(type(resource)):
-        return child
+    if child is None:
+        return None
     noted = getattr(request.site, CHILDREN, {}).get(id(resource))
     return child if noted is None or segment in noted else None
 
