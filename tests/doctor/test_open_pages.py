@@ -221,7 +221,9 @@ def test_the_child_of_prometheus_client() -> None:
     from prometheus_client.twisted import MetricsResource
 
     shown = places(site(metrics=MetricsResource(registry=CollectorRegistry())))
-    assert shown["/inner/metrics"].startswith(f"{THEIRS}exposition.make_wsgi_app(access=")
+    remedy = shown["/inner/metrics"]
+    assert remedy.startswith(f"{THEIRS}exposition.make_wsgi_app(access=")
+    assert remedy.endswith("; in Twisted, prom_middleware.twisted.MetricsResource takes the same")
 
 
 def test_a_child_that_is_compressed() -> None:

@@ -47,8 +47,9 @@ def _has_the_projects(page: Any) -> AccessRule | None:
     return configured().access
 
 
-def _other(ours: str) -> Kind:
-    return Kind(_has_none, f"that of prometheus_client knows of no access: take {ours} for it")
+def _other(ours: str, also: str = "") -> Kind:
+    problem = "that of prometheus_client knows of no access"
+    return Kind(_has_none, f"{problem}: take {ours} for it{also}")
 
 
 MAKE_ASGI = f"prom_middleware.exposition.make_asgi_app(access={RULE})"
@@ -65,7 +66,10 @@ KINDS = {
         _has_the_projects, f'PROM_MIDDLEWARE = {{"access": {RULE}}} in the settings'
     ),
     "prometheus_client.asgi.make_asgi_app.<locals>.prometheus_app": _other(MAKE_ASGI),
-    "prometheus_client.exposition.make_wsgi_app.<locals>.prometheus_app": _other(MAKE_WSGI),
+    # Its resource for Twisted is that in a WSGIResource.
+    "prometheus_client.exposition.make_wsgi_app.<locals>.prometheus_app": _other(
+        MAKE_WSGI, "; in Twisted, prom_middleware.twisted.MetricsResource takes the same"
+    ),
 }
 
 
