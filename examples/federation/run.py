@@ -1,7 +1,7 @@
 """The whole example at once: three shops, payments, and four Prometheus servers that federate.
 
     python examples/federation/run.py                      until Ctrl-C
-    FEDERATION_SECONDS=30 python examples/federation/run.py
+    DEMO_SECONDS=30 python examples/federation/run.py      for that long
 
 It needs `prometheus` (Debian's package). The configurations beside this file are copied into a
 temporary folder, with ports that are free and with an interval of 1 second in the place of 15.
@@ -38,6 +38,8 @@ QUERIES = {
     "payments for each order in data centre a": (9093, "payments:paid_orders:ratio_rate5m"),
 }
 PATIENCE = 60.0
+# What ends it, with all that it has started: a terminal that is closed does as well.
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # No proxy that the environment names has a part in this.
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -47,8 +49,9 @@ def main() -> int:
     if prometheus is None:
         print("prometheus is missing: apt-get install prometheus", file=sys.stderr)
         return 1
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    end = time.monotonic() + float(os.environ.get("FEDERATION_SECONDS") or "inf")
+    for number in ENDS:
+        signal.signal(number, signal.default_int_handler)
+    until = time.monotonic() + seconds()
     ports = {port: free_port() for port in (*APPLICATIONS, *SERVERS)}
     with ExitStack() as stack, suppress(KeyboardInterrupt):
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -62,8 +65,17 @@ def main() -> int:
             command = [prometheus, f"--config.file={folder / name}", data, listen]
             stack.enter_context(running([*command, "--log.level=error"], ports[port], "/-/ready"))
             print(f"{name:<14} http://127.0.0.1:{ports[port]}/", flush=True)
-        serve(ports, end)
+        serve(ports, until)
     return 0
+
+
+def seconds() -> float:
+    """Return how long it is to run."""
+    text = os.environ.get("DEMO_SECONDS") or "inf"
+    with suppress(ValueError):
+        if (value := float(text)) >= 0:
+            return value
+    sys.exit(f"DEMO_SECONDS={text!r} is not a number of 0 or more.")
 
 
 def free_port() -> int:
@@ -86,8 +98,10 @@ def copy_configurations(folder: Path, ports: dict[int, int]) -> None:
 @contextmanager
 def running(command: list[str], port: int, ready: str) -> Iterator[None]:
     """Run a command until the block ends; the block begins when it answers."""
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
-    try:
+    with ExitStack() as ends:
+        with undisturbed():
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+            ends.callback(end, process)
         deadline = time.monotonic() + PATIENCE
         while process.poll() is None and time.monotonic() < deadline:
             with suppress(OSError):
@@ -95,9 +109,25 @@ def running(command: list[str], port: int, ready: str) -> Iterator[None]:
                 break
             time.sleep(0.1)
         yield
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Have a signal wait for the end of the block: what it cuts off from its start is nobody's."""
+    noted: list[int] = []
+    known = {number: signal.signal(number, lambda *_: noted.append(0)) for number in ENDS}
+    try:
+        yield
     finally:
-        process.terminate()
-        process.wait()
+        for number, handler in known.items():
+            signal.signal(number, handler)
+    if noted:
+        raise KeyboardInterrupt
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    process.wait()
 
 
 def fetch(port: int, path: str, method: str = "GET") -> bytes:
@@ -106,7 +136,7 @@ def fetch(port: int, path: str, method: str = "GET") -> bytes:
         return bytes(response.read())
 
 
-def serve(ports: dict[int, int], end: float) -> None:
+def serve(ports: dict[int, int], until: float) -> None:
     """Order and pay, and show what the servers say of it."""
     print("Ctrl-C stops it.", flush=True)
     for turn in range(10**9):
@@ -116,7 +146,7 @@ def serve(ports: dict[int, int], end: float) -> None:
             fetch(ports[8003], f"/payments/{turn}", "POST")
         if turn % 10 == 9:
             show(ports)
-        if time.monotonic() > end:
+        if time.monotonic() > until:
             return
         time.sleep(0.5)
 

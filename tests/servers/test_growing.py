@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -85,3 +86,39 @@ def test_the_whole_example_at_once(real_program: Callable[[str, str], str]) -> N
     for port in ports:
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("ends", [signal.SIGTERM, signal.SIGHUP])
+def test_ended_while_it_starts_it_leaves_no_server(
+    ends: signal.Signals, real_program: Callable[[str, str], str]
+) -> None:
+    pytest.importorskip("fastapi")
+    pytest.importorskip("flask")
+    real_program("prometheus", "prometheus")
+    process = subprocess.Popen(
+        python(str(EXAMPLE / "run.py")), stdout=subprocess.PIPE, encoding="utf-8"
+    )
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    process.send_signal(ends)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    found = re.search(r":(\d+)/$", first)
+    assert found is not None
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", int(found[1]))) != 0
+
+
+def test_a_wrong_number_of_seconds(real_program: Callable[[str, str], str]) -> None:
+    real_program("prometheus", "prometheus")
+    process = subprocess.run(
+        python(str(EXAMPLE / "run.py")),
+        env={**os.environ, "DEMO_SECONDS": "soon"},
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert process.stderr == "DEMO_SECONDS='soon' is not a number of 0 or more.\n"
