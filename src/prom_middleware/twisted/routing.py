@@ -74,11 +74,12 @@ def note_children(site: Any) -> None:
     if CHILDREN in vars(site):
         return
     try:
-        known: dict[int, frozenset[bytes]] = {}
+        # With the resource itself: the identity of one that is gone may be another one's.
+        known: dict[int, tuple[Any, frozenset[bytes]]] = {}
         setattr(site, CHILDREN, known)
         for resource in _tree(site.resource):
             if _keeps_children(type(resource)):
-                known[id(resource)] = frozenset(_children(resource))
+                known[id(resource)] = resource, frozenset(_children(resource))
     except Exception as error:
         failures.report("route", error)
 
@@ -151,7 +152,7 @@ def _child(resource: Any, segment: bytes, request: Any) -> Any:
     child = _children(resource).get(segment)
     if child is None:
         return None
-    noted = getattr(request.site, CHILDREN, {}).get(id(resource))
+    _, noted = getattr(request.site, CHILDREN, {}).get(id(resource), (None, None))
     return child if noted is None or segment in noted else None
 
 
