@@ -1,11 +1,14 @@
-"""Whose turn it is: what is left for others, and who waits for whom."""
+"""One writer at a time, what others leave for him, and nobody who waits longer than need be."""
 
 from __future__ import annotations
+
+from threading import Thread
+from time import sleep
 
 import pytest
 
 from prom_middleware.stores import turn as turns
-from prom_middleware.stores.turn import MOST_PENDING, Turn
+from prom_middleware.stores.turn import MOST_KEPT, MOST_PENDING, PATIENCE, Turn
 
 
 @pytest.fixture
@@ -45,7 +48,64 @@ def test_who_leaves_too_much_waits_for_whoever_has_the_turn(waits: list[float]) 
     give = turn.take()
     for number in range(MOST_PENDING + 1):
         turn.update(written.append, number)
-    assert len(waits) == turns.PATIENCE
+    assert len(waits) == PATIENCE
     give(give)
     turn.drain()
     assert written == list(range(MOST_PENDING + 1))
+
+
+def test_not_each_request_waits_for_who_waits_himself(waits: list[float]) -> None:
+    turn = Turn()
+    written: list[int] = []
+    give = turn.take()
+    turn.waits = True
+    for number in range(MOST_PENDING + 50):
+        turn.update(written.append, number)
+    assert len(waits) == PATIENCE  # one request's
+    turn.waits = False
+    give(give)
+    turn.settle()
+    assert written == list(range(MOST_PENDING + 50))
+
+
+def test_there_is_an_end_to_what_is_kept_for_who_waits_himself(waits: list[float]) -> None:
+    turn = Turn()
+    turn.take()
+    turn.waits = True
+    turn.update(print)
+    turn.settle()
+    turn.settle()
+    assert len(waits) == PATIENCE
+    turn.pending.extend((print, ()) for _ in range(MOST_KEPT))
+    turn.settle()
+    assert len(waits) == 2 * PATIENCE
+
+
+def test_who_waits_himself_is_not_taken_for_lost() -> None:
+    turn = Turn()
+    inside: list[int] = []
+    seen: list[int] = []
+
+    def view() -> None:
+        inside.append(1)
+        turn.waits = True  # for a lock that another process has
+        seen.append(len(inside))
+        sleep(0.3)
+        inside.pop()
+        turn.waits = False
+
+    readers = [Thread(target=turn.read, args=(view, 0.1)) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    assert seen == [1, 1]
+
+
+def test_a_token_that_nobody_gives_back_is_lost_in_the_end() -> None:
+    turn = Turn()
+    turn.take()
+    for waits in (False, True):
+        turn.waits = waits
+        assert turn.read(lambda: "seen", timeout=0.02) == "seen"
+        turn.take()

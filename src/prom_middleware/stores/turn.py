@@ -15,8 +15,9 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
+from math import inf
 from threading import Event, get_ident
-from time import sleep
+from time import monotonic, sleep
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -26,8 +27,15 @@ View = TypeVar("View")
 
 # How often a reader tries to take the token itself, a millisecond apart.
 PATIENCE = 20
+# Seconds in one piece of waiting: a process that is stopped meanwhile loses no more than that.
+PIECE = 0.05
+# How many times as long whoever has the token may keep it while he `waits`.
+INDULGENCE = 10
 # How much may wait: threads that do nothing but record leave more than one of them carries out.
 MOST_PENDING = 1000
+# And while whoever has the token `waits`, some 20 MB; seconds in which nobody waits for him again.
+MOST_KEPT = 100_000
+PAUSE = 1.0
 
 
 _turns: WeakSet[Turn] = WeakSet()
@@ -43,11 +51,15 @@ if hasattr(os, "register_at_fork"):
 
 
 class Turn:
-    """The one token of a store, and what waits for it."""
+    """The one token of a store, and what waits for it.
 
-    __slots__ = ("__weakref__", "_carrier", "pending", "take")
+    Whoever has the token says in `waits` that he waits himself, for a disk or a lock.
+    """
+
+    __slots__ = ("__weakref__", "_carrier", "_in_vain_until", "pending", "take", "waits")
 
     def __init__(self) -> None:
+        self.waits, self._in_vain_until = False, -inf
         self.pending: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._carrier: int | None = None  # the thread that carries out what others left
         self._renew()
@@ -61,7 +73,7 @@ class Turn:
     def forget(self) -> None:
         """Begin anew in a process that was forked: what waits here, the parent carries out."""
         self.pending.clear()
-        self._carrier = None
+        self._carrier, self.waits = None, False
         self._renew()
 
     def update(self, write: Callable[..., object], *arguments: Any) -> None:
@@ -74,12 +86,20 @@ class Turn:
             self.settle()
 
     def settle(self) -> None:
-        """Wait until nothing is pending, for 20 ms at most."""
+        """Wait until nothing is pending, for 20 ms at most; if that is in vain, not each time."""
+        if self._is_in_vain():
+            return
         for _ in range(PATIENCE):
             if not self.pending:
                 return
             sleep(0.001)
             self.drain()
+        if self.waits:
+            self._in_vain_until = monotonic() + PAUSE
+
+    def _is_in_vain(self) -> bool:
+        # Else each request would be late for as long as a scrape waits for what is locked.
+        return self.waits and len(self.pending) < MOST_KEPT and monotonic() < self._in_vain_until
 
     def read(self, view: Callable[[], View], timeout: float = 1.0) -> View:
         """Return what `view` sees between two updates.
@@ -113,10 +133,18 @@ class Turn:
                 done.set()
 
         self.update(look)
-        if not done.wait(timeout):
+        if not self._comes(done, timeout):
             self._renew()
             self.drain()
         return seen[0] if seen else view()
+
+    def _comes(self, done: Event, timeout: float) -> bool:
+        # Two who write at once would lose counts: who is only slow must not be taken for lost.
+        while timeout > 0:
+            if done.wait(PIECE):
+                return True
+            timeout -= PIECE / INDULGENCE if self.waits else PIECE
+        return False
 
     def drain(self) -> None:
         """Carry out what others left, unless whoever has the token will."""

@@ -8,7 +8,7 @@ import signal
 import stat
 import struct
 from pathlib import Path
-from time import time
+from time import monotonic, time
 
 import pytest
 from hypothesis import given, settings
@@ -385,6 +385,19 @@ def test_a_new_worker_waits_for_the_lock_no_longer_than_a_request_may(
         assert failures.counts()["store"] == before + 1
     assert read(other, REQUESTS) == {("/",): [1.0, 0.0, 0.0], ("/new",): [1.0, 0.0, 0.0]}
     assert read(store, REQUESTS) == {("/",): [1.0, 0.0, 0.0], ("/new",): [1.0, 0.0, 0.0]}
+
+
+def test_who_has_the_lock_for_good_is_waited_for_once(
+    store: MultiprocessStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(store, REQUESTS, ("/",), 1)
+    monkeypatch.setattr("prom_middleware.stores.multiprocess.store.PATIENCE", 1.0)
+    with MultiprocessStore(store.directory)._lock.held(0):
+        began = monotonic()
+        for _ in range(3):  # as a scrape does
+            assert read(store, REQUESTS) == {("/",): [1.0, 0.0, 0.0]}
+        assert 1.0 < monotonic() - began < 2.0
+    assert not store.turn.waits
 
 
 def test_a_lock_is_given_back_even_if_a_child_has_a_copy_of_it(store: MultiprocessStore) -> None:

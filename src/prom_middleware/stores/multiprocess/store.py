@@ -68,7 +68,7 @@ class MultiprocessStore:
         self._index_of = b""
         self._vector: Vector | None = None
         self._private = Private()
-        self._retry_at = 0.0
+        self._retry_at = self._in_vain_until = 0.0
         self._foreign: set[str] = set()
         self._pid = os.getpid()
         self._since = time()
@@ -115,16 +115,26 @@ class MultiprocessStore:
         """
         self.check_process()
         try:
-            with self._lock.held(PATIENCE):
-                try:
-                    self._agree()
-                except Exception as error:
-                    self._failed(error)
-                keep_young(self.directory, self._lock.modified)
-                return self._view()
+            self.turn.waits = True
+            return self._snapshot()
         except Exception as error:
+            if isinstance(error, TimeoutError):
+                self._in_vain_until = monotonic() + PAUSE
             self._failed(error)
-        return self._view()
+            return self._view()
+        finally:
+            self.turn.waits = False
+
+    def _snapshot(self) -> MultiprocessSnapshot:
+        # One scrape takes several snapshots: who has the lock for good is waited for once.
+        patience = HURRY if monotonic() < self._in_vain_until else PATIENCE
+        with self._lock.held(patience):
+            try:
+                self._agree()
+            except Exception as error:
+                self._failed(error)
+            keep_young(self.directory, self._lock.modified)
+            return self._view()
 
     def extract(self, choose: Choose, labels: Labels | None = None) -> MultiprocessSnapshot:
         """Return what all processes have recorded in the blocks for `labels` of some families.
@@ -180,9 +190,11 @@ class MultiprocessStore:
             return
         try:
             try:
+                self.turn.waits = True
                 self._lock.acquire(HURRY)
                 change(*arguments)
             finally:
+                self.turn.waits = False
                 self._lock.release()
         except Exception as error:
             self._failed(error)
