@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,47 @@ def test_an_info_that_is_too_long_is_counted_and_the_last_one_stays(
     info.info({"version": "x" * 100_000})
     assert failures.counts()["multiprocess.text"] == reported + 1
     assert samples(registry) == {("build_info", (("version", "1"),)): 1}
+
+
+def carry_over(store: MultiprocessStore, write: Callable[[], None]) -> None:
+    """Have something written while the store cannot be, and then carried over to it."""
+    with MultiprocessStore(store.directory)._lock.held(0):
+        write()
+    store._retry_at = 0.0  # a pause would have ended
+    store.turn.read(store.snapshot)
+
+
+def test_what_an_info_says_while_the_store_is_locked_is_shown_later(
+    installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    info = Info("build", "Build.", registry=registry)
+    killed(lambda: info.info({"version": "1"}))  # into the slot that is ours next
+    carry_over(installed, lambda: info.info({"version": "2"}))
+    assert samples(registry) == {("build_info", (("version", "2"),)): 1}
+
+
+def test_an_info_that_was_removed_is_not_said_again(
+    installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    info = Info("build", "Build.", ["part"], registry=registry)
+    counter = Counter("jobs", "Jobs done.", registry=registry)
+    info.labels("a").info({"version": "1"})
+    killed(lambda: info.remove("a"))
+    installed.close()
+    carry_over(installed, counter.inc)
+    assert samples(registry) == {("jobs_total", ()): 1}
+
+
+def test_an_info_that_cannot_be_read_is_left_out(
+    installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    info = Info("build", "Build.", registry=registry)
+    info.info({"version": "1"})
+    (family,) = [each for each in installed._index.offsets if each.kind.startswith("note")]
+    (offset,) = installed.offsets(family).values()
+    for index in range(offset, offset + family.width):
+        installed.cells[index] = 7.0
+    assert samples(registry) == {}
 
 
 def test_an_enum_is_in_the_state_that_was_set_last(

@@ -25,7 +25,13 @@ from prometheus_client.utils import floatToGoString
 
 from prom_middleware.multiprocess.shapes import family_of, in_order
 from prom_middleware.multiprocess.showing import is_shown
-from prom_middleware.multiprocess.values import GaugeValue, Home, SharedValue, is_provisional
+from prom_middleware.multiprocess.values import (
+    GaugeValue,
+    Home,
+    InfoValue,
+    SharedValue,
+    is_provisional,
+)
 from prom_middleware.stores import Family, Labels
 
 # Where a metric notes its family, and an info or enum the value that it does not have by itself.
@@ -117,7 +123,7 @@ class Adoption:
         return list(zip(old, new, strict=True))
 
     def _value(self, old: Any, metric: Any, family: Family, index: int, series: str) -> SharedValue:
-        make = GaugeValue if family.mode else SharedValue
+        make = GaugeValue if family.mode else InfoValue if family.kind == "info" else SharedValue
         place = self.home, family, labels_of(metric), index, series
         if metric._labelvalues and is_provisional(old, self.home) and type(old) is make:
             # Nobody has a child before it is made: it takes half the time to let it keep its own.

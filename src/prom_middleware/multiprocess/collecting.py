@@ -96,8 +96,10 @@ def _histogram(view: View, family: Family, _: Any) -> Iterator[Sample]:
 
 def _info(view: View, family: Family, _: Any) -> Iterator[Sample]:
     notes = view.notes(family)
-    for labels, named, _series_of in _series(view, family):
+    for labels, named, series in _series(view, family):
         note = notes.get((*labels, "info"))
+        if note is None and series.cells[0]:  # it said what cannot be read
+            continue
         said = {} if note is None else json.loads(note.text)
         yield Sample(f"{family.name}_info", {**named, **said}, 1.0, None, None)
 

@@ -69,12 +69,15 @@ class Home:
     def mark(self) -> None:
         """Note, when this process has first written, that it has all its gauges, at zero until set.
 
-        As in `prometheus_client`, where the file of a process has all of them.
+        As in `prometheus_client`, where the file of a process has all of them. What infos say is
+        said again: added to what an earlier worker said in the same cells, it was no text.
         """
         self.marked = True
         for value in self.values():
             if isinstance(value, GaugeValue):
                 value.touch()
+            elif isinstance(value, InfoValue):
+                value.repeat()
 
 
 _homes: WeakSet[Home] = WeakSet()
@@ -222,13 +225,37 @@ class SharedValue:
     def _note(self, text: str, value: float, time: float) -> None:
         try:
             if self._bound() is not None:
-                stamp = self._removal()
-                labels = (*self.labels, self.series)
-                notes.write(self._store, self.family, labels, Note(text, value, time, stamp))
+                self._keep(Note(text, value, time, self._removal()))
                 if self.family.kind == "info" and self.offset is not None:
                     self._store.cells[self.offset] += 1
         except ValueError as error:
             failures.report("multiprocess.text", error)
+
+    def _keep(self, note: Note) -> None:
+        notes.write(self._store, self.family, (*self.labels, self.series), note)
+
+
+class InfoValue(SharedValue):
+    """What an info says: it is said once, mostly when the application is made."""
+
+    __slots__ = ("_said",)
+
+    _said: Note | None
+
+    def move(self, home: Home, family: Family, labels: Labels, index: int, series: str) -> None:
+        """Have the place elsewhere from now on; nobody may have said anything."""
+        super().move(home, family, labels, index, series)
+        self._said = None
+
+    def repeat(self) -> None:
+        """Say it again, unless it was removed since; the store's turn must be ours."""
+        said = self._said
+        if said is not None and self._bound() is not None and said.stamp == self._removal():
+            self._keep(said)
+
+    def _keep(self, note: Note) -> None:
+        super()._keep(note)
+        self._said = note
 
 
 PROVISIONAL = "value"

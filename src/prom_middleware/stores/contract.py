@@ -72,11 +72,12 @@ class Store(Protocol):
 
     Who calls `allocate`, `look` or `snapshot`, or changes `cells`, has the store's turn. `cells`
     must be read anew for every update: a store may replace it when it grows or when the process
-    forks. `renewals` are called when offsets that were handed out are void: the maps of `offsets`
-    are right at once, offsets kept elsewhere are not. `arrivals` are called, in turn, after a
-    process's first write to what it shares. `shared` tells whether processes outlive others; a
-    request that began before `born` is another process's, and one that begins after `look_at` has
-    to `look`. Both are times of `perf_counter`.
+    forks. `renewals` are called when offsets that were handed out are void: the maps of
+    `offsets` are right at once, offsets kept elsewhere are not. `arrivals` are called, in turn,
+    after a process's first write to what it shares, and after what it had in memory was added
+    there. `shared` tells whether processes outlive others; a request that began before `born`
+    is another process's, and one that begins after `look_at` has to `look`. Both are times of
+    `perf_counter`.
     """
 
     turn: Turn

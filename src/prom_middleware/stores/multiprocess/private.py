@@ -55,10 +55,12 @@ class Private:
         self._start = self._end
         return moved
 
-    def pour(self, mapped: memoryview[float]) -> None:
-        """Add what is here to a slot's cells, which had nothing of it."""
-        for index in [index for index in self.cells if index < len(mapped)]:
+    def pour(self, mapped: memoryview[float]) -> bool:
+        """Add what is here to a slot's cells, which had nothing of it; tell if there was any."""
+        indexes = [index for index in self.cells if index < len(mapped)]
+        for index in indexes:
             mapped[index] += self.cells.pop(index)
+        return bool(indexes)
 
     def take_placed(self, cells: array[float]) -> None:
         """Move what is at offsets of the dictionary to a copy of this process's cells."""

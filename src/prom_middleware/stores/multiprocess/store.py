@@ -181,9 +181,12 @@ class MultiprocessStore:
             self._patch_with(NOTHING)
             # But the offset of the write that waits must stay right: nothing may be moved.
             self._try(self._agree, False)
-            # After the write: whoever has the turn looks there.
-            self.turn.pending.extend((arrival, ()) for arrival in self.arrivals)
+            self._arrive()
         return self.cells
+
+    def _arrive(self) -> None:
+        # After the write: whoever has the turn looks there.
+        self.turn.pending.extend((arrival, ()) for arrival in self.arrivals)
 
     def _try(self, change: Callable[..., None], *arguments: Any) -> None:
         if monotonic() < self._retry_at:
@@ -311,11 +314,13 @@ class MultiprocessStore:
         if self.cells is vector.cells and self._index.end <= len(vector.cells):
             return
         vector.cover(self._index.end)
-        self._private.pour(vector.cells)
+        carried = self._private.pour(vector.cells)
         if self._private:
             self._patch()
-        else:
-            self.cells = vector.cells
+            return
+        self.cells = vector.cells
+        if carried:
+            self._arrive()
 
     def _extract(
         self, choose: Choose, labels: Labels | None, found: list[MultiprocessSnapshot]
