@@ -31,6 +31,8 @@ DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
         ({"GUNICORN_CMD_ARGS": "-w 3"}, 3, "gunicorn"),
         ({"UWSGI_PROCESSES": "2"}, 2, "uwsgi"),
         ({"GRANIAN_WORKERS": "2"}, 2, "gunicorn"),
+        ({"UVICORN_WORKERS": "2"}, 2, "gunicorn"),
+        ({"UWSGI_WORKERS": "2"}, 2, "uwsgi"),
     ],
     ids=repr,
 )

@@ -17,7 +17,8 @@ from prom_middleware.multiprocess.existing import find
 from prom_middleware.stores.shared import DIRECTORY, OFF, SERVERS, SWITCH
 
 # Where servers are told their number of workers.
-VARIABLES = ("WEB_CONCURRENCY", "GRANIAN_WORKERS", "UWSGI_PROCESSES", "UWSGI_WORKERS")
+UWSGI = ("UWSGI_PROCESSES", "UWSGI_WORKERS")
+VARIABLES = ("WEB_CONCURRENCY", "UVICORN_WORKERS", "GRANIAN_WORKERS", *UWSGI)
 GUNICORN_ARGUMENTS = re.compile(r"(?:^|\s)(?:-w|--workers)[ =]?(\d+)")
 # Where a metric has a number, whatever its type is.
 KEPT = ("_value", "_sum")
@@ -44,7 +45,7 @@ class Deployment(NamedTuple):
             found = int(told[1])
         if not server and not workers:
             # Those that read the variables are known to us.
-            server = "uwsgi" if environment.get("UWSGI_PROCESSES") else "gunicorn"
+            server = "uwsgi" if any(map(environment.get, UWSGI)) else "gunicorn"
         return cls(max(found, 1), server, dict(environment), environment.get(DIRECTORY) or None)
 
 
