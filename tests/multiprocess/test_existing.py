@@ -170,6 +170,21 @@ assert not [name for name in os.listdir(sys.argv[1]) if name.endswith(".db")]
     )
 
 
+def test_a_zero_that_was_set_is_moved_as_well(tmp_path: Path) -> None:
+    (tmp_path / "metrics").mkdir()
+    check(
+        """
+gauge = Gauge("g", "G.", multiprocess_mode="mostrecent")
+never = Gauge("never", "N.", multiprocess_mode="mostrecent")
+gauge.set(0)
+install(store)
+assert shown() == {("g",): 0}
+""",
+        tmp_path,
+        PROMETHEUS_MULTIPROC_DIR=str(tmp_path / "metrics"),
+    )
+
+
 def test_what_another_program_writes_without_install_is_added(tmp_path: Path) -> None:
     (tmp_path / "metrics").mkdir()
     check(

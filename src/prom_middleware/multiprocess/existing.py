@@ -119,8 +119,11 @@ def _carry(old: Any, new: SharedValue, files: set[str]) -> None:
     exemplar, amount = old.get_exemplar(), _take(old, new)
     if hasattr(old, "_file"):
         files.add(old._file._fname)
-    if amount and isinstance(new, GaugeValue):
-        new.set(amount, getattr(old, "_timestamp", 0.0) or time())
+    # Only a file says when: a zero without that may be one that nobody has set.
+    when = getattr(old, "_timestamp", 0.0)
+    if isinstance(new, GaugeValue):
+        if amount or when:
+            new.set(amount, when or time())
     elif amount:
         new.inc(amount)
     if exemplar is not None:
