@@ -101,6 +101,27 @@ def test_the_directory_is_named_by_the_server_and_nobody_else_gets_in(
     assert set(files.values()) == {0o600}, files
 
 
+@pytest.mark.parametrize("name", ["uvicorn", "hypercorn"])
+def test_a_program_that_starts_its_server_itself_has_what_all_workers_count(
+    name: str, servers: ExitStack, tmp_path: Path
+) -> None:
+    launch = servers.enter_context(launching(tmp_path / "log", TMPDIR=str(tmp_path)))
+    command = python("program.py", name, str(launch.port))
+    server = servers.enter_context(serving(launch, command))
+    sent = ask_both_workers(server)
+    assert counted(eventually(server.metrics, partial(has, PAGE, sent)), PAGE) == sent
+
+
+def test_a_process_that_starts_a_server_in_itself_is_no_worker(
+    servers: ExitStack, tmp_path: Path
+) -> None:
+    launch = servers.enter_context(launching(tmp_path / "log", TMPDIR=str(tmp_path)))
+    command = python("program.py", "process", str(launch.port))
+    server = servers.enter_context(serving(launch, command))
+    assert server.client.get(PAGE).status_code == 200
+    assert not private_directories(tmp_path)
+
+
 def test_two_servers_at_once_have_nothing_in_common(servers: ExitStack, tmp_path: Path) -> None:
     one, other = start(servers, tmp_path), start(servers, tmp_path)
     sent = [ask_both_workers(one), ask_both_workers(other)]

@@ -26,6 +26,8 @@ DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 FOUND = "PROM_MIDDLEWARE_MULTIPROC_DIR"
 # Only a process that has one of these can be a server's worker: all others are spared the search.
 SERVERS = ("gunicorn", "uvicorn", "hypercorn", "granian", "uwsgi")
+# What `multiprocessing` calls the program in a process that it spawns: it may import none of them.
+SPAWNED = "__mp_main__"
 
 _lock = threading.RLock()
 _stores: dict[str, MultiprocessStore] = {}
@@ -57,7 +59,7 @@ def _is_off() -> bool:
 
 def _private_directory() -> str | None:
     global _found
-    if _found is None and any(name in sys.modules for name in SERVERS):
+    if _found is None and any(name in sys.modules for name in (*SERVERS, SPAWNED)):
         from prom_middleware.stores.multiprocess import servers
 
         server = servers.server_process()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +15,11 @@ from prom_middleware.stores.multiprocess.forking import Forkable
 # What runs a worker of the servers that start theirs as processes of `multiprocessing`. A program
 # that starts a server in such a process itself has none of these below it.
 WORKER_MODULES = ("uvicorn._subprocess", "hypercorn.asyncio.run", "hypercorn.trio.run", "granian.")
+# The same in what such a process is told: a pickle has the function to be run by its module's name.
+TOLD = re.compile(
+    b"_target.{1,8}(?:%s)" % b"|".join(re.escape(name.encode()) for name in WORKER_MODULES),
+    re.DOTALL,
+)
 
 # Where a gunicorn that is to replace another (SIGUSR2) finds that one's pid, while it lives.
 REPLACED = "GUNICORN_PID"
@@ -88,10 +94,22 @@ def _spawning_parent() -> int | None:
     import multiprocessing
 
     parent = multiprocessing.parent_process()
-    if parent is None:
-        return None
+    if parent is None:  # it has none before it has read what to run
+        return os.getppid() if any(map(_is_told_to_work, _main_thread())) else None
     modules = (str(frame.f_globals.get("__name__")) for frame in _main_thread())
     return parent.pid if any(name.startswith(WORKER_MODULES) for name in modules) else None
+
+
+def _is_told_to_work(frame: FrameType) -> bool:
+    """Tell whether a process that is just made ready will be a worker.
+
+    Each worker of a program that starts a server itself imports the program before it reads what
+    to run. That is in the pipe by then.
+    """
+    if frame.f_globals.get("__name__") != "multiprocessing.spawn":
+        return False
+    pipe = frame.f_locals.get("from_parent")
+    return pipe is not None and TOLD.search(pipe.peek()) is not None
 
 
 def watch_forks(store: Forkable) -> None:
