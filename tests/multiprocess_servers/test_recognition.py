@@ -101,12 +101,18 @@ def test_the_directory_is_named_by_the_server_and_nobody_else_gets_in(
     assert set(files.values()) == {0o600}, files
 
 
-@pytest.mark.parametrize("name", ["uvicorn", "hypercorn"])
+@pytest.mark.parametrize(
+    "program",
+    [("program.py", "uvicorn"), ("program.py", "hypercorn"), ("program_of_gunicorn.py",)],
+    ids=["uvicorn", "hypercorn", "gunicorn"],
+)
 def test_a_program_that_starts_its_server_itself_has_what_all_workers_count(
-    name: str, servers: ExitStack, tmp_path: Path
+    program: tuple[str, ...], servers: ExitStack, tmp_path: Path
 ) -> None:
-    launch = servers.enter_context(launching(tmp_path / "log", TMPDIR=str(tmp_path)))
-    command = python("program.py", name, str(launch.port))
+    tests = os.pathsep.join((str(HERE.parent), environment()["PYTHONPATH"]))
+    variables = {"TMPDIR": str(tmp_path), "PYTHONPATH": tests}
+    launch = servers.enter_context(launching(tmp_path / "log", **variables))
+    command = python(*program, str(launch.port))
     server = servers.enter_context(serving(launch, command))
     sent = ask_both_workers(server)
     assert counted(eventually(server.metrics, partial(has, PAGE, sent)), PAGE) == sent

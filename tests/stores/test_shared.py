@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -54,3 +55,16 @@ def test_a_server_that_a_worker_starts_has_its_own(
     assert given() == tmp_path / "inner"
     monkeypatch.setenv(shared.DIRECTORY, str(tmp_path / "named"))
     assert given() == tmp_path / "named"
+
+
+def test_who_has_imported_what_starts_a_gunicorn_will_be_its_arbiter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in servers.STARTERS:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    assert servers.server_process() is None
+    monkeypatch.setitem(sys.modules, "gunicorn.app.base", ModuleType("gunicorn.app.base"))
+    assert servers.server_process() == os.getpid()
+    # What it has `multiprocessing` start imports the same program, and is no arbiter.
+    monkeypatch.setitem(sys.modules, shared.SPAWNED, ModuleType(shared.SPAWNED))
+    assert servers.server_process() is None

@@ -26,7 +26,7 @@ DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 FOUND = "PROM_MIDDLEWARE_MULTIPROC_DIR"
 # Only a process that has one of these can be a server's worker: all others are spared the search.
 SERVERS = ("gunicorn", "uvicorn", "hypercorn", "granian", "uwsgi")
-# What `multiprocessing` calls the program in a process that it spawns: it may import none of them.
+# What `multiprocessing` calls the program in a process that it spawns.
 SPAWNED = "__mp_main__"
 
 _lock = threading.RLock()
@@ -57,9 +57,15 @@ def _is_off() -> bool:
     return os.environ.get(SWITCH, "").lower() in OFF
 
 
+def is_spawned() -> bool:
+    """Tell whether `multiprocessing` has spawned this process, which imports the program again."""
+    return getattr(sys.modules.get(SPAWNED), "__name__", "") == SPAWNED
+
+
 def _private_directory() -> str | None:
     global _found
-    if _found is None and any(name in sys.modules for name in (*SERVERS, SPAWNED)):
+    # A program that is spawned may import its server only where it starts it.
+    if _found is None and (is_spawned() or any(name in sys.modules for name in SERVERS)):
         from prom_middleware.stores.multiprocess import servers
 
         server = servers.server_process()

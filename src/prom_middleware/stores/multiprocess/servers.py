@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 from prom_middleware.stores.multiprocess.forking import Forkable
+from prom_middleware.stores.shared import is_spawned
 
 # What runs a worker of the servers that start theirs as processes of `multiprocessing`. A program
 # that starts a server in such a process itself has none of these below it.
@@ -21,13 +22,16 @@ TOLD = re.compile(
     re.DOTALL,
 )
 
+# What programs import that start such a server themselves, and nobody else does.
+STARTERS = ("gunicorn.app.base", "granian.server")
+
 # Where a gunicorn that is to replace another (SIGUSR2) finds that one's pid, while it lives.
 REPLACED = "GUNICORN_PID"
 
 
 def server_process() -> int | None:
     """Return the pid of the server whose worker this process is or, being the server, will have."""
-    found = (look() for look in (_uwsgi_master, _gunicorn_arbiter, _spawning_parent))
+    found = (look() for look in (_uwsgi_master, _gunicorn_arbiter, _spawning_parent, _starter))
     return next((pid for pid in found if pid), None)
 
 
@@ -98,6 +102,15 @@ def _spawning_parent() -> int | None:
         return os.getppid() if any(map(_is_told_to_work, _main_thread())) else None
     modules = (str(frame.f_globals.get("__name__")) for frame in _main_thread())
     return parent.pid if any(name.startswith(WORKER_MODULES) for name in modules) else None
+
+
+def _starter() -> int | None:
+    """Return our own pid in a program that is to fork workers, the application being made before.
+
+    Should it not do that, it is the one worker of its directory.
+    """
+    starts = any(name in sys.modules for name in STARTERS)
+    return os.getpid() if starts and not is_spawned() else None
 
 
 def _is_told_to_work(frame: FrameType) -> bool:
