@@ -50,7 +50,6 @@ class Rendering:
     def __init__(self, wanted: Wanted, collection: Collection, deadline: float) -> None:
         self.wanted = wanted
         self.parts: list[bytes] = []
-        self.complete = False
         self.kept = 0  # families that are in it
         self._collection = collection
         self._deadline = deadline
@@ -70,7 +69,6 @@ class Rendering:
         except _SpoiledError:
             self._is_careful = True
             yield from self.fill()
-        self.complete = True
 
     def fill(self) -> Steps:
         """Make the body once; raise _SpoiledError where it is to be begun anew."""

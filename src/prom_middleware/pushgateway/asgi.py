@@ -37,10 +37,6 @@ def make_asgi_app(**options: Unpack[GatewayOptions]) -> ASGIApp:
     return GatewayApp(Gateway(Setup.from_options(options)))
 
 
-class _TooLongError(Exception):
-    """More was sent than is taken."""
-
-
 class GatewayApp:
     """What `make_asgi_app` returns."""
 
