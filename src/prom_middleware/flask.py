@@ -13,12 +13,12 @@ from prom_middleware.errors import MissingFrameworkError, NotAnApplicationError
 from prom_middleware.exposition.wsgi import make_wsgi_app
 from prom_middleware.instrumentation import Configuration
 from prom_middleware.wsgi.middleware import Dialect, PrometheusMiddleware
-from prom_middleware.wsgi.place import place_of
+from prom_middleware.wsgi.place import mounts_of, place_of
 
 try:
     import flask
     from flask.signals import got_request_exception
-    from werkzeug.exceptions import MethodNotAllowed
+    from werkzeug.exceptions import MethodNotAllowed, SecurityError
     from werkzeug.wrappers import Response
 
     from prom_middleware.werkzeug import matching_rule
@@ -41,6 +41,8 @@ __all__ = ["Prometheus", "metrics_blueprint"]
 EXTENSION = "prom_middleware"
 # In the environ: Flask was asked for the rule, while it had one.
 ASKED = "prom_middleware.flask"
+# How Flask refuses a request that a rule matches, without naming it.
+UNNAMED = (MethodNotAllowed, SecurityError)
 
 
 class Prometheus:
@@ -114,8 +116,10 @@ class Door(PrometheusMiddleware):
         if observation is None or observation.done:
             return start_response
 
+        mounts = mounts_of(environ, observation)
+
         def named_start(status: str, headers: Any, *exc_info: Any) -> Any:
-            self.rules.name(observation, environ)
+            self.rules.name(observation, environ, mounts)
             return start_response(status, headers, *exc_info)
 
         return named_start
@@ -129,11 +133,12 @@ class Rules(Dialect):
     def __init__(self, app: flask.Flask) -> None:
         self._app = ref(app)  # signals hold us, and a factory's application must be free to go
 
-    def name(self, observation: Any, environ: WSGIEnvironment) -> None:
+    def name(self, observation: Any, environ: WSGIEnvironment, mounts: str = "") -> None:
         """Set the route, unless an application further in has set it.
 
-        Called while the response starts: then Flask has matched, and has not yet taken its request
-        out of the environ. A signal would tell as much, at several times the cost.
+        `mounts` are those between the outermost door and this one. Called while the response
+        starts: then Flask has matched, and has not yet taken its request out of the environ. A
+        signal would tell as much, at several times the cost.
         """
         try:
             if observation.route is not None:
@@ -142,32 +147,42 @@ class Rules(Dialect):
             if rule is not None:
                 observation.route = place_of(environ, observation) + rule.rule
                 return
-            observation.route = self.route(environ)
+            observation.route = self.route(environ, mounts)
             environ[ASKED] = True
         except Exception as error:
             failures.report("route", error)
 
-    def route(self, environ: Mapping[str, Any]) -> str | None:
+    def route(self, environ: Mapping[str, Any], mounts: str = "") -> str | None:
         """Return the rule that matched, also where only the method did not (405)."""
+        observation = environ[self.key]
         request = environ.get("werkzeug.request")
         if isinstance(request, flask.Request):
             rule = self._rule_of(request)
         elif request is None and "werkzeug.request" in environ and ASKED in environ:
             return None
+        elif mounts_of(environ, observation) != mounts:
+            return None  # what a dispatcher further in has taken from the path: not our rules
         else:  # it broke before it started a response, and Flask has taken its request away
-            rule = self._match(flask.Request(dict(environ), populate_request=False))
-        return None if rule is None else place_of(environ, environ[self.key]) + str(rule.rule)
+            rule = _match(self._app(), flask.Request(dict(environ), populate_request=False))
+        return None if rule is None else place_of(environ, observation) + str(rule.rule)
 
     def _rule_of(self, request: flask.Request) -> Any:
         error = request.routing_exception
-        # Neither: the application has made another request of the environ that Flask matched.
-        if request.url_rule is None and (error is None or isinstance(error, MethodNotAllowed)):
-            return self._match(request)
+        # None: the application has made another request of the environ that Flask matched.
+        if request.url_rule is None and (error is None or isinstance(error, UNNAMED)):
+            # Of a dispatcher further in, it may be another application that answers.
+            return _match(flask.current_app if flask.has_app_context() else self._app(), request)
         return request.url_rule
 
-    def _match(self, request: flask.Request) -> Any:
-        app = self._app()
-        return None if app is None else matching_rule(app.create_url_adapter(request))
+
+def _match(app: flask.Flask | None, request: flask.Request) -> Any:
+    if app is None:
+        return None
+    try:
+        adapter = app.create_url_adapter(request)
+    except SecurityError:  # none of TRUSTED_HOSTS: it is named by its path
+        adapter = app.url_map.bind("", path_info=request.path, default_method=request.method)
+    return matching_rule(adapter)
 
 
 def connect(app: flask.Flask, rules: Rules) -> None:

@@ -187,6 +187,49 @@ def test_flask_below_flask_is_recorded_once() -> None:
     assert records(registry) == [("GET", "/pre/u/<int:id>", 200, "", "complete"), RECORD]
 
 
+def answer(env: Any, start: Any) -> list[bytes]:
+    start("200 OK", [("Content-Type", "text/plain")])
+    return [b"of no framework"]
+
+
+def named(path: str, methods: list[str]) -> Flask:
+    app = Flask(__name__, static_folder=None)
+    app.add_url_rule(path, "view", lambda **_: "", methods=methods)
+    return app
+
+
+@pytest.mark.parametrize("outer", ["flask", "wsgi"])
+@pytest.mark.parametrize(
+    ("method", "path", "route", "status"),
+    [
+        ("GET", "/opaque/u/3", "<unmatched>", 200),
+        ("GET", "/opaque", "<unmatched>", 200),
+        ("GET", "/other/u/joe", "<unmatched>", 404),
+        ("DELETE", "/other/u/3", "/other/u/<name>", 405),
+        ("POST", "/other/u/3", "/other/u/<name>", 200),
+        ("GET", "/u/3", USER, 200),
+    ],
+)
+def test_what_a_dispatcher_further_in_answers_is_not_matched_with_the_application_s_rules(
+    outer: str, method: str, path: str, route: str, status: int
+) -> None:
+    """As Flask's documentation and prometheus_client's have it: around `app.wsgi_app`."""
+    registry, app = CollectorRegistry(), bare()
+    app.add_url_rule("/<path:page>", "page", lambda page: page)
+    mounts = {"/opaque": answer, "/other": named("/u/<name>", ["POST"])}
+    if path == "/other/u/joe":
+        mounts["/other"] = named("/else", ["GET"])
+    app.wsgi_app = DispatcherMiddleware(app.wsgi_app, mounts)  # type: ignore[method-assign]
+    served: Any = instrumented(registry, app)
+    if outer == "wsgi":
+        served = PrometheusMiddleware(
+            DispatcherMiddleware(bare(), {"/a": served}), registry=registry
+        )
+        path, route = f"/a{path}", route if route == "<unmatched>" else f"/a{route}"
+    call(served, environ(method, path))
+    assert records(registry) == [(method, route, status, "", "complete")]
+
+
 def test_a_forwarded_prefix_is_not_in_the_route() -> None:
     """It is the proxy's SCRIPT_NAME, and a client could invent any number of them."""
     registry, app = CollectorRegistry(), bare()

@@ -119,6 +119,24 @@ def test_what_is_refused_before_flask_has_its_route(
     assert in_progress(registry) == 0
 
 
+@pytest.mark.parametrize("middleware", [False, True], ids=["by-flask", "by-middleware"])
+@pytest.mark.parametrize(
+    ("method", "path", "route"),
+    [("GET", "/u/3", USER), ("DELETE", "/u/3", USER), ("GET", "/nope", "<unmatched>")],
+)
+def test_what_came_to_a_host_that_is_not_trusted_is_named_by_its_path(
+    registry: CollectorRegistry, method: str, path: str, route: str, middleware: bool
+) -> None:
+    app = bare()
+    app.config["TRUSTED_HOSTS"] = ["shop.example"]  # since Flask 3.1; before, it means nothing
+    if middleware:
+        app.wsgi_app = refusing(app.wsgi_app, False)  # type: ignore[method-assign]
+    Prometheus(app, registry=registry)
+    call(app, environ(method, path, HTTP_HOST="elsewhere.example"))
+    assert [record[:2] for record in records(registry)] == [(method, route)]
+    assert not value(collected(registry), "prom_middleware_errors_total")
+
+
 @pytest.mark.parametrize("method", ["TRACE", "DELETE"])
 def test_of_several_rules_without_the_method_it_is_the_one_that_flask_tried_first(
     registry: CollectorRegistry, method: str

@@ -63,16 +63,26 @@ def paths_of(environ: Mapping[str, Any]) -> list[str]:
 
 def place_of(environ: Mapping[str, Any], observation: Any) -> str:
     """Return the template of the mounts between the outermost door and this application."""
-    script: str = environ.get("SCRIPT_NAME", "")
-    prefix: str
+    prefix = ""
     if ENTRANCE in environ:
-        root, path, prefix = environ[ENTRANCE]
+        prefix = environ[ENTRANCE][2]
+    elif environ.get("SCRIPT_NAME", "") == observation.root:
+        return ""
+    mounts: str = observation.core.prefixes.label(mounts_of(environ, observation))
+    return prefix + mounts
+
+
+def mounts_of(environ: Mapping[str, Any], observation: Any) -> str:
+    """Return what dispatchers have taken from the path since the outermost door."""
+    script: str = environ.get("SCRIPT_NAME", "")
+    if ENTRANCE in environ:
+        root, path, _ = environ[ENTRANCE]
     else:
-        root, path, prefix = observation.root, observation.path, ""
+        root, path = observation.root, observation.path
     if script == root:
-        return prefix
+        return ""
     mounts = decoded(script).removeprefix(decoded(root)).rstrip("/")
     below, whole = path_of(environ), decoded(path)
     # A proxy's prefix (ProxyFix) is no mount: it was not taken from the path.
     mounted = mounts + below == whole or (below == "/" and mounts == whole)  # see `paths_of`
-    return prefix + observation.core.prefixes.label(mounts) if mounted else prefix
+    return mounts if mounted else ""
