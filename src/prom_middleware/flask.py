@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import finalize, ref
 
@@ -18,7 +19,7 @@ from prom_middleware.wsgi.place import mounts_of, place_of
 try:
     import flask
     from flask.signals import got_request_exception
-    from werkzeug.exceptions import MethodNotAllowed, SecurityError
+    from werkzeug.exceptions import HTTPException, MethodNotAllowed, SecurityError
     from werkzeug.wrappers import Response
 
     from prom_middleware.werkzeug import matching_rule
@@ -194,7 +195,12 @@ def connect(app: flask.Flask, rules: Rules) -> None:
             observation = environ.get(rules.key)
             if observation is not None:
                 rules.name(observation, environ)
-                observation.raised(exception)
+                if isinstance(exception, HTTPException):
+                    flask.after_this_request(
+                        partial(_raised_unless_answered, observation, exception)
+                    )
+                else:
+                    observation.raised(exception)
         except Exception as error:
             failures.report("exception", error)
 
@@ -202,3 +208,15 @@ def connect(app: flask.Flask, rules: Rules) -> None:
     # that is gone takes its own along.
     got_request_exception.connect(raised, app, weak=False)
     finalize(app, got_request_exception.disconnect, raised).atexit = False
+
+
+def _raised_unless_answered(
+    observation: Any, error: HTTPException, response: flask.Response
+) -> flask.Response:
+    """Count what Flask made a 500 of; Flask-RESTX and Flask-RESTful signal each 404 of theirs."""
+    try:
+        if response.status_code != error.code:
+            observation.raised(error)
+    except Exception as failure:
+        failures.report("exception", failure)
+    return response

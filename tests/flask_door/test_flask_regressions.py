@@ -209,3 +209,38 @@ def test_a_websocket_is_no_request(registry: CollectorRegistry) -> None:
     assert records(registry) == []
     assert value(collected(registry), "http_request_exceptions_total") == 0
     assert in_progress(registry) == 0
+
+
+def signal_and_answer(error: Exception) -> Any:
+    """Do as Flask-RESTX and Flask-RESTful do with all that is raised, `abort(404)` included."""
+    flask.got_request_exception.send(flask.current_app._get_current_object(), exception=error)
+    return str(error), getattr(error, "code", 500)
+
+
+def forbid(response: Any) -> Any:
+    flask.abort(403)
+
+
+@pytest.mark.parametrize(
+    ("path", "after", "status", "exception"),
+    [
+        ("/u/3", None, 404, ""),
+        ("/boom", None, 500, "ValueError"),
+        ("/u/3", forbid, 500, "Forbidden"),
+    ],
+)
+def test_an_answer_that_is_signalled_is_no_exception(
+    registry: CollectorRegistry, path: str, after: Any, status: int, exception: str
+) -> None:
+    app = bare()
+    if after is None:
+        app.register_error_handler(Exception, signal_and_answer)
+        app.before_request(lambda: flask.abort(404) if path == "/u/3" else None)
+    else:  # there, Flask makes a 500 of it
+        app.after_request(after)
+    Prometheus(app, registry=registry)
+    answer = call(app, environ(path=path))
+    route = USER if path == "/u/3" else path
+    assert records(registry) == [("GET", route, answer.status, exception, "complete")]
+    assert answer.status == status
+    assert not value(collected(registry), "prom_middleware_errors_total")
