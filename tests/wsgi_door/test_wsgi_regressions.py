@@ -371,9 +371,13 @@ def test_the_sentinel_of_a_server_reaches_it(registry: CollectorRegistry) -> Non
     assert in_progress(registry) == 0
 
 
-def test_what_cannot_be_iterated_is_the_server_s_error(registry: CollectorRegistry) -> None:
-    exchange = call(PrometheusMiddleware(answers(5), registry=registry), environ())
-    assert exchange.result == 5
+@pytest.mark.parametrize("body", [5, None])
+def test_what_cannot_be_iterated_is_the_server_s_error(
+    registry: CollectorRegistry, body: Any
+) -> None:
+    """Granian asks for an iterator before it sends the status, and answers 500 without one."""
+    exchange = call(PrometheusMiddleware(answers(body), registry=registry), environ())
+    assert exchange.result == body
     assert isinstance(exchange.error, TypeError)
     assert records(registry) == seen(500, "TypeError", "error")
 
@@ -514,6 +518,17 @@ def test_a_socket_that_was_taken_without_an_exception_is_no_request(
 
     call(PrometheusMiddleware(app, registry=registry), environ(**HANDSHAKE))
     assert records(registry) == []
+    assert in_progress(registry) == 0
+
+
+@pytest.mark.parametrize("iterate", [True, False])
+def test_nothing_is_returned_by_who_has_the_socket_or_has_forgotten_to(
+    registry: CollectorRegistry, iterate: bool
+) -> None:
+    """As gevent-websocket lets its applications: it does not look at what they return."""
+    app = PrometheusMiddleware(lambda env, start: None, registry=registry)
+    call(app, environ(**HANDSHAKE), iterate=iterate)
+    assert records(registry) == (seen(500, "TypeError", "error") if iterate else [])
     assert in_progress(registry) == 0
 
 

@@ -139,9 +139,9 @@ class Response(Observation, Body):
                 return body
             if hasattr(body, "__len__"):
                 return self._sized(body)
-            if hasattr(body, "__iter__") or hasattr(body, "__getitem__") or body is None:
+            if hasattr(body, "__iter__") or hasattr(body, "__getitem__"):
                 return self
-            return self._give_back(body)
+            return self.give_back(body)
         except Exception as error:
             failures.report("body", error)
             self.finish(COMPLETE)
@@ -217,7 +217,7 @@ class Response(Observation, Body):
     def _sized(self, body: Iterable[bytes]) -> Iterable[bytes]:
         kind: type = type(body)
         if kind is bytes:  # uWSGI takes it in one piece
-            return self._give_back(body)
+            return self.give_back(body)
         if isinstance(body, Pieces):  # of a door further in
             pieces = Pieces(body.copy())
             pieces.response = self
@@ -225,7 +225,7 @@ class Response(Observation, Body):
         self.__class__ = SizedResponse
         return self
 
-    def _give_back(self, body: Iterable[bytes]) -> Iterable[bytes]:
+    def give_back(self, body: Iterable[bytes]) -> Iterable[bytes]:
         """Return what is no iterable of bytes: the server knows it, or raises without us, too."""
         kind: type = type(body)
         if kind is bytes:

@@ -37,6 +37,10 @@ class Handshake(Response):
         super().begin(core, request, method)
         core.recorder.forget(self.method)
 
+    def give_back(self, body: Any) -> Any:
+        """Return what is no iterable; None is from who has the socket, unless the server asks."""
+        return self if body is None else super().give_back(body)
+
     def finish(self, outcome: str = COMPLETE, late: Any = None) -> None:
         """Record a handshake that was answered."""
         try:
