@@ -159,13 +159,17 @@ class Rules(Dialect):
         request = environ.get("werkzeug.request")
         if isinstance(request, flask.Request):
             rule = self._rule_of(request)
-        elif request is None and "werkzeug.request" in environ and ASKED in environ:
-            return None
+        elif request is None and "werkzeug.request" in environ:
+            # Flask has taken its request away. It broke before it started a response, unless ASKED.
+            rule = None if ASKED in environ else self._matched(environ)
         elif mounts_of(environ, observation) != mounts:
-            return None  # what a dispatcher further in has taken from the path: not our rules
-        else:  # it broke before it started a response, and Flask has taken its request away
-            rule = _match(self._app(), flask.Request(dict(environ), populate_request=False))
+            rule = None  # what a dispatcher further in has taken from the path: not our rules
+        else:
+            rule = self._matched(environ)
         return None if rule is None else place_of(environ, observation) + str(rule.rule)
+
+    def _matched(self, environ: Mapping[str, Any]) -> Any:
+        return _match(self._app(), flask.Request(dict(environ), populate_request=False))
 
     def _rule_of(self, request: flask.Request) -> Any:
         error = request.routing_exception

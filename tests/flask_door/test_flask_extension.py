@@ -187,6 +187,10 @@ def test_flask_below_flask_is_recorded_once() -> None:
     assert records(registry) == [("GET", "/pre/u/<int:id>", 200, "", "complete"), RECORD]
 
 
+def leave() -> str:
+    raise SystemExit(3)
+
+
 def answer(env: Any, start: Any) -> list[bytes]:
     start("200 OK", [("Content-Type", "text/plain")])
     return [b"of no framework"]
@@ -228,6 +232,17 @@ def test_what_a_dispatcher_further_in_answers_is_not_matched_with_the_applicatio
         path, route = f"/a{path}", route if route == "<unmatched>" else f"/a{route}"
     call(served, environ(method, path))
     assert records(registry) == [(method, route, status, "", "complete")]
+
+
+@pytest.mark.parametrize("path", ["/u/3", "/exit"])
+def test_an_application_may_stand_below_a_dispatcher_of_its_own(path: str) -> None:
+    registry, app = CollectorRegistry(), bare()
+    app.add_url_rule("/exit", "exit", leave)
+    mounts = {"/shop": app.wsgi_app}
+    app.wsgi_app = DispatcherMiddleware(answer, mounts)  # type: ignore[method-assign]
+    call(instrumented(registry, app), environ(path=f"/shop{path}"))
+    [(_, route, *_)] = records(registry)
+    assert route == "/shop" + (USER if path == "/u/3" else path)
 
 
 def test_a_forwarded_prefix_is_not_in_the_route() -> None:
