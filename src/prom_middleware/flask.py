@@ -219,7 +219,8 @@ def _raised_unless_answered(
 ) -> flask.Response:
     """Count what Flask made a 500 of; Flask-RESTX and Flask-RESTful signal each 404 of theirs."""
     try:
-        if response.status_code != error.code:
+        asked_for = error.code if error.response is None else error.response.status_code
+        if response.status_code != asked_for:
             observation.raised(error)
     except Exception as failure:
         failures.report("exception", failure)

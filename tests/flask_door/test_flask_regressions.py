@@ -215,7 +215,7 @@ def test_a_websocket_is_no_request(registry: CollectorRegistry) -> None:
 def signal_and_answer(error: Exception) -> Any:
     """Do as Flask-RESTX and Flask-RESTful do with all that is raised, `abort(404)` included."""
     flask.got_request_exception.send(flask.current_app._get_current_object(), exception=error)
-    return str(error), getattr(error, "code", 500)
+    return getattr(error, "response", None) or (str(error), getattr(error, "code", 500))
 
 
 def forbid(response: Any) -> Any:
@@ -223,22 +223,24 @@ def forbid(response: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("path", "after", "status", "exception"),
+    ("path", "what", "status", "exception"),
     [
-        ("/u/3", None, 404, ""),
+        ("/u/3", 404, 404, ""),
+        ("/u/3", Response("no", 402), 402, ""),
         ("/boom", None, 500, "ValueError"),
         ("/u/3", forbid, 500, "Forbidden"),
     ],
+    ids=["a-code", "a-response", "another", "after-the-view"],
 )
 def test_an_answer_that_is_signalled_is_no_exception(
-    registry: CollectorRegistry, path: str, after: Any, status: int, exception: str
+    registry: CollectorRegistry, path: str, what: Any, status: int, exception: str
 ) -> None:
     app = bare()
-    if after is None:
+    if what is forbid:
+        app.after_request(what)  # there, Flask makes a 500 of it
+    else:
         app.register_error_handler(Exception, signal_and_answer)
-        app.before_request(lambda: flask.abort(404) if path == "/u/3" else None)
-    else:  # there, Flask makes a 500 of it
-        app.after_request(after)
+        app.before_request(lambda: flask.abort(what) if what else None)
     Prometheus(app, registry=registry)
     answer = call(app, environ(path=path))
     route = USER if path == "/u/3" else path
