@@ -127,6 +127,7 @@ EXEMPT = {
     "django.middleware.PrometheusMiddleware._start": GUARD,
     "django.responses.Stream._failed": GUARD,
     "django.responses.Stream._count": GUARD,
+    "django.responses.Stream._read_to_the_end": GUARD,
     "asgi.middleware._announce": GUARD,
 }
 # What itself sets the number of requests in progress right cannot do so when it is what fails.

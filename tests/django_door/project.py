@@ -91,8 +91,8 @@ def _asgi(
     headers: dict[str, str],
     leaves: str = "",
 ) -> Answer:
-    """`leaves`: the client is gone "at-once", "sending", or "waiting" for a view that waits;
-    "shutdown": the server itself ends, while a view waits.
+    """`leaves`: the client is gone "at-once", "sending", or "waiting" for a view that waits, or
+    while the server waits with the "body"; "shutdown": the server itself ends, while a view waits.
     """
     path, _, query = path.partition("?")
     sent = {"host": "testserver", **headers}
@@ -139,7 +139,7 @@ async def _serve(handler: Any, scope: Any, body: bytes, leaves: str, answer: Ans
     async def receive() -> dict[str, Any]:
         if requests:
             return requests.pop()
-        if leaves == "waiting":
+        if leaves in ("waiting", "body"):
             await _waiting()
         elif leaves != "at-once":
             await asyncio.sleep(60)
@@ -152,6 +152,9 @@ async def _serve(handler: Any, scope: Any, body: bytes, leaves: str, answer: Ans
             answer.headers = {name.lower(): value for name, value in headers}
         elif leaves == "sending":
             raise OSError("the client is gone")
+        elif leaves == "body":
+            views.WAITING.set()
+            await asyncio.sleep(30)
         else:
             answer.body += message.get("body", b"")
 

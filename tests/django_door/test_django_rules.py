@@ -224,6 +224,30 @@ def test_d48_asgi_disconnect_midway() -> None:
 
 
 @cancels
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="a task does not tell before Python 3.11")
+@pytest.mark.parametrize("path", ["/u/3/", "/st/", "/ast/", "/fr/"])
+def test_asgi_client_that_leaves_what_is_sent_slowly(path: str) -> None:
+    """Django goes on as if all were well: it closes the response."""
+    with Project("asgi", MIDDLEWARE=[OURS]) as project:
+        project.fetch("GET", path, leaves="body")
+        route = path.replace("3", "<int:id>")
+        assert records(project.registry) == [("GET", route, 200, "", "disconnect")]
+        assert in_progress(project.registry) == 0
+
+
+@cancels
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="a task does not tell before Python 3.11")
+def test_asgi_client_that_leaves_before_a_synchronous_stream_was_read() -> None:
+    """Django reads it whole, and then sends none of it."""
+    with Project("asgi", MIDDLEWARE=[OURS]) as project:
+        answer = project.fetch("GET", "/slowst/", leaves="waiting")
+        assert answer.body == b""
+        assert records(project.registry) == [("GET", "/slowst/", 200, "", "disconnect")]
+        assert value(collected(project.registry), "http_response_body_bytes_total") == 0
+        assert in_progress(project.registry) == 0
+
+
+@cancels
 def test_who_leaves_with_an_answer_to_head_has_all_of_it() -> None:
     with Project("asgi") as project:
         for path in ("/aslow/", "/aslowst/"):

@@ -34,6 +34,7 @@ urlpatterns = [
     path("fr/", views.file),
     path("mfr/", views.memory_file),
     path("aslow/", views.slow),
+    path("slowst/", views.slow_stream),
     path("acancelled/", views.cancelled_task),
     path("acancelledst/", views.cancelled_stream),
     path("aslowst/", views.waiting_stream),

@@ -6,6 +6,7 @@ import asyncio
 import io
 import tempfile
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -124,6 +125,17 @@ async def waiting() -> AsyncIterator[bytes]:
 
 def stream(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(pieces())
+
+
+def slow_pieces() -> Iterator[bytes]:
+    WAITING.set()
+    yield b"one"
+    time.sleep(0.2)  # the client leaves here
+    yield b"two"
+
+
+def slow_stream(request: HttpRequest) -> StreamingHttpResponse:
+    return StreamingHttpResponse(slow_pieces())
 
 
 def async_stream(request: HttpRequest) -> StreamingHttpResponse:

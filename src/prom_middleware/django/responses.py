@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from django.http import HttpRequest
 
@@ -22,6 +23,9 @@ from prom_middleware.instrumentation import (
 )
 from prom_middleware.instrumentation.tracing import TRACING
 from prom_middleware.wsgi.watching import Watched, is_to_be_told
+
+if TYPE_CHECKING:
+    Sender = ref[Any]
 
 
 def observe_response(observation: Handled, response: Any) -> None:
@@ -39,14 +43,15 @@ def observe_response(observation: Handled, response: Any) -> None:
         core = observation.core
         if TRACING in core.modules:
             core.exemplars.hold(observation)
+        sender = None if observation.wsgi else sending_task()
         if response.streaming:
-            closer = _observe_stream(observation, response)
+            closer = _observe_stream(observation, response, sender)
         else:
             if core.promises:
                 observation.promise()
             observation.sent = len(response.content)
             closer = Closer()
-        closer.observation = observation
+        closer.observation, closer.sender = observation, sender
         response._resource_closers.append(closer)
     except Exception as error:
         failures.report("response", error)
@@ -65,13 +70,13 @@ def watch_stream(request: HttpRequest, key: str, response: Any) -> None:
         failures.report("response", error)
 
 
-def _observe_stream(observation: Handled, response: Any) -> Closer:
+def _observe_stream(observation: Handled, response: Any, sender: Sender | None) -> Closer:
     from_file = getattr(response, "file_to_stream", None) is not None
     if from_file and observation.wsgi and "wsgi.file_wrapper" in observation.request.environ:
         # To look at the content would take it from the server's sendfile.
         observation.sent = _file_size(response)
         return Closer()
-    stream = Stream(observation, response.is_async)
+    stream = Stream(observation, response.is_async, sender)
     content = response.streaming_content
     wrapped = stream.pass_async(content) if response.is_async else stream.pass_sync(content)
     response.streaming_content = wrapped
@@ -87,9 +92,10 @@ class Closer:
     gone), nor one that middleware further out replaced: then this goes with the response.
     """
 
-    __slots__ = ("observation",)
+    __slots__ = ("observation", "sender")
 
     observation: Handled
+    sender: Sender | None
 
     def __call__(self) -> None:
         """Record the end; never raises."""
@@ -101,7 +107,11 @@ class Closer:
 
     def end(self) -> None:
         """Record the end."""
-        self.observation.finish()
+        self.observation.finish(DISCONNECT if self.was_left() else COMPLETE)
+
+    def was_left(self) -> bool:
+        """Tell whether the client has left while the response was sent."""
+        return self.observation.method != "HEAD" and is_cancelled(self.sender)
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         # Middleware further out may keep the response in a cache: nothing of ours goes with it.
@@ -130,7 +140,7 @@ class StreamCloser(Closer):
 
     def end(self) -> None:
         """Record how it ended."""
-        self.stream.end(self.response)
+        self.stream.end(self.response, self.was_left())
 
     def gone(self) -> None:
         """Record the end; what was iterated comes after the start."""
@@ -142,8 +152,9 @@ class StreamCloser(Closer):
 class Stream:
     """The pieces of a streaming response on their way to the server."""
 
-    def __init__(self, observation: Handled, asynchronous: bool) -> None:
+    def __init__(self, observation: Handled, asynchronous: bool, sender: Sender | None) -> None:
         self._observation = observation
+        self._sender = sender
         # A WSGI handler reads an asynchronous stream whole before it sends anything.
         self._read_ahead = observation.wsgi and asynchronous
         self.begun = self._exhausted = False
@@ -158,7 +169,7 @@ class Stream:
         except BaseException as error:
             self._failed(error)
             raise
-        self._exhausted = True
+        self._read_to_the_end()
 
     async def pass_async(self, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """Yield `pieces`, counted."""
@@ -180,6 +191,15 @@ class Stream:
         except Exception as error:  # a piece without a length is the server's affair
             failures.report("send", error)
 
+    def _read_to_the_end(self) -> None:
+        try:
+            self._exhausted = True
+            # An ASGI handler reads a synchronous stream whole before it sends any of it.
+            if is_cancelled(self._sender):
+                self._observation.sent = 0
+        except Exception as error:
+            failures.report("send", error)
+
     def _failed(self, error: BaseException) -> None:
         try:
             if isinstance(error, GeneratorExit):
@@ -196,10 +216,10 @@ class Stream:
             failures.report("finish", failure)
             self._observation.discard()
 
-    def end(self, response: Any) -> None:
+    def end(self, response: Any, left: bool) -> None:
         """Record the end, at the response's close."""
         unread = not self.begun or self._observation.method == "HEAD"
-        whole = self._exhausted or unread or self._whole(response)
+        whole = not left and (self._exhausted or unread or self._whole(response))
         self._observation.finish(COMPLETE if whole else DISCONNECT)
 
     def _whole(self, response: Any) -> bool:
@@ -228,6 +248,25 @@ def client_left(observation: Handled, error: BaseException) -> bool:
     except RuntimeError:  # a thread of middleware that is not asynchronous
         return True
     return cancelling is None or cancelling() > 0
+
+
+def sending_task() -> Sender | None:
+    """Return the task that will send the response: Django cancels it when the client has left.
+
+    None where that cannot be told: in the thread of a chain that has middleware which is not
+    asynchronous, and before Python 3.11, whose tasks do not tell.
+    """
+    try:
+        task: Any = asyncio.current_task()
+        return None if task.cancelling() else ref(task)
+    except (AttributeError, RuntimeError):
+        return None
+
+
+def is_cancelled(sender: Sender | None) -> bool:
+    """Tell whether a task was cancelled since it was asked for."""
+    task = None if sender is None else sender()
+    return task is not None and task.cancelling() > 0
 
 
 class _Nothing:
