@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import io
 import sys
 from typing import Any, NamedTuple
 from wsgiref.util import FileWrapper
@@ -10,6 +12,7 @@ from wsgiref.util import FileWrapper
 import django
 import pytest
 
+from django_door import views
 from django_door.project import Project
 from django_door.settings import OURS
 from django_door.views import FILE
@@ -191,9 +194,57 @@ def test_file_response_keeps_sendfile(path: str, size: int) -> None:
         body = project.handler(request, lambda *_: None)
         assert type(body) is FileWrapper
         assert in_progress(project.registry) == 1
+        if path == "/mfr/":  # which no sendfile can send
+            assert len(b"".join(body)) == size
         body.close()
         assert records(project.registry) == [("GET", path, 200, "", "complete")]
         assert value(collected(project.registry), "http_response_body_bytes_total") == size
+        assert in_progress(project.registry) == 0
+
+
+@pytest.mark.parametrize("path", ["/fr/", "/mfr/"])
+@pytest.mark.parametrize(
+    ("pieces", "outcome"), [(1, "disconnect"), (2, "disconnect"), (-1, "complete")]
+)
+def test_a_file_that_the_server_sends_tells_how_much(path: str, pieces: int, outcome: str) -> None:
+    with Project("wsgi") as project:
+        sent = 0
+        body = project.handler(
+            environ(path=path, **{"wsgi.file_wrapper": FileWrapper}), lambda *_: None
+        )
+        while pieces and (piece := body.filelike.read(4096)):
+            sent, pieces = sent + len(piece), pieces - 1
+        body.close()
+        body.close()
+        assert records(project.registry) == [("GET", path, 200, "", outcome)]
+        assert value(collected(project.registry), "http_response_body_bytes_total") == sent
+        assert in_progress(project.registry) == 0
+
+
+def test_a_file_that_the_server_sends_is_closed_once_by_who_opened_it() -> None:
+    closed: list[bool] = []
+
+    class Watched(io.BytesIO):
+        def close(self) -> None:
+            closed.append(self.closed)
+            super().close()
+
+    with Project("wsgi", MIDDLEWARE=[OURS, "django_door.views.replaced_by_file"]) as project:
+        views.REPLACEMENT = Watched(b"12345")
+        request = environ(path="/", **{"wsgi.file_wrapper": FileWrapper})
+        body = project.handler(request, lambda *_: None)
+        assert b"".join(body) == b"12345"
+        body.close()
+    assert closed == [False]
+    assert records(project.registry) == [("GET", "/", 200, "", "complete")]
+
+
+def test_a_file_that_the_server_drops_is_recorded() -> None:
+    with Project("wsgi") as project:
+        request = environ(path="/mfr/", **{"wsgi.file_wrapper": FileWrapper})
+        body = project.handler(request, lambda *_: None)
+        del body, request
+        gc.collect()
         assert in_progress(project.registry) == 0
 
 

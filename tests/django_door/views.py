@@ -199,3 +199,10 @@ def file(request: HttpRequest) -> FileResponse:
 
 def memory_file(request: HttpRequest) -> FileResponse:
     return FileResponse(io.BytesIO(FILE))
+
+
+REPLACEMENT = io.BytesIO()
+
+
+def replaced_by_file(get_response: Callable[[HttpRequest], HttpResponse]) -> Any:
+    return lambda request: FileResponse(REPLACEMENT)

@@ -18,6 +18,8 @@ from prom_middleware.errors import OptionError
 from prom_middleware.exposition import ScrapeRequest
 from prom_middleware.exposition.scraping import answer
 from prom_middleware.instrumentation import (
+    COMPLETE,
+    DISCONNECT,
     KEY_PREFIX,
     Configuration,
     Observation,
@@ -55,13 +57,26 @@ def _as_taken(given: Mapping[str, Any]) -> dict[str, Any]:
 class Handled(Observation):
     """An observation of a request that a Django handler serves; `wsgi` tells which kind."""
 
-    __slots__ = ("path", "wsgi")
+    __slots__ = ("length", "path", "wsgi")
 
     calls = True
 
     # Set by the middleware.
     path: str
     wsgi: bool
+    length: int | None  # of a file that the server sends by its own wrapper
+
+    def promised_length(self) -> int | None:
+        """Return how long the file is, by the headers."""
+        return self.length
+
+    def is_whole(self) -> bool:
+        """Tell whether as much was sent as the headers promised."""
+        return self.length is not None and self.sent >= self.length
+
+    def end(self, whole: bool) -> None:
+        """Record the end of a file."""
+        self.finish(COMPLETE if whole else DISCONNECT)
 
 
 class Dialect:

@@ -6,7 +6,6 @@ A handler calls `response.close()` once the last byte was sent, whatever kind of
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -22,6 +21,7 @@ from prom_middleware.instrumentation import (
     status_label,
 )
 from prom_middleware.instrumentation.tracing import TRACING
+from prom_middleware.wsgi.files import SentFile
 from prom_middleware.wsgi.watching import Watched, is_to_be_told
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ def observe_response(observation: Handled, response: Any) -> None:
             observation.sent = len(response.content)
             closer = Closer()
         closer.observation, closer.sender = observation, sender
-        response._resource_closers.append(closer)
+        # A file tells while it is open; else what the others do is part of the request.
+        closers = response._resource_closers
+        closers.insert(0 if isinstance(closer, FileCloser) else len(closers), closer)
     except Exception as error:
         failures.report("response", error)
         observation.discard()
@@ -73,15 +75,25 @@ def watch_stream(request: HttpRequest, key: str, response: Any) -> None:
 def _observe_stream(observation: Handled, response: Any, sender: Sender | None) -> Closer:
     from_file = getattr(response, "file_to_stream", None) is not None
     if from_file and observation.wsgi and "wsgi.file_wrapper" in observation.request.environ:
-        # To look at the content would take it from the server's sendfile.
-        observation.sent = _file_size(response)
-        return Closer()
+        return _observe_file(observation, response)
     stream = Stream(observation, response.is_async, sender)
     content = response.streaming_content
     wrapped = stream.pass_async(content) if response.is_async else stream.pass_sync(content)
     response.streaming_content = wrapped
     closer = StreamCloser()
     closer.stream, closer.response = stream, response
+    return closer
+
+
+def _observe_file(observation: Handled, response: Any) -> FileCloser:
+    # To look at the content would take it from the server's sendfile.
+    if observation.core.promises:
+        observation.promise()
+    length = response.get("Content-Length", "")
+    observation.length = int(length) if length.isdecimal() else None
+    closer = FileCloser()
+    closer.file = response.file_to_stream = SentFile(response.file_to_stream)
+    closer.file.watch(observation)
     return closer
 
 
@@ -128,6 +140,22 @@ class Closer:
     def gone(self) -> None:
         """Record the end of what was never closed."""
         self.observation.finish(COMPLETE if self.observation.wsgi else DISCONNECT)
+
+
+class FileCloser(Closer):
+    """The same for a file that the server sends by its own wrapper."""
+
+    __slots__ = ("file",)
+
+    file: SentFile
+
+    def end(self) -> None:
+        """Record what was sent of it."""
+        self.file.tell_the_end()
+
+    def gone(self) -> None:
+        """Record the end of what was never closed."""
+        self.end()
 
 
 class StreamCloser(Closer):
@@ -225,14 +253,6 @@ class Stream:
     def _whole(self, response: Any) -> bool:
         length = response.get("Content-Length", "")
         return length.isdecimal() and self._observation.sent >= int(length)
-
-
-def _file_size(response: Any) -> int:
-    file = response.file_to_stream
-    try:
-        return int(os.fstat(file.fileno()).st_size - file.tell())
-    except (AttributeError, OSError, ValueError):  # not a file of the operating system
-        return int(response.get("Content-Length") or 0)
 
 
 def client_left(observation: Handled, error: BaseException) -> bool:

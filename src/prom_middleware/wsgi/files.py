@@ -7,7 +7,7 @@ sendfile: then the file's position tells what was sent, if anything does.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from prom_middleware import failures
 from prom_middleware.instrumentation import COMPLETE
@@ -26,6 +26,29 @@ _PLACES = ("filelike", "file")
 _UNKNOWN = (AttributeError, OSError, TypeError, ValueError)
 
 
+class Watcher(Protocol):
+    """The response that a file is sent for."""
+
+    sent: int
+    method: str
+    done: bool
+
+    def promised_length(self) -> int | None:
+        """Return how long the headers say the body is."""
+
+    def is_whole(self) -> bool:
+        """Tell whether as much was sent."""
+
+    def end(self, whole: bool) -> None:
+        """Record the end."""
+
+    def discard(self) -> None:
+        """Forget it."""
+
+    def failed(self, error: BaseException) -> None:
+        """Record that the file could not be closed."""
+
+
 class SentFile:
     """A file that tells how much of it was sent; whatever else it is asked, the real one answers.
 
@@ -36,11 +59,11 @@ class SentFile:
 
     def __init__(self, file: Any) -> None:
         self._file = file
-        self._responses: list[Response] = []
+        self._responses: list[Watcher] = []
         self._closed = False
         self._start_over()
 
-    def watch(self, response: Response) -> None:
+    def watch(self, response: Watcher) -> None:
         """Have `response` be recorded when the file is closed."""
         self._responses.append(response)
         self._start_over()  # the application may have looked into what it got
@@ -67,6 +90,11 @@ class SentFile:
             for response in responses:
                 response.failed(error)
             raise
+
+    def tell_the_end(self) -> None:
+        """Record the end: the file is about to be closed, by somebody who has it itself."""
+        responses, self._responses = self._responses, []
+        self._end(responses)
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._file)
@@ -95,7 +123,7 @@ class SentFile:
         except Exception as error:
             failures.report("send", error)
 
-    def _end(self, responses: list[Response]) -> None:
+    def _end(self, responses: list[Watcher]) -> None:
         try:
             moved = self._moved()
             for response in responses:
@@ -106,7 +134,7 @@ class SentFile:
             for response in responses:
                 response.discard()
 
-    def _count(self, response: Response, moved: int | None) -> bool:
+    def _count(self, response: Watcher, moved: int | None) -> bool:
         """Add what was sent, and tell whether that is all."""
         sent = self._read if moved is None else moved
         if not sent and not self._touched:  # by sendfile, or nothing is sent (HEAD)
@@ -127,7 +155,7 @@ class SentFile:
             return None
         return max(end - self._start, 0) or max(self._sought - self._start, 0)
 
-    def _size(self, response: Response) -> int:
+    def _size(self, response: Watcher) -> int:
         """Return how much there was to send."""
         try:
             left = os.fstat(self._file.fileno()).st_size - (self._start or 0)
