@@ -151,6 +151,15 @@ def test_an_event_stream_is_not_a_latency(
     assert value(samples, "http_response_body_bytes_total", route) == 9
 
 
+def test_a_name_as_django_writes_it(registry: CollectorRegistry) -> None:
+    """The specification wants lower case; Django sends what the view has written."""
+    start = {**STARTED, "headers": [(b"Content-Type", b"text/event-stream")]}
+    request(PrometheusMiddleware(sending(start, LAST), registry=registry))
+    samples = collected(registry)
+    assert value(samples, "http_stream_duration_seconds_count") == 1
+    assert value(samples, "http_request_duration_seconds_count") == 0
+
+
 def test_an_event_stream_that_is_left_counts_as_a_stream(registry: CollectorRegistry) -> None:
     start = {**STARTED, "headers": [(b"content-type", b"text/event-stream")]}
     app = PrometheusMiddleware(sending(start, BODY, None, None), registry=registry)

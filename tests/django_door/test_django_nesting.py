@@ -101,6 +101,15 @@ def test_an_instrumented_handler_below_a_dispatcher() -> None:
         assert records(project.registry) == [("GET", f"/dj{USER}", 200, "", "complete")]
 
 
+@pytest.mark.parametrize("door", [instrument, ASGIDoor], ids=["instrument", "door"])
+def test_an_event_stream_of_django_is_not_a_latency(door: Any) -> None:
+    with Project("asgi", door) as project:
+        assert project.fetch("GET", "/events/").status == 200
+        samples = collected(project.registry)
+        assert value(samples, "http_stream_duration_seconds_count", {"route": "/events/"}) == 1
+        assert value(samples, "http_request_duration_seconds_count") == 0
+
+
 @nested
 @pytest.mark.parametrize("path", ["/dj/metrics", "/dj/inner/metrics"])
 def test_a_scrape_is_recorded_by_no_door(case: Any, path: str) -> None:

@@ -80,7 +80,8 @@ class Exchange(Observation):
                 except KeyError:
                     self.status = status_label(message["status"])
                 for name, value in message.get("headers", ()):
-                    if name == b"content-type":
+                    # Lower case as the specification has it, or as Django does.
+                    if name == b"content-type" or name == b"Content-Type":
                         # Long enough, with an "e" in its place: that spares nearly all the calls.
                         if len(value) > 16 and value[5] in b"eE":
                             self.note_type(value.decode("latin-1"))
