@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from typing import Any
 
 import pytest
@@ -26,7 +27,18 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from asgi.driver import check, request, row
+from asgi.driver import (
+    BODY,
+    END,
+    LAST,
+    STARTED,
+    Server,
+    check,
+    http_scope,
+    request,
+    row,
+    run,
+)
 from asgi.starlette_app import routes
 from metrics import collected, in_progress, value
 from prom_middleware.asgi import PrometheusMiddleware
@@ -118,6 +130,48 @@ def test_disconnect_by_receive(registry: CollectorRegistry, expected: Any) -> No
     app = PrometheusMiddleware(Starlette(routes=routes()), registry=registry)
     assert request(app, "/slowstream", leaves_after=3).error is None
     check(registry, expected)
+
+
+class Telling(Server):
+    """A server that tells of its own end before its `send` of the last message returns."""
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("module", "outcome", "sent"),
+    [("hypercorn.protocol.http_stream", "complete", 3), ("another.server", "disconnect", 2)],
+    ids=["hypercorn", "another server"],
+)
+def test_the_end_that_a_server_tells_itself(
+    registry: CollectorRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+    module: str,
+    outcome: str,
+    sent: int,
+) -> None:
+    """Starlette takes it for a client that has left, and cancels the task that sends."""
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        async def pieces(send: Any) -> None:
+            await send(STARTED)
+            await send({**BODY, "body": b"ab"})
+            await send({**LAST, "body": b"c"})
+
+        task = asyncio.ensure_future(pieces(send))
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        task.cancel()
+        await asyncio.wait([task])
+
+    monkeypatch.delitem(sys.modules, "hypercorn.protocol.http_stream", raising=False)
+    monkeypatch.setitem(sys.modules, module, sys)
+    door = PrometheusMiddleware(answer, registry=registry)
+    run(door, http_scope(), lambda: Telling([END], {"type": "http.disconnect"}))
+    check(registry, [(GET, "<unmatched>", 200, "", outcome)])
+    assert value(collected(registry), "http_response_body_bytes_total") == sent
 
 
 @pytest.mark.skipif(not KNOWS_SPEC_2_4, reason="this Starlette does not know ASGI spec 2.4")

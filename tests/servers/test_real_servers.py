@@ -71,6 +71,15 @@ def server(kind: Kind) -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def trio_server() -> Iterator[Server]:
+    port = free_port()
+    address = BIND.format(port=port)
+    command = python("-m", "hypercorn", "-k", "trio", "--bind", address, "trio_app:app")
+    with running(command, port) as server:
+        yield server
+
+
 def count(server: Server, **where: str) -> float:
     return value(server.metrics(), "http_requests_total", where)
 
@@ -164,6 +173,17 @@ def test_scrapes_count_themselves_afterwards_and_nowhere_else(server: Server) ->
     assert server.client.head("/metrics", headers=PLAIN).status_code == 200
     assert server.client.post("/metrics").status_code == 405
     assert count(server) == requests
+
+
+@pytest.mark.parametrize("path", ["stream", "file"])
+def test_whole_on_hypercorn_with_trio(path: str, trio_server: Server) -> None:
+    """It tells of its own end before it returns from the last `send`: no client has left."""
+    size = len(trio_server.client.get(f"/{path}").content)
+    where = {"route": f"/{path}"}
+    counted(trio_server, 1, **where)
+    samples = trio_server.metrics()
+    assert value(samples, "http_responses_aborted_total", where) == 0
+    assert value(samples, "http_response_body_bytes_total", where) == size
 
 
 @on_asgi

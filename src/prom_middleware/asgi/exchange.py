@@ -7,6 +7,7 @@ of the response, which are looked through once for its type.
 from __future__ import annotations
 
 import os
+import sys
 
 from prom_middleware import failures
 from prom_middleware.exposition.asgi import Message, Receive, Send
@@ -17,6 +18,8 @@ from prom_middleware.instrumentation import (
     Observation,
     status_label,
 )
+
+_HYPERCORN = "hypercorn.protocol.http_stream"  # loaded by whoever is served by it
 
 
 class Exchange(Observation):
@@ -63,6 +66,9 @@ class Exchange(Observation):
         except OSError:  # how a server says that the client is gone
             self.left()
             raise
+        except BaseException:
+            self._interrupted(message, size, gone)
+            raise
         try:
             kind = message["type"]
             if kind == "http.response.body":
@@ -90,6 +96,24 @@ class Exchange(Observation):
                     self.rarely().trailers = bool(message["trailers"])
             else:
                 self._sent_otherwise(kind, message, size, gone)
+        except Exception as error:
+            failures.report("send", error)
+
+    def _interrupted(self, message: Message, size: int, gone: bool) -> None:
+        """Note the last message where `send` has sent it, and was cancelled before it returned.
+
+        Hypercorn tells of its own end before it returns; who listens for clients that leave, as
+        Starlette does while it streams, takes that for one and cancels. Elsewhere it is one.
+        """
+        try:
+            if gone or not self.disconnected or _HYPERCORN not in sys.modules:
+                return
+            kind = message["type"]
+            if kind != "http.response.body":
+                self._sent_otherwise(kind, message, size, gone)
+            elif not message.get("more_body", False):
+                self.sent += size
+                self._last_unless_trailers(gone)
         except Exception as error:
             failures.report("send", error)
 
