@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -49,6 +50,10 @@ def user(id: int) -> str:  # noqa: A002
 
 def inner_routes() -> list[Any]:
     return [Route("/q/{z}", hello), Route("/users/{id}", hello), Route("/boom", boom)]
+
+
+def starlette_bare(registry: CollectorRegistry) -> Any:
+    return Starlette(routes=inner_routes())
 
 
 def starlette_added(registry: CollectorRegistry) -> Any:
@@ -150,6 +155,25 @@ def test_a_dispatcher_that_copies_the_scope(registry: CollectorRegistry, root: s
     app = PrometheusMiddleware(dispatcher(starlette_wrapped(registry)), registry=registry)
     request(app, f"{root}/by/users/3", root_path=root)
     check(registry, [(GET, "/by/users/{id}", 200, "", "complete")])
+
+
+def deep(app: Any) -> Any:
+    """Return `app` as Hypercorn's ProxyFixMiddleware serves it: with a deep copy of the scope."""
+
+    async def copying(scope: Any, receive: Any, send: Any) -> None:
+        await app(deepcopy(scope), receive, send)
+
+    copying.app = app  # type: ignore[attr-defined]
+    return copying
+
+
+@pytest.mark.parametrize("inner", [starlette_bare, *INNER])
+def test_a_deep_copy_of_the_scope_is_of_the_same_request(
+    registry: CollectorRegistry, inner: Any
+) -> None:
+    door = PrometheusMiddleware(deep(inner(registry)), registry=registry)
+    assert request(door, "/q/1").error is None
+    check(registry, [(GET, "/q/{z}", 200, "", "complete")])
 
 
 def test_tenants_that_clients_invent_are_not_all_in_the_route(registry: CollectorRegistry) -> None:

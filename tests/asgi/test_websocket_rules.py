@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -289,6 +290,16 @@ def test_nested_doors_record_once(registry: CollectorRegistry, target: str) -> N
     if target.endswith("nope"):
         expected = ("/in/{path}", 403, None, "", 0, 0)
     check(registry, websocket(app, target, TEXT, leave(1000)), expected)
+
+
+def test_a_deep_copy_of_the_scope_is_of_the_same_connection(registry: CollectorRegistry) -> None:
+    inner = PrometheusMiddleware(starlette_app(), registry=registry)
+
+    async def copying(scope: Any, receive: Any, send: Any) -> None:
+        await inner(deepcopy(scope), receive, send)
+
+    answer = websocket(PrometheusMiddleware(copying, registry=registry), "/ws/1", TEXT, leave(1000))
+    check(registry, answer, ("/ws/{r}", 101, 1000, "", 1, 1))
 
 
 def test_two_registries_record_each(registry: CollectorRegistry) -> None:

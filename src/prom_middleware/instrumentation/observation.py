@@ -110,6 +110,13 @@ class Observation:
             core.recorder.begin(self.method)
         self.started = perf_counter()
 
+    def __deepcopy__(self, memo: object) -> Observation:
+        """Return itself: in a deep copy of its scope, a request is the same one.
+
+        Hypercorn's ProxyFixMiddleware makes one, and there is no copy of locks and connections.
+        """
+        return self
+
     def promise(self) -> None:
         """Note that the response is about to begin, should this process not live to finish it.
 

@@ -43,6 +43,10 @@ class Connection:
         self._code: int | None = None
         self._opened: float | None = None
 
+    def __deepcopy__(self, memo: object) -> Connection:
+        """Return itself, see Observation."""
+        return self
+
     def accepted(self) -> None:
         """Record that the connection is open."""
         if self._status is not None:
