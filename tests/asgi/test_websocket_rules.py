@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from copy import deepcopy
 from typing import Any
 
@@ -20,6 +21,7 @@ from asgi.driver import (
     Server,
     exchange,
     request,
+    run,
     sending,
     websocket,
     websocket_scope,
@@ -254,6 +256,54 @@ def test_a_message_that_was_not_sent_is_not_counted(registry: CollectorRegistry)
         return await exchange(app, websocket_scope("/any"), Server(script, leave(1006), **server))
 
     check(registry, asyncio.run(main()), ("<unmatched>", 101, 1011, "BrokenPipeError", 0, 1))
+
+
+class Telling(Server):
+    """A server that tells of the application's close before its `send` returns, as Granian does."""
+
+    def __init__(self) -> None:
+        super().__init__([{"type": "websocket.connect"}], leave(1005))
+        self.told = asyncio.Event()
+
+    async def receive(self) -> Any:
+        if not self._script:
+            await self.told.wait()
+        return await super().receive()
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "websocket.close":
+            self.told.set()
+            await asyncio.sleep(0.01)
+        await super().send(message)
+
+
+def test_the_applications_close_that_the_server_tells_of(registry: CollectorRegistry) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send(ACCEPT)
+        listening = asyncio.ensure_future(receive())
+        await send({**CLOSE, "code": 4001})
+        assert await listening == leave(1005)
+
+    door = PrometheusMiddleware(app, registry=registry)
+    answer = run(door, websocket_scope("/any"), Telling)
+    check(registry, answer, ("<unmatched>", 101, 4001, "", 0, 0))
+
+
+def test_a_close_that_could_not_be_sent_is_none(registry: CollectorRegistry) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send(ACCEPT)
+        with suppress(OSError):
+            await send({**CLOSE, "code": 4001})
+        await receive()
+
+    def server() -> Server:
+        script = [{"type": "websocket.connect"}]
+        return Server(script, leave(1006), leaves_after=1, raises=True)
+
+    answer = run(PrometheusMiddleware(app, registry=registry), websocket_scope("/any"), server)
+    check(registry, answer, ("<unmatched>", 101, 1006, "", 0, 0))
 
 
 def test_open_while_it_is_open(registry: CollectorRegistry) -> None:

@@ -27,7 +27,16 @@ async def observe_websocket(
         return message
 
     async def observed_send(message: Message) -> None:
-        await send(message)
+        try:
+            if message["type"] == "websocket.close":
+                connection.closing(_code(message, NORMAL))
+        except Exception as error:
+            failures.report("send", error)
+        try:
+            await send(message)
+        except BaseException:
+            connection.closing(None)
+            raise
         try:
             sent(connection, message)
         except Exception as error:

@@ -21,6 +21,7 @@ class Connection:
     """One websocket. `refused` and `accepted` tell of the handshake, `closed` of the close."""
 
     __slots__ = (
+        "_closing",
         "_code",
         "_opened",
         "_route",
@@ -41,6 +42,7 @@ class Connection:
         self._route: str | None = None
         self._status: str | None = None
         self._code: int | None = None
+        self._closing: int | None = None
         self._opened: float | None = None
 
     def __deepcopy__(self, memo: object) -> Connection:
@@ -69,10 +71,15 @@ class Connection:
             self._code = code
             self.finish()
 
+    def closing(self, code: int | None) -> None:
+        """Note the code that the application is sending; None: it could not be sent."""
+        self._closing = code
+
     def lost(self, code: int) -> None:
         """Record that the client closed; before the handshake's end, nothing was answered."""
+        # Granian tells of the application's own close before it has returned from that.
         if self._opened is not None:
-            self.closed(code)
+            self.closed(code if self._closing is None else self._closing)
 
     def message(self, direction: str) -> None:
         """Count one message, `received` or `sent`."""
