@@ -57,6 +57,18 @@ def plain(option: str, value: object) -> None:
         raise OptionError(f"{option}={value!r}: give a plain function; it is not awaited")
 
 
+def plain_answer(option: str, answer: object) -> object:
+    """Return what a function has answered; raise TypeError where that is to be awaited.
+
+    `plain` does not know a function that only hands on what an asynchronous one returns.
+    """
+    if not inspect.isawaitable(answer):
+        return answer
+    if inspect.iscoroutine(answer):
+        answer.close()
+    raise TypeError(f"{option}: what the function returns is to be awaited; give a plain one")
+
+
 def makes_objects(value: object) -> bool:
     """Tell whether something is a class: what it makes of anything at all is true."""
     return inspect.isclass(value.func if isinstance(value, partial) else value)

@@ -92,6 +92,19 @@ def test_an_exclusion_that_fails_leaves_the_others_alone(broken: Any) -> None:
     assert (test("/c"), test("/d")) == (True, False)
 
 
+async def yes(path: str) -> bool:
+    return True
+
+
+def test_an_exclusion_that_hands_on_a_coroutine_excludes_nothing() -> None:
+    """It is true whatever it would say, and no function that could be refused when it is given."""
+    before = failures.counts().get("exclude", 0)
+    test = excluder([lambda path: yes(path)])
+    assert test is not None
+    assert not test("/c")
+    assert failures.counts()["exclude"] == before + 1
+
+
 async def app(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.start", "status": 204, "headers": []})
     await send({"type": "http.response.body", "body": b""})

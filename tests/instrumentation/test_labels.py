@@ -62,7 +62,20 @@ def test_what_a_callable_returns_becomes_a_label(answer: Any, shown: str) -> Non
     assert tenants(registry) == {shown}
 
 
-@pytest.mark.parametrize("label", [raising, lambda facts: Unprintable(), lambda: "no argument"])
+async def awaited(facts: Facts) -> str:
+    return facts.path
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        raising,
+        lambda facts: Unprintable(),
+        lambda: "no argument",
+        lambda facts: awaited(facts),  # another value for each request
+    ],
+    ids=["raises", "unprintable", "no argument", "a coroutine"],
+)
 def test_a_callable_that_fails_gives_an_empty_label_and_is_counted(label: Any) -> None:
     instrumentation, registry = labelled(label)
     before = failures.counts().get("label", 0)

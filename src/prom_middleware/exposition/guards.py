@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
-
 from prom_middleware import failures
 from prom_middleware.exposition.access import AccessRule, ScrapeRequest
 from prom_middleware.exposition.responses import Answer, message
-from prom_middleware.options import access_rule
+from prom_middleware.options import access_rule, plain_answer
 
 METHODS = ("GET", "HEAD")
 
@@ -33,12 +31,7 @@ def unauthorized(request: ScrapeRequest, access: AccessRule | None) -> Answer | 
 def _allowed(request: ScrapeRequest, access: AccessRule) -> bool:
     try:
         access_rule(access)  # what `scrape` is given, nobody has looked at
-        allowed = access(request)
-        if inspect.isawaitable(allowed):  # true whatever it would say
-            if inspect.iscoroutine(allowed):
-                allowed.close()
-            raise TypeError("access: the rule is asynchronous; give a function that returns a bool")
-        return bool(allowed)
+        return bool(plain_answer("access", access(request)))
     except Exception as error:
         failures.report("access", error)
         return False

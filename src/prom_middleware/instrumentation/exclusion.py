@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from prom_middleware import failures
+from prom_middleware.options import plain_answer
 
 Test = Callable[[str], object]
 
@@ -28,7 +29,8 @@ def excluder(exclusions: Iterable[Any]) -> Callable[[str], bool] | None:
 def _guarded(test: Test) -> Test:
     def excludes(path: str) -> bool:
         try:
-            return bool(test(path))
+            answer = test(path)
+            return answer if isinstance(answer, bool) else bool(plain_answer("exclude", answer))
         except Exception as error:
             failures.report("exclude", error)
             return False

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prom_middleware import failures
+from prom_middleware.options import plain_answer
 
 if TYPE_CHECKING:
     from prom_middleware.instrumentation.dialect import Dialect
@@ -64,7 +65,7 @@ def _value(label: Callable[[Facts], object], facts: Facts) -> str:
         if value is None:
             return ""
         # A lone surrogate cannot be exposed in UTF-8, so it would break every scrape after it.
-        text = value if isinstance(value, str) else str(value)
+        text = value if isinstance(value, str) else str(plain_answer("labels", value))
         return text[:MAX_LENGTH].encode("utf-8", "replace").decode("utf-8")
     except Exception as error:
         failures.report("label", error)
