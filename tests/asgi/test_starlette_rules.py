@@ -176,6 +176,22 @@ def test_middleware_of_a_mount_that_shows_nothing(
     check(registry, [(GET, *expected, "", "complete")])
 
 
+def refusing(app: Any) -> Any:
+    async def refused(scope: Any, receive: Any, send: Any) -> None:
+        await PlainTextResponse("no", 403)(scope, receive, send)
+
+    return refused
+
+
+def test_a_mount_that_refuses_what_is_below_an_opaque_one(registry: CollectorRegistry) -> None:
+    """The application's own routes take the rest of the path, but nobody has come to them by it."""
+    inner = Mount("/graph", app=enclosing(PlainTextResponse("hello")))
+    mount = Mount("/api", routes=[inner], middleware=[Middleware(refusing)])
+    app = Starlette(routes=[mount, Route("/{page:path}", hello)])
+    request(PrometheusMiddleware(app, registry=registry), "/api/graph/x")
+    check(registry, [(GET, "/api/graph/{path}", 403, "", "complete")])
+
+
 def test_a_wrapper_that_copies_the_scope(registry: CollectorRegistry) -> None:
     class Copying:
         def __init__(self, app: Any) -> None:

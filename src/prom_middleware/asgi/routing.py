@@ -107,8 +107,9 @@ class Routes:
         above = next((entry for entry in self._opaque if entry.matches(scope, path)), None)
         if above is None or endpoint is None or endpoint is above.endpoint:
             return None
-        # The routers came to the endpoint before; that is told without a look at all places.
-        before = [entry for entry in self._standing(scope) if entry.at < above.at]
+        # The routers came to the endpoint before, or it is what stands above the opaque mount and
+        # answered itself; that is told without a look at all places.
+        before = [entry for entry in self._standing(scope) if entry.at - entry.inner <= above.at]
         return None if any(entry.matches(scope, path) for entry in before) else above
 
     def place(self, scope: Scope, path: str) -> str | None:
