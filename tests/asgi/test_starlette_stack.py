@@ -135,41 +135,61 @@ def test_disconnect_by_receive(registry: CollectorRegistry, expected: Any) -> No
 class Telling(Server):
     """A server that tells of its own end before its `send` of the last message returns."""
 
+    def __init__(self, last: Any) -> None:
+        super().__init__([END], {"type": "http.disconnect"})
+        self._ending, self._told = last, asyncio.Event()
+
+    async def receive(self) -> Any:
+        if not self._script:
+            await self._told.wait()
+        return self._script.popleft() if self._script else self._last
+
     async def send(self, message: Any) -> None:
         await super().send(message)
-        await asyncio.sleep(0.01)
+        if message is self._ending:
+            self._told.set()
+            await asyncio.sleep(0.01)
+
+
+HYPERCORN = "hypercorn.protocol.http_stream"
+TRAILED = [{**STARTED, "trailers": True}, BODY, LAST, {"type": "http.response.trailers"}]
 
 
 @pytest.mark.parametrize(
-    ("module", "outcome", "sent"),
-    [("hypercorn.protocol.http_stream", "complete", 3), ("another.server", "disconnect", 2)],
-    ids=["hypercorn", "another server"],
+    ("module", "messages", "outcome", "sent"),
+    [
+        (HYPERCORN, [STARTED, BODY, LAST], "complete", 9),
+        (HYPERCORN, TRAILED, "complete", 9),
+        (HYPERCORN, [STARTED, BODY], "disconnect", 0),  # the client has left, then
+        ("another.server", [STARTED, BODY, LAST], "disconnect", 5),
+    ],
+    ids=["the last", "trailers", "not the last", "another server"],
 )
-def test_the_end_that_a_server_tells_itself(
+def test_the_end_that_hypercorn_tells_of_itself(
     registry: CollectorRegistry,
     monkeypatch: pytest.MonkeyPatch,
     module: str,
+    messages: Any,
     outcome: str,
     sent: int,
 ) -> None:
-    """Starlette takes it for a client that has left, and cancels the task that sends."""
+    """Who listens takes it for a client that left, and cancels what sends, as Starlette does."""
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
-        async def pieces(send: Any) -> None:
-            await send(STARTED)
-            await send({**BODY, "body": b"ab"})
-            await send({**LAST, "body": b"c"})
+        async def stream() -> None:
+            for message in messages:
+                await send(message)
 
-        task = asyncio.ensure_future(pieces(send))
+        task = asyncio.ensure_future(stream())
         while (await receive())["type"] != "http.disconnect":
             pass
         task.cancel()
         await asyncio.wait([task])
 
-    monkeypatch.delitem(sys.modules, "hypercorn.protocol.http_stream", raising=False)
+    monkeypatch.delitem(sys.modules, HYPERCORN, raising=False)
     monkeypatch.setitem(sys.modules, module, sys)
     door = PrometheusMiddleware(answer, registry=registry)
-    run(door, http_scope(), lambda: Telling([END], {"type": "http.disconnect"}))
+    run(door, http_scope(), lambda: Telling(messages[-1]))
     check(registry, [(GET, "<unmatched>", 200, "", outcome)])
     assert value(collected(registry), "http_response_body_bytes_total") == sent
 
