@@ -189,6 +189,12 @@ def test_gone_and_the_application_takes_it(
     check(registry, [(*UNMATCHED, status, "", "disconnect")])
 
 
+def test_a_status_in_a_string_is_its_number(registry: CollectorRegistry) -> None:
+    """No application should send it; Hypercorn takes it, and that is what the client gets."""
+    request(PrometheusMiddleware(sending({**STARTED, "status": "201"}, LAST), registry=registry))
+    check(registry, [(*UNMATCHED, 201, "", "complete")])
+
+
 @row("A48", (*UNMATCHED, 200, "", "complete"))
 def test_pathsend_is_final(registry: CollectorRegistry, tmp_path: Any, expected: Any) -> None:
     file = tmp_path / "file"

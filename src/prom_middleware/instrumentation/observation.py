@@ -52,7 +52,8 @@ INCOMPLETE = "incomplete"
 
 def status_label(status: int) -> str:
     """Return the label of a status code; what is no code of three digits is `_OTHER`."""
-    return STATUSES.get(status) or (str(int(status)) if 100 <= status <= 999 else OTHER)
+    code = int(status)  # Hypercorn sends a string's number, too
+    return STATUSES.get(code) or (str(code) if 100 <= code <= 999 else OTHER)
 
 
 def is_event_stream(content_type: str) -> bool:
