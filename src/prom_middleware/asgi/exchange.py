@@ -87,7 +87,7 @@ class Exchange(Observation):
                     self.status = status_label(message["status"])
                 for name, value in message.get("headers", ()):
                     # Lower case as the specification has it, or as Django does.
-                    if name == b"content-type" or name == b"Content-Type":
+                    if name in (b"content-type", b"Content-Type"):
                         # Long enough, with an "e" in its place: that spares nearly all the calls.
                         if len(value) > 16 and value[5] in b"eE":
                             self.note_type(value.decode("latin-1"))
