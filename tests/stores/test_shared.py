@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import multiprocessing
 import os
 import sys
 from pathlib import Path
 from types import ModuleType
+from weakref import ref
 
 import pytest
 
@@ -68,3 +71,22 @@ def test_who_has_imported_what_starts_a_gunicorn_will_be_its_arbiter(
     # What it has `multiprocessing` start imports the same program, and is no arbiter.
     monkeypatch.setitem(sys.modules, shared.SPAWNED, ModuleType(shared.SPAWNED))
     assert servers.server_process() is None
+
+
+class Application:
+    """What lives in the frames that are looked through."""
+
+
+def searched(app: Application) -> ref[Application]:
+    servers.server_process()
+    return ref(app)
+
+
+def test_the_search_for_the_server_keeps_nothing_of_what_it_looked_through() -> None:
+    assert multiprocessing.parent_process() is None  # it looks for what it was told, then
+    gc.disable()
+    try:
+        gone = searched(Application())
+        assert gone() is None
+    finally:
+        gc.enable()

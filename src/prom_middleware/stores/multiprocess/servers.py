@@ -69,11 +69,20 @@ def _main_thread() -> Iterator[FrameType]:
 
     So it does once gevent or eventlet has patched `threading`: its number is a greenlet's then.
     """
+    innermost = _innermost()
+    while innermost:
+        yield from _outwards(innermost.pop())
+
+
+def _innermost() -> list[FrameType]:
     running = sys._current_frames()
     main = running.get(threading.main_thread().ident or 0)
-    innermost = [*running.values(), *_switched_away()] if main is None else [main]
-    for frame in innermost:
-        yield from _outwards(frame)
+    try:
+        return [*running.values(), *_switched_away()] if main is None else [main]
+    finally:
+        # One of them is this function's own: it would keep itself, and all that lives in those
+        # further out, until the garbage collector comes.
+        del running, main
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
