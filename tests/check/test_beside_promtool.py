@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from check.promtool import promtool_says
 from check.random_pages import pages
@@ -60,6 +60,10 @@ def newer(error: Report) -> bool:
 
 @settings(max_examples=80, suppress_health_check=list(HealthCheck), deadline=None)
 @given(page=pages())
+@example(page='# TYPE s summary\ns{quantile="1",quantile="0.5"} 0\ns_sum 3\ns_count 3\n')
+@example(page='# TYPE s summary\ns{quantile="1",quantile=""} 0\ns_sum 3\ns_count 3\n')
+@example(page='# TYPE h histogram\nh_bucket{le="1",le="+Inf",a=""} 3\nh_sum 3\nh_count 3\n')
+@example(page='# TYPE g gauge\ng{quantile="1",le="1",quantile="1"} 0\n')
 def test_any_page(real_program: Find, page: str) -> None:
     body = page.encode()
     said = promtool_says(real_program("promtool", "prometheus"), body)

@@ -40,6 +40,10 @@ class Reading(NamedTuple):
         """Return the name of the metric that a sample is of."""
         return self.declared.family_of(name) if self.declared else name
 
+    def bound_of(self, name: str) -> str | None:
+        """Return which label of a sample is a number, if it is known to be one."""
+        return self.declared.bound_of(name) if self.declared else None
+
 
 ANY = Reading(strict=False)
 
@@ -127,7 +131,7 @@ def read_labels(line: Line, outside: str, how: Reading) -> tuple[str, dict[str, 
         line.skip_blanks()
         if line.next() == "=":
             _check_label_name(line, key, start, how)
-            _check_label(line, key, labels, how.family_of(name), start)
+            _check_label(line, key, labels, how, name, start)
             labels[key] = _label_value(line, how, key, name)
         else:
             name = _name_in_braces(line, key, name, outside, start, how)
@@ -164,11 +168,14 @@ def _label_name(line: Line, how: Reading, metric: str) -> str:
     return name
 
 
-def _check_label(line: Line, key: str, labels: dict[str, str], metric: str, at: int) -> None:
+def _check_label(
+    line: Line, key: str, labels: dict[str, str], how: Reading, metric: str, at: int
+) -> None:
     if key == "__name__":
         raise line.error('label name "__name__" is reserved', at)
-    if key in labels:
-        shown = go_quoted(metric)
+    # Go's parser keeps bounds and quantiles apart from the labels: the last of several counts.
+    if key in labels and key != how.bound_of(metric):
+        shown = go_quoted(how.family_of(metric))
         raise line.error(f"duplicate label names for metric {shown}", at, "a label once only")
 
 
@@ -188,7 +195,7 @@ def _label_value(line: Line, how: Reading, key: str, metric: str) -> str:
         raise line.error(reason, expected="a value between quotes")
     start = line.at
     value = line.quoted("label value", how.strict)
-    if how.declared and how.declared.bound_of(metric) == key and not is_number(value):
+    if how.bound_of(metric) == key and not is_number(value):
         reason = f"expected float as value for '{key}' label, got {go_quoted(value)}"
         raise line.error(reason, start, A_NUMBER)
     line.skip_blanks()
