@@ -274,7 +274,8 @@ def sending_task() -> Sender | None:
     """Return the task that will send the response: Django cancels it when the client has left.
 
     None where that cannot be told: in the thread of a chain that has middleware which is not
-    asynchronous, and before Python 3.11, whose tasks do not tell.
+    asynchronous, and before Python 3.11, whose tasks do not tell. Django 6.1 has a TaskGroup, which
+    takes the cancellation back before the response is closed: then nobody knows.
     """
     try:
         task: Any = asyncio.current_task()
