@@ -45,13 +45,13 @@ opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def main() -> int:
+    until = time.monotonic() + seconds()
     prometheus = shutil.which("prometheus")
     if prometheus is None:
         print("prometheus is missing: apt-get install prometheus", file=sys.stderr)
         return 1
     for number in ENDS:
         signal.signal(number, signal.default_int_handler)
-    until = time.monotonic() + seconds()
     ports = {port: free_port() for port in (*APPLICATIONS, *SERVERS)}
     with ExitStack() as stack, suppress(KeyboardInterrupt):
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

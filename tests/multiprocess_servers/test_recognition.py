@@ -103,8 +103,13 @@ def test_the_directory_is_named_by_the_server_and_nobody_else_gets_in(
 
 @pytest.mark.parametrize(
     "program",
-    [("program.py", "uvicorn"), ("program.py", "hypercorn"), ("program_of_gunicorn.py",)],
-    ids=["uvicorn", "hypercorn", "gunicorn"],
+    [
+        ("program.py", "uvicorn"),
+        ("program.py", "hypercorn"),
+        ("program_of_gunicorn.py",),
+        ("program_of_granian.py",),
+    ],
+    ids=["uvicorn", "hypercorn", "gunicorn", "granian"],
 )
 def test_a_program_that_starts_its_server_itself_has_what_all_workers_count(
     program: tuple[str, ...], servers: ExitStack, tmp_path: Path

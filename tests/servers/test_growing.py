@@ -7,7 +7,8 @@ import re
 import signal
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -61,31 +62,44 @@ def test_the_application(tmp_path: Path) -> None:
     assert 'python_info{datacenter="a",' in answer.text
 
 
+@contextmanager
+def whole_example(ends: signal.Signals) -> Iterator[Iterator[str]]:
+    """Run the whole example, give its lines, and end it with that signal."""
+    process = subprocess.Popen(
+        python(str(EXAMPLE / "run.py")), stdout=subprocess.PIPE, encoding="utf-8"
+    )
+    assert process.stdout is not None
+    try:
+        yield iter(process.stdout.readline, "")
+    finally:
+        process.send_signal(ends)
+        rest = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, rest
+
+
+def ports_of(lines: list[str]) -> list[int]:
+    return [int(found[1]) for line in lines if (found := re.search(r":(\d+)/$", line))]
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.mark.timeout(300)
 def test_the_whole_example_at_once(real_program: Callable[[str, str], str]) -> None:
     """It shows the sums of both data centres, and ends when it is told to, with all it started."""
     pytest.importorskip("fastapi")
     pytest.importorskip("flask")
     real_program("prometheus", "prometheus")
-    process = subprocess.Popen(
-        python(str(EXAMPLE / "run.py")), stdout=subprocess.PIPE, encoding="utf-8"
-    )
-    assert process.stdout is not None
-    try:
-        shown: list[str] = []
+    shown: list[str] = []
+    with whole_example(signal.SIGINT) as lines:
         while not any(UP.search(line) for line in shown):
-            line = process.stdout.readline()
+            line = next(lines, "")
             assert line, shown
             shown.append(line)
-    finally:
-        process.send_signal(signal.SIGINT)
-        rest = process.communicate(timeout=60)[0]
-    assert process.returncode == 0, rest
-    ports = [int(found[1]) for line in shown if (found := re.search(r":(\d+)/$", line))]
-    assert len(ports) == 4
-    for port in ports:
-        with socket.socket() as probe:
-            assert probe.connect_ex(("127.0.0.1", port)) != 0
+    assert len(ports_of(shown)) == 4
+    assert not any(map(answers, ports_of(shown)))
 
 
 @pytest.mark.timeout(300)
@@ -96,22 +110,13 @@ def test_ended_while_it_starts_it_leaves_no_server(
     pytest.importorskip("fastapi")
     pytest.importorskip("flask")
     real_program("prometheus", "prometheus")
-    process = subprocess.Popen(
-        python(str(EXAMPLE / "run.py")), stdout=subprocess.PIPE, encoding="utf-8"
-    )
-    assert process.stdout is not None
-    first = process.stdout.readline()
-    process.send_signal(ends)
-    process.communicate(timeout=60)
-    assert process.returncode == 0
-    found = re.search(r":(\d+)/$", first)
-    assert found is not None
-    with socket.socket() as probe:
-        assert probe.connect_ex(("127.0.0.1", int(found[1]))) != 0
+    with whole_example(ends) as lines:
+        first = next(lines)
+    (port,) = ports_of([first])
+    assert not answers(port)
 
 
-def test_a_wrong_number_of_seconds(real_program: Callable[[str, str], str]) -> None:
-    real_program("prometheus", "prometheus")
+def test_a_wrong_number_of_seconds() -> None:
     process = subprocess.run(
         python(str(EXAMPLE / "run.py")),
         env={**os.environ, "DEMO_SECONDS": "soon"},

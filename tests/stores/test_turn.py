@@ -13,8 +13,9 @@ from prom_middleware.stores.turn import MOST_KEPT, MOST_PENDING, PATIENCE, Turn
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Return the seconds that somebody meant to wait, one after the other."""
+    """Return the seconds that somebody meant to wait, one after the other; no time passes."""
     waits: list[float] = []
+    monkeypatch.setattr(turns, "monotonic", lambda: 0.0)
     monkeypatch.setattr(turns, "sleep", waits.append)
     return waits
 

@@ -38,6 +38,8 @@ from prom_middleware.stores import Family, Labels
 FAMILY, SHARED = "_shared_family", "_shared_value"
 CLASSES: dict[str, Any] = {each._type: each for each in (Counter, Gauge, Summary, Histogram)}
 CLASSES |= {each._type: each for each in (Info, Enum)}
+# What keeps more than a value, where it is no gauge with a mode.
+KINDS: dict[str, type[SharedValue]] = {"info": InfoValue}
 
 
 class Nobody:
@@ -123,7 +125,7 @@ class Adoption:
         return list(zip(old, new, strict=True))
 
     def _value(self, old: Any, metric: Any, family: Family, index: int, series: str) -> SharedValue:
-        make = GaugeValue if family.mode else InfoValue if family.kind == "info" else SharedValue
+        make = GaugeValue if family.mode else KINDS.get(family.kind, SharedValue)
         place = self.home, family, labels_of(metric), index, series
         if metric._labelvalues and is_provisional(old, self.home) and type(old) is make:
             # Nobody has a child before it is made: it takes half the time to let it keep its own.

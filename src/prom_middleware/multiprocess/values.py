@@ -226,8 +226,6 @@ class SharedValue:
         try:
             if self._bound() is not None:
                 self._keep(Note(text, value, time, self._removal()))
-                if self.family.kind == "info" and self.offset is not None:
-                    self._store.cells[self.offset] += 1
         except ValueError as error:
             failures.report("multiprocess.text", error)
 
@@ -251,11 +249,13 @@ class InfoValue(SharedValue):
         """Say it again, unless it was removed since; the store's turn must be ours."""
         said = self._said
         if said is not None and self._bound() is not None and said.stamp == self._removal():
-            self._keep(said)
+            super()._keep(said)
 
     def _keep(self, note: Note) -> None:
         super()._keep(note)
         self._said = note
+        if self.offset is not None:  # how often it was said, so that one without a text is known
+            self._store.cells[self.offset] += 1
 
 
 PROVISIONAL = "value"

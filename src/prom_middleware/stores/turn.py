@@ -33,8 +33,9 @@ PIECE = 0.05
 INDULGENCE = 10
 # How much may wait: threads that do nothing but record leave more than one of them carries out.
 MOST_PENDING = 1000
-# And while whoever has the token `waits`, some 20 MB; seconds in which nobody waits for him again.
-MOST_KEPT = 100_000
+# And while whoever has the token `waits`: requests are kept with their headers, 5 kB or so each.
+# Seconds in which nobody waits for him again.
+MOST_KEPT = 20_000
 PAUSE = 1.0
 
 

@@ -8,7 +8,7 @@ import signal
 import stat
 import struct
 from pathlib import Path
-from time import monotonic, time
+from time import time
 
 import pytest
 from hypothesis import given, settings
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from prom_middleware import failures
 from prom_middleware.stores import Family, Settlement, Store
 from prom_middleware.stores.multiprocess import MultiprocessStore
+from prom_middleware.stores.multiprocess import store as store_module
 from prom_middleware.stores.multiprocess.layout import DICTIONARY_HEADER
 from stores.multiprocess.children import LIVE, REQUESTS, add, end, fork, killed, read, run, vectors
 
@@ -391,12 +392,17 @@ def test_who_has_the_lock_for_good_is_waited_for_once(
     store: MultiprocessStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(store, REQUESTS, ("/",), 1)
-    monkeypatch.setattr("prom_middleware.stores.multiprocess.store.PATIENCE", 1.0)
-    with MultiprocessStore(store.directory)._lock.held(0):
-        began = monotonic()
-        for _ in range(3):  # as a scrape does
-            assert read(store, REQUESTS) == {("/",): [1.0, 0.0, 0.0]}
-        assert 1.0 < monotonic() - began < 2.0
+    waited: list[float] = []
+
+    def locked(patience: float) -> None:
+        waited.append(patience)
+        raise TimeoutError
+
+    monkeypatch.setattr(store._lock, "acquire", locked)
+    monkeypatch.setattr(store_module, "monotonic", lambda: 0.0)
+    for _ in range(3):  # as a scrape does
+        assert read(store, REQUESTS) == {("/",): [1.0, 0.0, 0.0]}
+    assert waited == [store_module.PATIENCE, store_module.HURRY, store_module.HURRY]
     assert not store.turn.waits
 
 
