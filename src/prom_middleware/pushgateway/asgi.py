@@ -20,6 +20,7 @@ from prom_middleware.exposition.asgi import (
 from prom_middleware.exposition.responses import Answer
 from prom_middleware.pushgateway.gateway import Gateway
 from prom_middleware.pushgateway.options import Setup
+from prom_middleware.pushgateway.routing import bad_path
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -59,6 +60,7 @@ class GatewayApp:
         answer = None
         if self.gateway.options.access is not None:  # a rule may take its time
             answer = await beside(partial(self.gateway.refusal, request))
+        answer = answer or bad_path(scope.get("raw_path") or b"")
         if answer is None:
             try:
                 body = await self._body(request, receive)

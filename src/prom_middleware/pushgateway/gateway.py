@@ -127,9 +127,12 @@ class Gateway:
     def _unknown(self, request: ScrapeRequest, below: str) -> Answer:
         if below.startswith("/api/v1/") and request.method == "OPTIONS":
             return response(200, *api.CORS, parts=[])
+        if below == "/metrics/job/" and request.method in ("PUT", "POST", "DELETE"):
+            return moved(307, clean_path(request.path)[:-1], request.query)  # where nothing is
         other = below[:-1] if below.endswith("/") else f"{below}/"  # of the prefix, too
-        if any(one.path.fullmatch(other) for one in self._routes):
-            status = 301 if request.method == "GET" else 307
+        method = request.method
+        if any(method in one.methods and one.path.fullmatch(other) for one in self._routes):
+            status = 301 if method == "GET" else 307
             return moved(status, self.options.route_prefix + other, request.query)
         return text(404, "404 page not found")
 

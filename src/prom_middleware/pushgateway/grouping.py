@@ -31,9 +31,9 @@ def grouping_key(job: str, labels: str, *, utf8_names: bool = False) -> Labels:
     as lone surrogates, and stay so. Raises GroupingError.
     """
     kind, _, value = job.partition("/")
-    found = dict(_pairs(labels, utf8_names))
-    found["job"] = _decoded(value, "in job name") if kind.endswith(_BASE64) else value
-    if not found["job"]:
+    own = _decoded(value, "in job name") if kind.endswith(_BASE64) else value
+    found = {**dict(_pairs(labels, utf8_names)), "job": own}
+    if not own:
         raise GroupingError("job name is required")
     return tuple(sorted(found.items()))
 

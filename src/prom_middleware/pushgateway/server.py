@@ -22,7 +22,7 @@ from prom_middleware.exposition.access import ScrapeRequest
 from prom_middleware.exposition.connections import Plain
 from prom_middleware.exposition.responses import Answer
 from prom_middleware.pushgateway.gateway import Gateway
-from prom_middleware.pushgateway.routing import text
+from prom_middleware.pushgateway.routing import bad_path, text
 
 if TYPE_CHECKING:
     from prom_middleware.exposition.webconfig import WebConfigFile
@@ -207,13 +207,18 @@ class _Handler(BaseHTTPRequestHandler):
         if unread:
             self._linger()
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_OPTIONS = do_PATCH = _serve  # noqa: N815
+    def __getattr__(self, name: str) -> Any:
+        """Serve every method: which of them a path has, the gateway knows."""
+        if name.startswith("do_"):
+            return self._serve
+        raise AttributeError(name)
 
     def _request(self) -> ScrapeRequest:
         target, _, query = self.path.partition("?")
+        raw = target.encode("latin-1")  # as the standard library has read it
         return ScrapeRequest(
             method=self.command,
-            path=unquote_to_bytes(target).decode("utf-8", "surrogateescape"),
+            path=unquote_to_bytes(raw).decode("utf-8", "surrogateescape"),
             query=query,
             headers={name.lower(): value for name, value in reversed(self.headers.items())},
             client=str(self.client_address[0]),
@@ -223,7 +228,8 @@ class _Handler(BaseHTTPRequestHandler):
         file = self.server.file
         if file is not None and not file.allows_one_more():
             return text(429, "Too many requests.")
-        return self.server.gateway.refusal(self._request())
+        refused = self.server.gateway.refusal(self._request())
+        return refused or bad_path(self.path.encode("latin-1"))
 
     def _answer(self, body: bytes | None) -> Answer:
         return self.server.gateway.answer(self._request(), body)
