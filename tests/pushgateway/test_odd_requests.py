@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
+from urllib.parse import unquote
 
 import pytest
 
@@ -82,9 +83,52 @@ def test_where_a_path_leads(
     assert (reply.status, reply.headers.get("location")) == (status, location)
 
 
-def test_the_job_is_read_before_the_other_labels(send: Mounted) -> None:
-    reply = send("PUT", "/metrics/job@base64/w6k=a/a-b/x", "a 1\n")
-    assert reply.text.startswith('invalid base64 encoding in job name "": illegal base64 data')
+@pytest.mark.parametrize(
+    ("given", "shown", "place"),
+    [
+        ("w6k=a/a-b/x", "", 3),
+        ("YQ==a/x/b", "", 2),
+        ("abcd%C3%A9", r"i\xb7\x1d", 4),
+        ("abcde", r"i\xb7\x1d", 4),
+        ("aGVsbG8gd29ybGQ%2Ba", "hello wor", 15),
+        ("a", "", 0),
+    ],
+)
+def test_what_was_read_of_a_job_until_it_was_no_base64(
+    send: Mounted, given: str, shown: str, place: int
+) -> None:
+    reply = send("PUT", f"/metrics/job@base64/{given}", "a 1\n")
+    problem = f'invalid base64 encoding in job name "{shown}": illegal base64 data'
+    assert reply.text == f"{problem} at input byte {place}\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["a.b", "é", "1a", "x@base64x", "a-b", "%F0%9F%98%80", "U__a_2e_b"]
+)
+def test_a_path_may_have_names_of_any_characters(name: str) -> None:
+    send = Mounted(make_asgi_app(enable_utf8_names=True))
+    assert send("PUT", f"/metrics/job/j/{name}/v", "a 1\n").status == 200
+    shown = unquote(name).replace("U__a_2e_b", "a.b")
+    page = send("GET", "/metrics", headers={"Accept": "text/plain;escaping=allow-utf-8"}).text
+    assert f'"{shown}"="v"' in page
+
+
+@pytest.mark.parametrize(("name", "shown"), [("%FF", r"\xff"), ("__x", "__x"), ("U__", "U__")])
+def test_names_that_cannot_be(name: str, shown: str) -> None:
+    send = Mounted(make_asgi_app(enable_utf8_names=True))
+    reply = send("PUT", f"/metrics/job/j/{name}/v", "a 1\n")
+    assert (reply.status, reply.text) == (400, f'improper label name "{shown}"\n')
+
+
+def test_a_name_with_a_nul_is_not_another_one() -> None:
+    send = Mounted(make_asgi_app(enable_utf8_names=True))
+    assert send("PUT", "/metrics/job/j/U__a_0_/v", "a 1\n").status == 200
+    assert 'a{U__a_0_="v"' in send("GET", "/metrics").text
+
+
+def test_what_cannot_be_printed_is_shown_by_its_number(send: Mounted) -> None:
+    reply = send("PUT", "/metrics/job/j/%E2%80%A8/v", "a 1\n")
+    assert reply.text == 'improper label name "\\u2028"\n'
 
 
 def test_snappy_that_is_none(send: Mounted) -> None:

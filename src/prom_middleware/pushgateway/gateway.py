@@ -145,7 +145,7 @@ class Gateway:
         admin: list[Route] = []
         if self.options.enable_admin_api:
             admin = [
-                route("/api/v1/admin/wipe", "wipe", PUT=self._wipe),
+                route("/api/v1/admin/wipe", "wipe", PUT=self._wipe, OPTIONS=_cors),
                 route("/api/v1/admin/delete", "delete", PUT=self._delete_selected),
             ]
         if self.options.enable_multiple_groups:
