@@ -47,6 +47,15 @@ def test_paths_that_are_not_encoded_are_read_as_utf_8(client: Client) -> None:
     assert {"job": "täglich", "pi": "ü"} not in groups(client)
 
 
+@pytest.mark.parametrize("before", [b"http://gateway:9091", b"HTTPS://user@[::1]"])
+def test_a_whole_url_in_the_place_of_a_path(client: Client, before: bytes) -> None:
+    # As clients send it to a proxy (RFC 9112 section 3.2.2).
+    assert raw(client, b"PUT " + before + b"/metrics/job/absolute?x=/y")[0] == 200
+    assert {"job": "absolute"} in groups(client)
+    assert raw(client, b"DELETE " + before + b"/metrics/job/absolute")[0] == 202
+    assert raw(client, b"GET " + before)[0] == 200
+
+
 def test_a_path_with_a_percent_sign_that_means_nothing(client: Client, send: Mounted) -> None:
     for path in ("/metrics/job/100%", "/metrics/job/a/x/%2", "/metrics/job/%zz"):
         assert raw(client, b"PUT " + path.encode()) == (400, b"400 Bad Request")

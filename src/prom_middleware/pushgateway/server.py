@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -38,6 +39,8 @@ SLOWEST = 16 * 1024
 # What is read of a body that nobody wants, so that its sender gets to see the answer.
 LINGER_BYTES, LINGER_SECONDS = 4 * 1024 * 1024, 2.0
 _LONGEST_CHUNK_LINE = 1024
+# What is before the path where somebody sends all of a URL (RFC 9112 section 3.2.2).
+_ABSOLUTE = re.compile(r"^https?://[^/?]*/?", re.IGNORECASE)
 
 
 class _BadBodyError(Exception):
@@ -214,7 +217,7 @@ class _Handler(BaseHTTPRequestHandler):
         raise AttributeError(name)
 
     def _request(self) -> ScrapeRequest:
-        target, _, query = self.path.partition("?")
+        target, _, query = _ABSOLUTE.sub("/", self.path).partition("?")
         raw = target.encode("latin-1")  # as the standard library has read it
         return ScrapeRequest(
             method=self.command,
