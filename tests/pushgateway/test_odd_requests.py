@@ -56,6 +56,19 @@ def test_a_whole_url_in_the_place_of_a_path(client: Client, before: bytes) -> No
     assert raw(client, b"GET " + before)[0] == 200
 
 
+def test_the_refusal_of_a_head_has_no_body(client: Client) -> None:
+    # Whoever sent it would take the body for the next answer.
+    refused = b"HEAD /metrics/job/100% HTTP/1.1\r\nHost: x\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", client.port), timeout=30) as peer:
+        peer.sendall(refused + b"GET /-/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        first, second = peer.makefile("rb").read().split(b"\r\n\r\nHTTP/1.1 ")
+    assert first.startswith(b"HTTP/1.1 400 ")
+    assert second.startswith(b"200 ")
+    send = Mounted(make_asgi_app(access=lambda request: False))
+    assert [send(method, "/metrics").status for method in ("GET", "HEAD")] == [403, 403]
+    assert [bool(send(method, "/metrics").body) for method in ("GET", "HEAD")] == [True, False]
+
+
 def test_a_path_with_a_percent_sign_that_means_nothing(client: Client, send: Mounted) -> None:
     for path in ("/metrics/job/100%", "/metrics/job/a/x/%2", "/metrics/job/%zz"):
         assert raw(client, b"PUT " + path.encode()) == (400, b"400 Bad Request")

@@ -17,7 +17,7 @@ from prom_middleware.exposition.asgi import (
     scrape_request,
     send_answer,
 )
-from prom_middleware.exposition.responses import Answer
+from prom_middleware.exposition.responses import Answer, without_body
 from prom_middleware.pushgateway.gateway import Gateway
 from prom_middleware.pushgateway.options import Setup
 from prom_middleware.pushgateway.routing import bad_path
@@ -67,6 +67,7 @@ class GatewayApp:
             except ConnectionError:
                 return
             answer = await beside(partial(self.gateway.answer, request, body))
+        answer = without_body(answer, request.method)  # one that the gateway has not seen, too
         await send_answer(_below(scope.get("root_path", ""), answer), send)
 
     async def _body(self, request: ScrapeRequest, receive: Receive) -> bytes | None:

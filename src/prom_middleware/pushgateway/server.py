@@ -21,7 +21,7 @@ from urllib.parse import unquote_to_bytes
 
 from prom_middleware.exposition.access import ScrapeRequest
 from prom_middleware.exposition.connections import Plain
-from prom_middleware.exposition.responses import Answer
+from prom_middleware.exposition.responses import Answer, without_body
 from prom_middleware.pushgateway.gateway import Gateway
 from prom_middleware.pushgateway.routing import bad_path, text
 
@@ -313,7 +313,7 @@ class _Handler(BaseHTTPRequestHandler):
         if close:
             self.send_header("Connection", "close")
         self.end_headers()
-        for part in answer.parts:
+        for part in without_body(answer, self.command).parts:
             self.wfile.write(part)
         self.wfile.flush()
 
