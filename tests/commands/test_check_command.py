@@ -80,6 +80,12 @@ def test_a_file(folder: Path) -> None:
     assert (done.returncode, done.stderr) == (3, REMARKS)
 
 
+def test_a_pipe_with_a_name() -> None:
+    # As a shell makes one of `check <(curl ...)`.
+    done = run("check", "/dev/stdin", text=WRONG)
+    assert (done.returncode, done.stderr) == (3, REMARKS)
+
+
 @pytest.fixture
 def url() -> Iterator[str]:
     registry = CollectorRegistry()

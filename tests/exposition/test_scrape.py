@@ -21,6 +21,7 @@ from prom_middleware.exposition import (
     make_asgi_app,
     make_wsgi_app,
 )
+from prom_middleware.exposition.access import basic_auth
 from prom_middleware.exposition.options import Limits
 from prom_middleware.exposition.scraping import scrape
 
@@ -108,6 +109,21 @@ def test_head_is_get_without_the_body(ask: Ask, registry: CollectorRegistry) -> 
     assert head.body == b""
     assert head.headers == full.headers
     assert dict(full.headers)["Content-Length"] == str(len(full.body))
+
+
+@pytest.mark.parametrize(
+    ("query", "access", "status"),
+    [("match[]=%", None, 400), ("", lambda _: False, 403), ("", basic_auth("a", "b"), 401)],
+    ids=("selector", "forbidden", "unauthorized"),
+)
+def test_head_has_no_body_where_it_is_refused(
+    registry: CollectorRegistry, query: str, access: Any, status: int
+) -> None:
+    answers = [scrape(registry, asked(method, query), access) for method in ("GET", "HEAD")]
+    full, head = answers
+    assert [one.status for one in answers] == [status, status]
+    assert full.body
+    assert (head.body, head.headers) == (b"", full.headers)
 
 
 def test_the_text_can_be_parsed_and_says_what_was_counted(

@@ -172,6 +172,15 @@ def test_what_is_no_regular_file(registry: CollectorRegistry, tmp_path: Path, ki
     assert not target.is_file()
 
 
+@pytest.mark.parametrize("escaping", ["underscore", "", "dots;q=0", None])
+def test_a_scheme_that_there_is_not(
+    registry: CollectorRegistry, tmp_path: Path, escaping: Any
+) -> None:
+    with pytest.raises(OptionError, match=r"escaping=.*: give one of underscores, dots"):
+        write_to_textfile(tmp_path / "job.prom", registry, escaping=escaping)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_is_not_there(registry: CollectorRegistry, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         write_to_textfile(tmp_path / "none" / "my.prom", registry)

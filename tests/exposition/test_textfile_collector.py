@@ -88,3 +88,10 @@ def test_a_file_that_node_exporter_refuses_is_seen(
     (tmp_path / "bad.prom").write_text(text)
     with pytest.raises(AssertionError):
         node_exporter()
+
+
+def test_names_in_utf_8(node_exporter: Callable[[], Series], tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    Gauge("rooms.free", "Rooms.", ["hotel.name"], registry=registry).labels("Löwen").set(3)
+    write_to_textfile(tmp_path / "hotel.prom", registry, escaping="underscores")
+    assert value(node_exporter(), "rooms_free", {"hotel_name": "Löwen"}) == 3

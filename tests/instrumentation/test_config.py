@@ -325,6 +325,7 @@ def test_a_refused_application_leaves_the_registry_alone() -> None:
         lambda: allow_networks("10.0.0.1/8"),
         lambda: allow_networks("localhost"),
         lambda: allow_networks("10.0.0.0/33"),
+        lambda: allow_networks("fe80::1%eth0"),  # it would be allowed on all other links, too
         lambda: allow_networks(10),  # type: ignore[arg-type]
         lambda: allow_networks(True),  # type: ignore[arg-type]
         lambda: allow_networks(b"\x7f\0\0\1"),  # type: ignore[arg-type]

@@ -139,6 +139,9 @@ OPENMETRICS = [
     ),
     ('a 1 # {x="y"} 1\n', 1, 1, "only counters and buckets have exemplars"),
     ("# TYPE a counter\na_total 1 # x\n", 2, 10, "invalid exemplar"),
+    ("# TYPE a counter\na_total 1 # {t} 1\n", 2, 10, 'label "t" has no value'),
+    ('# TYPE a counter\na_total 1 # {t,i="x"} 1\n', 2, 10, 'label "t" has no value'),
+    ('# TYPE a counter\na_total 1 # {i="x","t"} 1\n', 2, 10, 'label "t" has no value'),
     ('# TYPE a counter\na_total 1 # {x="y"}\n', 2, 20, "expected a blank, found '\\n'"),
     (
         f'# TYPE a counter\na_total 1 # {{x="{"y" * 128}"}} 1\n',

@@ -93,7 +93,8 @@ def content_of(options: argparse.Namespace) -> bytes:
         return streams.read()
     if sources.is_url(source):
         return _text(source, *sources.fetched(source, options.timeout))
-    if Path(source).is_file():
+    path = Path(source)
+    if path.exists() and not path.is_dir():  # a pipe as well: a shell's <(...) is one
         return _read(source)
     if ":" not in source:
         raise CommandError(f"{source}: there is no such file; applications are module:app")

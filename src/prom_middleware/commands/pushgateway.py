@@ -26,8 +26,9 @@ example:
   prom-middleware pushgateway --persistence.file=/var/lib/pushgateway.db
   echo "rows 42" | curl --data-binary @- http://localhost:9091/metrics/job/nightly
 
-The flags of the original work here; --persistence.interval does not matter, for each push is stored
-before it is answered. In prometheus.yml, set `honor_labels: true` for the gateway.
+The flags of the original work here, but for --web.systemd-socket; --persistence.interval does not
+matter, for each push is stored before it is answered. In prometheus.yml, set `honor_labels: true`
+for the gateway.
 """
 DEFAULT = ("127.0.0.1", 9091)
 # What is stored is hundreds of thousands of tuples, in which there is no garbage to be found.

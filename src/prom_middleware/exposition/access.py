@@ -124,6 +124,8 @@ def basic_credentials(request: ScrapeRequest) -> bytes:
 
 
 def _network(network: str) -> IPv4Network | IPv6Network:
+    if "%" in str(network):  # else it would allow the same address on all other links
+        raise OptionError(f"allow_networks: {network!r}: the zone of a peer is not looked at")
     try:
         # A whole number, a bool even, would be an address.
         found = ip_network(str(network))

@@ -32,6 +32,14 @@ class Answer(NamedTuple):
 LAST_RESORT = Answer(500, [PLAIN, ("Content-Length", "0")], [])
 
 
+def without_body(answer: Answer, method: str) -> Answer:
+    """Return an answer as `method` may have it: HEAD has no content (RFC 9110 section 9.3.2).
+
+    Whoever asked would take it for the next answer.
+    """
+    return answer._replace(parts=[]) if method == "HEAD" else answer
+
+
 def message(status: int, text: str, *headers: tuple[str, str]) -> Answer:
     """Return an answer in words."""
     return response(status, PLAIN, *headers, parts=[f"{text}\n".encode(errors="replace")])

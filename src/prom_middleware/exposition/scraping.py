@@ -24,6 +24,7 @@ from prom_middleware.exposition.responses import (
     ScrapeResponse,
     message,
     response,
+    without_body,
 )
 from prom_middleware.exposition.selection.parameters import parse_query
 from prom_middleware.instrumentation import registered
@@ -105,10 +106,15 @@ class Visit:
     def _answer(self, translate: Callable[[], ScrapeRequest], access: AccessRule | None) -> Answer:
         try:
             request = translate()
+        except Exception as error:
+            return failed(error)
+        return without_body(self._found(request, access), request.method)
+
+    def _found(self, request: ScrapeRequest, access: AccessRule | None) -> Answer:
+        try:
             if self._busy is not None:
                 raise self._busy
-            found = refusal(request, access) or self._metrics(request)
-            return found._replace(parts=[]) if request.method == "HEAD" else found
+            return refusal(request, access) or self._metrics(request)
         except Exception as error:
             return failed(error)
 

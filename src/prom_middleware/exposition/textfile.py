@@ -12,6 +12,7 @@ from prometheus_client import Metric as MetricFamily
 from prometheus_client.registry import Collector
 
 from prom_middleware.errors import OptionError, ReservedLabelError
+from prom_middleware.exposition.formats.escaping import SCHEMES
 from prom_middleware.exposition.negotiation import negotiate
 from prom_middleware.instrumentation.families import BlockFamily
 
@@ -28,12 +29,16 @@ def write_to_textfile(
     """Write the metrics of `registry` to `path`, with mode 0644, whole or not at all.
 
     The arguments are those of `prometheus_client.write_to_textfile`. node_exporter reads files
-    whose names end in `.prom`. The temporary file is in the folder of `path`, or in `tmpdir`, on
-    the same file system. Whatever is raised, by a collector or a full disk, what was there before
-    stays, and nothing is left behind. A link is replaced, not followed: in a folder that others
-    may write to, it could lead anywhere. Raises OSError, OptionError where `path` is there and no
-    regular file, and ReservedLabelError for a label that node_exporter would not survive.
+    whose names end in `.prom`, and none with names in quotes (up to 1.11 at least): where there are
+    names in UTF-8, give `escaping="underscores"`. The temporary file is in the folder of `path`, or
+    in `tmpdir`, on the same file system. Whatever is raised, by a collector or a full disk, what
+    was there before stays, and nothing is left behind. A link is replaced, not followed: in a
+    folder that others may write to, it could lead anywhere. Raises OSError, OptionError where
+    `path` is there and no regular file or for a scheme that there is not, and ReservedLabelError
+    for a label that node_exporter would not survive.
     """
+    if escaping not in SCHEMES:
+        raise OptionError(f"escaping={escaping!r}: give one of {', '.join(SCHEMES)}")
     form = negotiate(f"text/plain;version=1.0.0;escaping={escaping}")
     replace_file(path, form.render(_checked(registry.collect())), tmpdir)
 

@@ -58,7 +58,9 @@ def read_exemplar(line: Line, limit: int | None = LIMIT) -> Exemplar:
     if not line.text.startswith(" # {", start):
         raise line.error("invalid exemplar", start, "a blank, #, a blank and labels")
     line.at += 3
-    labels = read_labels(line, "", OPENMETRICS)[1]
+    name, labels = read_labels(line, "", OPENMETRICS)
+    if name:  # as a metric may have its own between its labels
+        raise line.error(f"label {go_quoted(name)} has no value", start, 'labels, each with ="..."')
     length = sum(len(name) + len(value) for name, value in labels.items())
     if limit is not None and length > limit:
         expected = f"at most {limit} characters of names and values"

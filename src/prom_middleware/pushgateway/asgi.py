@@ -17,9 +17,10 @@ from prom_middleware.exposition.asgi import (
     scrape_request,
     send_answer,
 )
-from prom_middleware.exposition.responses import Answer
+from prom_middleware.exposition.responses import Answer, without_body
 from prom_middleware.pushgateway.gateway import Gateway
 from prom_middleware.pushgateway.options import Setup
+from prom_middleware.pushgateway.routing import bad_path
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -59,12 +60,14 @@ class GatewayApp:
         answer = None
         if self.gateway.options.access is not None:  # a rule may take its time
             answer = await beside(partial(self.gateway.refusal, request))
+        answer = answer or bad_path(scope.get("raw_path") or b"")
         if answer is None:
             try:
                 body = await self._body(request, receive)
             except ConnectionError:
                 return
             answer = await beside(partial(self.gateway.answer, request, body))
+        answer = without_body(answer, request.method)  # one that the gateway has not seen, too
         await send_answer(_below(scope.get("root_path", ""), answer), send)
 
     async def _body(self, request: ScrapeRequest, receive: Receive) -> bytes | None:

@@ -19,7 +19,7 @@ from prom_middleware.exposition.compression import compress
 from prom_middleware.exposition.guards import unauthorized
 from prom_middleware.exposition.negotiation import coding_of
 from prom_middleware.exposition.refusals import SelectorError
-from prom_middleware.exposition.responses import LAST_RESORT, Answer, response
+from prom_middleware.exposition.responses import LAST_RESORT, Answer, response, without_body
 from prom_middleware.exposition.selection.selectors import NAME, parse_selector
 from prom_middleware.pushgateway import api
 from prom_middleware.pushgateway.bodies import parse_body
@@ -92,7 +92,7 @@ class Gateway:
         except Exception as error:
             failures.report("pushgateway", error)
             return LAST_RESORT
-        return found._replace(parts=[]) if request.method == "HEAD" else found
+        return without_body(found, request.method)
 
     def _answer(self, request: ScrapeRequest, body: bytes | None) -> Answer:
         clean = clean_path(request.path)
@@ -127,9 +127,12 @@ class Gateway:
     def _unknown(self, request: ScrapeRequest, below: str) -> Answer:
         if below.startswith("/api/v1/") and request.method == "OPTIONS":
             return response(200, *api.CORS, parts=[])
+        if below == "/metrics/job/" and request.method in ("PUT", "POST", "DELETE"):
+            return moved(307, clean_path(request.path)[:-1], request.query)  # where nothing is
         other = below[:-1] if below.endswith("/") else f"{below}/"  # of the prefix, too
-        if any(one.path.fullmatch(other) for one in self._routes):
-            status = 301 if request.method == "GET" else 307
+        method = request.method
+        if any(method in one.methods and one.path.fullmatch(other) for one in self._routes):
+            status = 301 if method == "GET" else 307
             return moved(status, self.options.route_prefix + other, request.query)
         return text(404, "404 page not found")
 
@@ -142,7 +145,7 @@ class Gateway:
         admin: list[Route] = []
         if self.options.enable_admin_api:
             admin = [
-                route("/api/v1/admin/wipe", "wipe", PUT=self._wipe),
+                route("/api/v1/admin/wipe", "wipe", PUT=self._wipe, OPTIONS=_cors),
                 route("/api/v1/admin/delete", "delete", PUT=self._delete_selected),
             ]
         if self.options.enable_multiple_groups:

@@ -6,9 +6,9 @@ https://github.com/prometheus/pushgateway#url
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 
+from prom_middleware.instrumentation.labels import is_encodable
 from prom_middleware.pushgateway.families import Labels
 from prom_middleware.pushgateway.numbers import go_quote
 
@@ -16,6 +16,8 @@ _BASE64 = "@base64"
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _ALPHABET = re.compile(r"[A-Za-z0-9_-]*")
 _HEXADECIMAL = re.compile(r"[0-9a-fA-F]{1,6}")
+# Half of a surrogate pair, in the place of a NUL: neither can be in a name.
+_NOTHING = 0xD800
 # A label of this name is no part of the key: it says how long the group is kept.
 TTL_LABEL = "__push_ttl__"
 
@@ -31,9 +33,9 @@ def grouping_key(job: str, labels: str, *, utf8_names: bool = False) -> Labels:
     as lone surrogates, and stay so. Raises GroupingError.
     """
     kind, _, value = job.partition("/")
-    found = dict(_pairs(labels, utf8_names))
-    found["job"] = _decoded(value, "in job name") if kind.endswith(_BASE64) else value
-    if not found["job"]:
+    own = _decoded(value, "in job name") if kind.endswith(_BASE64) else value
+    found = {**dict(_pairs(labels, utf8_names)), "job": own}
+    if not own:
         raise GroupingError("job name is required")
     return tuple(sorted(found.items()))
 
@@ -63,36 +65,40 @@ def checked_key(labels: Labels, utf8_names: bool) -> Labels:
     return labels
 
 
-def _check_name(name: str, *, any_characters: bool = False) -> None:
+def _check_name(name: str, *, any_characters: bool = False, given: str | None = None) -> None:
     reserved = name.startswith("__") and name != TTL_LABEL
-    proper = name if any_characters else _LABEL_NAME.fullmatch(name)
+    proper = (name and is_encodable(name)) if any_characters else _LABEL_NAME.fullmatch(name)
     if reserved or not proper:
-        raise GroupingError(f"improper label name {go_quote(name)}")
+        raise GroupingError(f"improper label name {go_quote(given or name)}")
 
 
 def _pair(given: str, value: str, utf8_names: bool) -> tuple[str, str]:
-    name = given.removesuffix(_BASE64)
-    _check_name(name)
-    if given != name:
-        value = _decoded(value, f"for label {name}=")
-    return (unescaped_name(name) if utf8_names else name), value
+    written = given.removesuffix(_BASE64)
+    name = unescaped_name(written) if utf8_names else written
+    _check_name(name, any_characters=utf8_names, given=written)
+    if given != written:
+        value = _decoded(value, f"for label {written}=")
+    return name, value
 
 
 def _decoded(value: str, where: str) -> str:
     """Decode base64 with the alphabet for URLs (RFC 4648 section 5); padding is no matter."""
     text = value.rstrip("=")
-    quoted = f"{where}{go_quote(value)}" if where.endswith("=") else f"{where} {go_quote('')}"
-    begin = f"invalid base64 encoding {quoted}: illegal base64 data at input byte"
     good = _ALPHABET.match(text)
-    if good is None or good.end() < len(text):
-        raise GroupingError(f"{begin} {good.end() if good else 0}")
-    if len(text) % 4 == 1:
-        raise GroupingError(f"{begin} {len(text) - 1}")
-    try:
-        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except (binascii.Error, ValueError):
-        raise GroupingError(f"{begin} 0") from None
-    return raw.decode("utf-8", "surrogateescape")
+    end = good.end() if good else 0
+    if end < len(text) or end % 4 == 1:
+        # Of a label the original tells the value, of a job what it has read of that.
+        is_job = not where.endswith("=")
+        quoted = f" {go_quote(_bytes(text[: end // 4 * 4]))}" if is_job else go_quote(value)
+        place = end if end < len(text) else end - 1
+        raise GroupingError(
+            f"invalid base64 encoding {where}{quoted}: illegal base64 data at input byte {place}"
+        )
+    return _bytes(text + "=" * (-len(text) % 4))
+
+
+def _bytes(text: str) -> str:
+    return base64.urlsafe_b64decode(text).decode("utf-8", "surrogateescape")
 
 
 def unescaped_name(name: str) -> str:
@@ -107,7 +113,7 @@ def unescaped_name(name: str) -> str:
     if len(parts) % 2 == 0 or not all(map(_HEXADECIMAL.fullmatch, parts[1::2])):
         return name
     try:
-        parts[1::2] = [chr(int(code, 16)) for code in parts[1::2]]
+        parts[1::2] = [chr(int(code, 16) or _NOTHING) for code in parts[1::2]]
         "".join(parts).encode()
     except (ValueError, OverflowError):
         return name

@@ -18,6 +18,7 @@ from prom_middleware.pushgateway.durable import StorageError
 from prom_middleware.pushgateway.grouping import GroupingError
 
 INCONSISTENT = "pushed metrics are invalid or inconsistent with existing metrics: "
+_NO_OCTET = re.compile(rb"%(?![0-9a-fA-F]{2})")
 NOSNIFF = ("X-Content-Type-Options", "nosniff")
 
 
@@ -69,11 +70,18 @@ def clean_path(path: str) -> str:
     return f"{clean}/" if path.endswith("/") and clean != "/" else clean
 
 
+def bad_path(raw: bytes) -> Answer | None:
+    """Return the answer to a path with a percent sign that no two digits follow (RFC 3986, 2.1)."""
+    if _NO_OCTET.search(raw.partition(b"?")[0]) is None:
+        return None
+    return words(400, "400 Bad Request")
+
+
 def moved(status: int, path: str, query: str) -> Answer:
     """Send somebody to another path of ours."""
-    target = quote(path.encode("utf-8", "surrogateescape"), safe="/:@!$&'()*+,;=~")
-    # As it came, but for what may not stand in a header.
-    asked = quote(query.encode("utf-8", "surrogateescape"), safe="%/?:@!$&'()*+,;=[]~")
+    target = quote(path.encode("utf-8", "surrogateescape"), safe="/:@$&+,;=~")
+    # As it came, one byte in each character, but for what may not stand in a header.
+    asked = quote(query.encode("latin-1", "replace"), safe="%/?:@!$&'()*+,;=[]~")
     return response(status, ("Location", f"{target}?{asked}" if query else target), parts=[])
 
 

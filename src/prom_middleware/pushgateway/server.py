@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -20,9 +21,9 @@ from urllib.parse import unquote_to_bytes
 
 from prom_middleware.exposition.access import ScrapeRequest
 from prom_middleware.exposition.connections import Plain
-from prom_middleware.exposition.responses import Answer
+from prom_middleware.exposition.responses import Answer, without_body
 from prom_middleware.pushgateway.gateway import Gateway
-from prom_middleware.pushgateway.routing import text
+from prom_middleware.pushgateway.routing import bad_path, text
 
 if TYPE_CHECKING:
     from prom_middleware.exposition.webconfig import WebConfigFile
@@ -38,6 +39,8 @@ SLOWEST = 16 * 1024
 # What is read of a body that nobody wants, so that its sender gets to see the answer.
 LINGER_BYTES, LINGER_SECONDS = 4 * 1024 * 1024, 2.0
 _LONGEST_CHUNK_LINE = 1024
+# What is before the path where somebody sends all of a URL (RFC 9112 section 3.2.2).
+_ABSOLUTE = re.compile(r"^https?://[^/?]*/?", re.IGNORECASE)
 
 
 class _BadBodyError(Exception):
@@ -207,13 +210,18 @@ class _Handler(BaseHTTPRequestHandler):
         if unread:
             self._linger()
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_OPTIONS = do_PATCH = _serve  # noqa: N815
+    def __getattr__(self, name: str) -> Any:
+        """Serve every method: which of them a path has, the gateway knows."""
+        if name.startswith("do_"):
+            return self._serve
+        raise AttributeError(name)
 
     def _request(self) -> ScrapeRequest:
-        target, _, query = self.path.partition("?")
+        target, _, query = _ABSOLUTE.sub("/", self.path).partition("?")
+        raw = target.encode("latin-1")  # as the standard library has read it
         return ScrapeRequest(
             method=self.command,
-            path=unquote_to_bytes(target).decode("utf-8", "surrogateescape"),
+            path=unquote_to_bytes(raw).decode("utf-8", "surrogateescape"),
             query=query,
             headers={name.lower(): value for name, value in reversed(self.headers.items())},
             client=str(self.client_address[0]),
@@ -223,7 +231,8 @@ class _Handler(BaseHTTPRequestHandler):
         file = self.server.file
         if file is not None and not file.allows_one_more():
             return text(429, "Too many requests.")
-        return self.server.gateway.refusal(self._request())
+        refused = self.server.gateway.refusal(self._request())
+        return refused or bad_path(self.path.encode("latin-1"))
 
     def _answer(self, body: bytes | None) -> Answer:
         return self.server.gateway.answer(self._request(), body)
@@ -304,7 +313,7 @@ class _Handler(BaseHTTPRequestHandler):
         if close:
             self.send_header("Connection", "close")
         self.end_headers()
-        for part in answer.parts:
+        for part in without_body(answer, self.command).parts:
             self.wfile.write(part)
         self.wfile.flush()
 

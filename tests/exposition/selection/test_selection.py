@@ -190,3 +190,16 @@ def test_people_get_the_format_that_they_name(debug: str, kind: str, end: bytes)
     response = scrape(registry, request)
     assert dict(response.headers)["Content-Type"].startswith(kind)
     assert response.body.endswith(end)
+
+
+def test_a_query_that_is_not_encoded_is_read_as_utf_8() -> None:
+    registry = CollectorRegistry()
+    gauge = Gauge("rooms", "Rooms.", ["hotel"], registry=registry)
+    gauge.labels("Zum Löwen").set(3)
+    gauge.labels("Sole").set(4)
+    text = 'match[]={hotel="Zum Löwen"}'
+    # As bytes stand in an ASGI scope or a WSGI environ, and as Django has it.
+    for query in (text.encode().decode("latin-1").replace(" ", "+"), text.replace(" ", "+")):
+        found = scrape(registry, asked(query=query)).body.decode()
+        assert 'rooms{hotel="Zum Löwen"} 3.0\n' in found
+        assert "Sole" not in found

@@ -42,7 +42,7 @@ def parse_query(query: str, *, federated: bool = False) -> Query:
     if len(query) > MAX_QUERY:
         raise SelectorError(f"the query string has more than {MAX_QUERY} characters")
     try:
-        fields = parse_qs(query, errors="replace", max_num_fields=MAX_FIELDS)
+        fields = parse_qs(_decoded(query), errors="replace", max_num_fields=MAX_FIELDS)
     except ValueError as error:
         raise SelectorError(f"the query string has more than {MAX_FIELDS} parameters") from error
     matches = fields.get("match[]", [])
@@ -54,6 +54,17 @@ def parse_query(query: str, *, federated: bool = False) -> Query:
     names = frozenset(fields.get("name[]", ()))
     selectors = tuple(parse_selector(text, federated=federated) for text in dict.fromkeys(matches))
     return Query(Selection(names, selectors, (names, *sorted(set(matches)))), debug)
+
+
+def _decoded(query: str) -> str:
+    """Return a query as text, whose characters are bytes: not all clients encode what they send.
+
+    Django has decoded it already.
+    """
+    try:
+        return query if query.isascii() else query.encode("latin-1").decode()
+    except UnicodeError:
+        return query
 
 
 class Selection:

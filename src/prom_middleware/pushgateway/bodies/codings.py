@@ -89,7 +89,7 @@ def _unsnap(body: bytes, limit: int) -> bytes:
     try:
         return _frames(snappy, body, limit) if framed else _block(snappy, body, limit)
     except (snappy_error(), ValueError, IndexError) as error:
-        raise BodyError(f"snappy: corrupt input: {error}") from None
+        raise BodyError("snappy: corrupt input") from error
 
 
 def snappy_error() -> type[Exception]:

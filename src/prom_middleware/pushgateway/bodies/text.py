@@ -197,7 +197,7 @@ class _Reader:
         """Read `{"a name","label"="value"} 1`."""
         found = _ITEM.match(line, place)
         if found is None or found[3] is not None:
-            raise _WrongLineError("invalid metric name")
+            raise _WrongLineError(_wrong_name(line, place))
         name = found[1] if found[2] is None else _unescaped(found[2])
         if not self._utf8_names and not _NAME.fullmatch(name):
             raise _WrongLineError(f"invalid metric name {go_quote(name)}")
@@ -205,22 +205,28 @@ class _Reader:
         labels: list[tuple[str, str]] = []
         place = _after_blank(line, found.end())
         if found[4] == ",":
-            labels, place = self._labels(draft, line, place)
+            labels, place = self._labels(draft, line, place, named=True)
         _add(draft, ending, labels, line[place:])
 
-    def _labels(self, draft: _Draft, line: str, place: int) -> tuple[list[tuple[str, str]], int]:
-        """Return the labels from `place` on, and the place of the value."""
+    def _labels(
+        self, draft: _Draft, line: str, place: int, *, named: bool = False
+    ) -> tuple[list[tuple[str, str]], int]:
+        """Return the labels from `place` on, and the place of the value.
+
+        `named` tells that the metric's name stands between the braces as well.
+        """
         labels: list[tuple[str, str]] = []
-        names = set()
+        names: set[str] = set()
         closed = _END.match(line, place)
         while closed is None:
             found = _ITEM.match(line, place)
             if found is None or found[3] is None:
-                raise _WrongLineError(_wrong_label(draft.name, line, place))
+                raise _WrongLineError(_wrong_label(draft.name, line, place, names, named))
             name = self._label_name(found[1], found[2])
-            if name in names and name != _INNER.get(draft.type or ""):
-                raise _WrongLineError(f"duplicate label names for metric {go_quote(draft.name)}")
-            names.add(name)
+            if name in names:
+                raise _WrongLineError(_twice(draft.name))
+            if name != _INNER.get(draft.type or ""):
+                names.add(name)
             labels.append((name, _label_value(found[3])))
             place = found.end() - (found[4] == "}")
             closed = _END.match(line, place)
@@ -276,6 +282,7 @@ def _set_type(draft: _Draft, content: str) -> None:
 
 _COMMENTS: dict[str, Callable[[_Draft, str], None]] = {"HELP": _set_help, "TYPE": _set_type}
 _STRINGS = re.compile(_STRING)
+_WRITTEN = re.compile(rf"{_LABEL_NAME.pattern}|{_STRING}")
 
 
 def _after_blank(line: str, place: int) -> int:
@@ -368,15 +375,33 @@ def _unescape(found: re.Match[str]) -> str:
         raise _WrongLineError(f"invalid escape sequence '{found.group()}'") from None
 
 
-def _wrong_label(metric: str, line: str, place: int) -> str:
-    """Say what is wrong with a label, where one was expected at `place`."""
+def _twice(metric: str) -> str:
+    return f"duplicate label names for metric {go_quote(metric)}"
+
+
+def _wrong_name(line: str, place: int) -> str:
+    """Say what is wrong where the metric's name was expected between the braces, at `place`."""
     place = _after_blank(line, place)
-    name = _LABEL_NAME.match(line, place) or _STRINGS.match(line, place)
+    name = _WRITTEN.match(line, place)
+    place = _after_blank(line, name.end()) if name else place
+    if name is None or line[place : place + 1] in ("=", ""):
+        return "invalid metric name"
+    return f"unexpected end of metric name {_rune(line, place)}"
+
+
+def _wrong_label(metric: str, line: str, place: int, names: set[str], named: bool) -> str:
+    """Say what is wrong with a label, where one was expected at `place`, after those of `names`."""
+    place = _after_blank(line, place)
+    name = _WRITTEN.match(line, place)
     if name is None:
         return f"invalid label name for metric {go_quote(metric)}"
     place = _after_blank(line, name.end())
     if not line.startswith("=", place):
+        if named:
+            return f"multiple metric names for metric {go_quote(metric)}"
         return f"expected '=' after label name, found {_rune(line, place)}"
+    if name.group() in names:
+        return _twice(metric)
     place = _after_blank(line, place + 1)
     if not line.startswith('"', place):
         return f"expected '\"' at start of label value, found {_rune(line, place)}"
