@@ -19,3 +19,7 @@ class UnknownCodingError(BodyError):
     """A content coding that cannot be undone here."""
 
     status = 415
+
+
+class WrongLineError(Exception):
+    """What is wrong with a line of text, without the line's number."""
