@@ -23,6 +23,7 @@ from prom_middleware.multiprocess.adoption import (
     is_original,
     is_ours,
 )
+from prom_middleware.multiprocess.locks import guard
 from prom_middleware.multiprocess.showing import is_shown
 from prom_middleware.multiprocess.values import GaugeValue, SharedValue
 from prom_middleware.stores import Family
@@ -107,9 +108,12 @@ def move(
 
 
 def remember_family(metric: Any, family: Family) -> None:
-    """Have the children of a metric know its family."""
+    """Have the children of a metric know its family, and be made whatever else is done then."""
+    if not metric._is_parent():
+        return
+    guard(metric)
     # `labels()` gives these arguments to the constructor; a class of the user's may not take them.
-    if metric._is_parent() and is_original(metric):
+    if is_original(metric):
         metric._kwargs["registry"] = Parent(family)
 
 
