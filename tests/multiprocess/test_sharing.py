@@ -264,6 +264,27 @@ Counter("jobs", "Jobs that were done.", ["kind"]).labels("a").inc(2)
     assert value(REGISTRY, "jobs_total", kind="a") == 3
 
 
+class Translated:
+    """A text that is made when it is shown, as of Django's `gettext_lazy`."""
+
+    def __str__(self) -> str:
+        return "Jobs done."
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(str(self), name)
+
+
+def test_a_help_that_is_no_text_keeps_no_number_from_others(
+    installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    jobs = Counter("jobs", Translated(), registry=registry)  # type: ignore[arg-type]
+    other = Counter("other", "Another.", registry=registry)
+    jobs.inc()
+    killed(lambda: [jobs.inc(), other.inc()])
+    assert samples(registry) == {("jobs_total", ()): 2, ("other_total", ()): 1}
+    assert b"# HELP jobs_total Jobs done." in generate_latest(registry)
+
+
 def test_the_order_in_which_labels_are_named_makes_no_difference(
     installed: MultiprocessStore,
 ) -> None:
