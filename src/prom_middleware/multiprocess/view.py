@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from math import fsum, ulp
+from math import fsum, isfinite, ulp
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -128,8 +128,18 @@ class View:
 
 
 def _less(block: list[float], removed: list[float]) -> list[float]:
+    pairs = list(zip(block, removed, strict=True))
     # What differs by no more than it was rounded by is the same.
+    left = [value - less if abs(value - less) > 4 * ulp(value) else 0.0 for value, less in pairs]
+    if isfinite(sum(block)) or not (any(left) or any(map(_is_since, block, removed))):
+        return left
+    # To what is infinite or NaN nothing can be added that would be seen: then it is NaN.
     return [
-        value - less if abs(value - less) > 4 * ulp(value) else 0.0
-        for value, less in zip(block, removed, strict=True)
+        kept if isfinite(value) else value - less
+        for kept, (value, less) in zip(left, pairs, strict=True)
     ]
+
+
+def _is_since(value: float, removed: float) -> bool:
+    """Tell whether it was after the removal that a sum became infinite or NaN."""
+    return isfinite(removed) and not isfinite(value)
