@@ -18,7 +18,6 @@ from prom_middleware.stores.base import Family, Labels, Worker
 from prom_middleware.stores.multiprocess.layout import (
     CELL,
     FLAGS,
-    GENERATION,
     HEADER_CELLS,
     PID,
     SINCE,
@@ -35,6 +34,8 @@ from prom_middleware.stores.multiprocess.takeover import (
     bury,
     combine,
     disown,
+    generation_of,
+    is_noisy,
     is_written,
     retired_at,
 )
@@ -130,9 +131,11 @@ def cells_of(data: bytes, end: int) -> Cells[float]:
 def hold(data: bytes, slot: int, live: bool, end: int) -> list[Holding]:
     """Return the slot with its cells; nothing if nobody has held it yet."""
     cells = cells_of(data, end)
-    generation = _whole(cells[GENERATION])
+    generation = generation_of(cells)
     if not generation:
         return []
+    if is_noisy(cells):  # the numbers may be right all the same; what dead workers left may not
+        failures.report("store", ValueError(f"noise in the header of slot {slot}"))
     cells[0] = cells[1] = 0.0  # magic and id are no numbers, and may be what `fsum` refuses
     return [Holding(Worker(slot, _whole(cells[PID]), live, generation, cells[SINCE]), cells)]
 
