@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Mapping
 from math import fsum, isfinite, ulp
 from types import MappingProxyType
 from typing import NamedTuple
@@ -47,14 +46,15 @@ class View:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
+        self._families: Mapping[tuple[str, str, str], list[Family]] | None = None
 
-    @cached_property
+    @property
     def families(self) -> Mapping[tuple[str, str, str], list[Family]]:
         """Return the families by scope, name and kind: help and labels may have changed."""
-        found: dict[tuple[str, str, str], list[Family]] = {}
-        for family in self.snapshot.families():
-            found.setdefault((family.scope, family.name, kind_of(family)), []).append(family)
-        return found
+        # No `cached_property`: see `MultiprocessSnapshot`.
+        if self._families is None:
+            self._families = _by_kind(self.snapshot.families())
+        return self._families
 
     def alike(self, family: Family) -> list[Family]:
         """Return all that is shown as one with `family`, which comes first."""
@@ -125,6 +125,13 @@ class View:
             for labels, note in said.items()
             if note.stamp >= removals.get(labels[:-1], NEVER).number
         }
+
+
+def _by_kind(families: Iterable[Family]) -> Mapping[tuple[str, str, str], list[Family]]:
+    found: dict[tuple[str, str, str], list[Family]] = {}
+    for family in families:
+        found.setdefault((family.scope, family.name, kind_of(family)), []).append(family)
+    return found
 
 
 def _less(block: list[float], removed: list[float]) -> list[float]:

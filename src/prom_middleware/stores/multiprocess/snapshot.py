@@ -10,7 +10,8 @@ import math
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property, reduce
+from functools import reduce
+from threading import RLock
 from typing import NamedTuple
 
 from prom_middleware import failures
@@ -158,6 +159,11 @@ class MultiprocessSnapshot:
         self.sums = self.agreed = True
         self.workers = tuple(holding.worker for holding in holdings if holding.worker.slot >= 0)
         self._holdings = holdings
+        # This one's alone. Before Python 3.12, `cached_property` has one lock for all snapshots: a
+        # child that is forked while another thread holds it would wait for it for ever. From then
+        # on it has none, and what two threads settle at once is counted twice.
+        self._settling = RLock()
+        self._is_settled = False
         self._blocks = blocks
         self._created = created
         self._since = since
@@ -193,9 +199,10 @@ class MultiprocessSnapshot:
         self, family: Family
     ) -> Iterator[tuple[Labels, list[tuple[Worker | None, list[float]]]]]:
         """Yield each block of `family` as each worker wrote it; None: what earlier ones left."""
+        settled = self._settled
         for labels, offset in self._blocks.get(family, {}).items():
             found: list[tuple[Worker | None, Values]] = []
-            for worker, cells in self._settled:
+            for worker, cells in settled:
                 own = own_values(cells, offset, family.width)
                 if any(own):
                     found.append((worker, own))
@@ -213,14 +220,22 @@ class MultiprocessSnapshot:
         )
         return _together(family.mode, left)
 
-    @cached_property
+    @property
     def _settled(self) -> list[Holding]:
         # Not while the snapshot is taken: whoever takes it keeps everybody else waiting.
+        if not self._is_settled:
+            with self._settling:
+                self._settle()
+        return self._holdings
+
+    def _settle(self) -> None:
+        if self._is_settled:  # by another thread, meanwhile
+            return
         for worker, cells in self._holdings:
             if not worker.live:
                 bury(cells, self._blocks)
             disown(cells, self._blocks)
-        return self._holdings
+        self._is_settled = True
 
 
 def _together(mode: str, blocks: Iterable[Values]) -> Values:
