@@ -24,7 +24,7 @@ from prom_middleware.multiprocess.adoption import (
     is_ours,
 )
 from prom_middleware.multiprocess.locks import guard
-from prom_middleware.multiprocess.showing import is_shown
+from prom_middleware.multiprocess.showing import is_shown, shown
 from prom_middleware.multiprocess.values import GaugeValue, SharedValue
 from prom_middleware.stores import Family
 
@@ -65,6 +65,8 @@ def find() -> list[tuple[Any, CollectorRegistry | None]]:
     objects: list[Any] = gc.get_referrers(*classes, *registry_classes)
     registries: list[Any] = [REGISTRY]
     registries += [each for each in objects if type(each) in registry_classes]
+    # `gc.freeze`, by which memory is to be shared with children, hides what there is.
+    registries += shown()
     found: dict[int, tuple[Any, CollectorRegistry | None]] = {}
     for registry in registries:
         with registry._lock:
