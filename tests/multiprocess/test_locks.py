@@ -6,13 +6,18 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from multiprocess.workers import value
+from prom_middleware.instrumentation import registration
+from prom_middleware.multiprocess import install, patches
+from prom_middleware.stores import shared
 from prom_middleware.stores.multiprocess import MultiprocessStore
+from prom_middleware.wsgi import PrometheusMiddleware
 from stores.multiprocess.children import run
 
 # Seconds after which a child that hangs is ended.
@@ -68,6 +73,24 @@ def test_a_child_where_the_metric_was_made_before(
         assert _run(lambda: metric.labels("a").inc()) == 0
 
     assert value(registry, "orders_total", shop="a") == 1
+
+
+@pytest.mark.parametrize("module", [shared, patches, registration])
+def test_a_child_that_is_forked_while_another_thread_installs_or_makes_a_door(
+    module: Any,
+    installed: MultiprocessStore,
+    registry: CollectorRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv(shared.DIRECTORY, str(tmp_path))
+
+    def child() -> None:
+        install()
+        PrometheusMiddleware(lambda _, __: [], registry=registry)
+
+    with _held_by_another_thread(module._lock):
+        assert _run(child) == 0
 
 
 def test_a_signal_handler_that_comes_while_a_label_set_is_made(

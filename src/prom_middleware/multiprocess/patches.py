@@ -36,6 +36,14 @@ _scrape = threading.local()
 _making = threading.local()
 
 
+def _in_child() -> None:
+    global _lock
+    _lock = threading.RLock()  # a thread that is not in the child may have held the other
+
+
+os.register_at_fork(after_in_child=_in_child)
+
+
 def install(store: Store | None = None) -> None:
     """Let all metrics of `prometheus_client` live in `store`, by default the one of this process.
 
