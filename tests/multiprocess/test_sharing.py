@@ -385,6 +385,21 @@ def test_install_does_nothing_in_a_process_that_is_alone(monkeypatch: pytest.Mon
     assert values.ValueClass is before
 
 
+def test_install_does_nothing_where_no_process_can_be_forked() -> None:
+    script = """
+import os, sys
+sys.modules["fcntl"] = None
+del os.register_at_fork, os.fork
+from prom_middleware.multiprocess import install
+install()
+from prometheus_client import Counter, REGISTRY
+Counter("jobs", "Jobs done.").inc()
+assert REGISTRY.get_sample_value("jobs_total") == 1
+"""
+    unset = {key: each for key, each in os.environ.items() if "MULTIPROC" not in key.upper()}
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60, env=unset)
+
+
 def test_install_finds_the_store_of_this_process(tmp_path: Path) -> None:
     script = """
 import os

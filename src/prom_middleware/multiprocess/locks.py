@@ -29,4 +29,5 @@ def _in_child() -> None:
         metric._lock = RLock()
 
 
-os.register_at_fork(after_in_child=_in_child)
+if hasattr(os, "register_at_fork"):  # not on Windows, where each process is alone
+    os.register_at_fork(after_in_child=_in_child)

@@ -41,7 +41,8 @@ def _in_child() -> None:
     _lock = threading.RLock()  # a thread that is not in the child may have held the other
 
 
-os.register_at_fork(after_in_child=_in_child)
+if hasattr(os, "register_at_fork"):  # not on Windows, where each process is alone
+    os.register_at_fork(after_in_child=_in_child)
 
 
 def install(store: Store | None = None) -> None:

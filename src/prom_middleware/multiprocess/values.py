@@ -88,7 +88,8 @@ def _in_child() -> None:
         home.marked = False
 
 
-os.register_at_fork(after_in_child=_in_child)
+if hasattr(os, "register_at_fork"):  # not on Windows, where each process is alone
+    os.register_at_fork(after_in_child=_in_child)
 
 
 class SharedValue:
