@@ -325,3 +325,19 @@ assert shown() == {("jobs_total", ("kind", "a")): 80_000}, shown()
 
 def test_this_process_is_as_it_was() -> None:
     assert type(REGISTRY).collect.__module__ == "prometheus_client.registry"
+
+
+def test_what_is_shown_is_moved_though_the_garbage_collector_hides_it(tmp_path: Path) -> None:
+    script = """
+import gc
+from prom_middleware.exposition import make_wsgi_app
+registry = CollectorRegistry()
+counter = Counter("jobs", "J.", registry=registry)
+application = make_wsgi_app(registry)
+counter.inc()
+gc.freeze()
+install(store)
+child(lambda: counter.inc(2))
+assert shown(registry) == {("jobs_total",): 3}, shown(registry)
+"""
+    check(script, tmp_path)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
+from functools import partial
 from pathlib import Path
 from time import monotonic, time
 from typing import Any
@@ -109,6 +111,36 @@ def test_clear_removes_what_other_workers_made(name: str, pair: Any) -> None:
     assert here.samples() == there.call("samples") == {}
     there.call("call", name, ("a",), *update)
     assert {dict(labels)["kind"] for _, labels in here.samples()} == {"a"}
+
+
+@pytest.mark.parametrize("who", ["removed it", "heard of it"])
+def test_a_counter_that_is_reset_after_it_was_removed_is_zero(who: str, pair: Any) -> None:
+    here, there = pair
+    here.call("counter", ("a",), "inc", 5)
+    there.call("call", "counter", ("a",), "inc", 5)
+    here.call("counter", (), "remove", "a")
+    resets = here.call if who == "removed it" else partial(there.call, "call")
+    resets("counter", ("a",), "inc", 2)
+    resets("counter", ("a",), "reset")
+    assert here.samples().get(("counter_total", (("kind", "a"),)), 0) == 0
+    resets("counter", ("a",), "inc", 3)
+    assert here.samples()["counter_total", (("kind", "a"),)] == 3
+
+
+@pytest.mark.parametrize("number", [math.inf, math.nan])
+@pytest.mark.parametrize(("before", "shown"), [(False, "itself"), (True, "nan")])
+def test_a_sum_that_is_no_number_is_not_shown_as_zero(
+    before: bool, shown: str, number: float, pair: Any
+) -> None:
+    here, _ = pair
+    here.call("summary", ("a",), "observe", number if before else 1)
+    here.call("summary", (), "remove", "a")
+    assert ("summary_sum", (("kind", "a"),)) not in here.samples()
+    here.call("summary", ("a",), "observe", 1 if before else number)
+    found = here.samples()["summary_sum", (("kind", "a"),)]
+    assert found == number or math.isnan(found)
+    assert math.isnan(found) == (shown == "nan" or math.isnan(number))
+    assert here.samples()["summary_count", (("kind", "a"),)] == 1
 
 
 def test_a_child_that_was_removed_counts_for_nothing(pair: Any) -> None:

@@ -264,6 +264,27 @@ Counter("jobs", "Jobs that were done.", ["kind"]).labels("a").inc(2)
     assert value(REGISTRY, "jobs_total", kind="a") == 3
 
 
+class Translated:
+    """A text that is made when it is shown, as of Django's `gettext_lazy`."""
+
+    def __str__(self) -> str:
+        return "Jobs done."
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(str(self), name)
+
+
+def test_a_help_that_is_no_text_keeps_no_number_from_others(
+    installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    jobs = Counter("jobs", Translated(), registry=registry)  # type: ignore[arg-type]
+    other = Counter("other", "Another.", registry=registry)
+    jobs.inc()
+    killed(lambda: [jobs.inc(), other.inc()])
+    assert samples(registry) == {("jobs_total", ()): 2, ("other_total", ()): 1}
+    assert b"# HELP jobs_total Jobs done." in generate_latest(registry)
+
+
 def test_the_order_in_which_labels_are_named_makes_no_difference(
     installed: MultiprocessStore,
 ) -> None:
@@ -362,6 +383,21 @@ def test_install_does_nothing_in_a_process_that_is_alone(monkeypatch: pytest.Mon
     before = values.ValueClass
     install()
     assert values.ValueClass is before
+
+
+def test_install_does_nothing_where_no_process_can_be_forked() -> None:
+    script = """
+import os, sys
+sys.modules["fcntl"] = None
+del os.register_at_fork, os.fork
+from prom_middleware.multiprocess import install
+install()
+from prometheus_client import Counter, REGISTRY
+Counter("jobs", "Jobs done.").inc()
+assert REGISTRY.get_sample_value("jobs_total") == 1
+"""
+    unset = {key: each for key, each in os.environ.items() if "MULTIPROC" not in key.upper()}
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60, env=unset)
 
 
 def test_install_finds_the_store_of_this_process(tmp_path: Path) -> None:

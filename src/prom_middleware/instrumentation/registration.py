@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -32,6 +33,15 @@ ALWAYS_THERE = "prom_middleware_workers"
 _lock = threading.Lock()
 _named = 0
 _collectors: WeakKeyDictionary[CollectorRegistry, RequestCollector] = WeakKeyDictionary()
+
+
+def _in_child() -> None:
+    global _lock
+    _lock = threading.Lock()  # a thread that is not in the child may have held the other
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 def recorder_for(registry: CollectorRegistry, schema: Schema, max_series: int) -> Recorder:

@@ -9,6 +9,7 @@ view.py         what all workers have, less what was removed
 gauges.py       what gauges of several processes are together
 collecting.py   from there to metric families
 adoption.py     how a metric comes to have its numbers in the store
+locks.py        which lock it is made with
 showing.py      which registries a door, an endpoint or a bridge shows
 existing.py     metrics that were made before
 patches.py      what is replaced in `prometheus_client`, all of it

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from math import inf
 from time import monotonic, sleep
 
 from prom_middleware import failures
@@ -29,6 +30,10 @@ REMOVALS = "prom_middleware.removals-2"
 PATIENCE = 0.5
 PAUSE = 0.0005
 ENDED, BEGUN = 0, 1
+# Seconds from one look at the file to the next.
+BETWEEN_LOOKS = 1.0
+# More than any file has, in bytes; even.
+LONGEST = 1 << 40
 
 PLACES, NAME = 512, len(EVERYTHING)
 RING = PLACES * NAME
@@ -40,6 +45,9 @@ class AnnouncementFile(OpenFile):
     def __init__(self, directory: str) -> None:
         self._path = os.path.join(directory, REMOVALS)
         self._own_fds: set[int] = set()
+        self._look_at = monotonic() + BETWEEN_LOOKS
+        # Of files that had the name before.
+        self._lengths = 0
         self.reopen()
         forking.watch(self)
 
@@ -47,28 +55,44 @@ class AnnouncementFile(OpenFile):
         """Close what a thread has open that is not in the child: its lock would be ours as well."""
         while self._own_fds:
             os.close(self._own_fds.pop())
+        # Not to be closed by a child that becomes a daemon, and then taken for ours.
+        self.close()
+        self._look_at = -inf
 
     def reopen(self) -> None:
         """Look at the file that has the name now."""
         self.close()
         with suppress(OSError):
-            self._fd = self._open()
+            self._have(self._open())
 
     def length(self) -> int:
         """Return another number than before if something was removed since."""
+        if monotonic() > self._look_at:
+            self._look()
         try:
             # The cheapest way to ask: gauges do so before each write.
-            return os.lseek(self._fd, 0, os.SEEK_END)
+            return self._lengths + os.lseek(self._fd, 0, os.SEEK_END)
         except OSError:
-            return 0
+            return self._lengths
+
+    def _look(self) -> None:
+        """Notice that the file was deleted, or closed by somebody else."""
+        self._look_at = monotonic() + BETWEEN_LOOKS
+        found, before = self._found(), self._opened
+        if found is None or not found.st_nlink:
+            self.reopen()
+            if self._opened != before:
+                self._lengths += LONGEST
 
     def since(self, seen: int) -> tuple[int, set[bytes]]:
         """Return the length, and what was removed since it was `seen`: EVERYTHING, or names."""
         length = self._settled(self.length())
-        first, last = _removals(seen), _removals(length)
+        if max(seen, 0) < self._lengths:  # of what another file said, some may not be known
+            return length, {EVERYTHING}
+        first, last = _removals(seen - self._lengths), _removals(length - self._lengths)
         ring = os.pread(self._fd, RING, 0) if last else b""
         # Who removes next, or has done so meanwhile, writes over the oldest.
-        if last < first or _removals(self.length()) - first >= PLACES:
+        if last < first or _removals(self.length() - self._lengths) - first >= PLACES:
             return length, {EVERYTHING}
         places = (each % PLACES * NAME for each in range(first, last))
         return length, {ring[place : place + NAME] for place in places}
@@ -80,7 +104,7 @@ class AnnouncementFile(OpenFile):
         try:
             with self._own() as fd:
                 if try_flock(fd):
-                    return _note(fd, ENDED)
+                    return self._lengths + _note(fd, ENDED)
         except OSError as error:
             failures.report("multiprocess.remove", error)
         # Those before it have ended: whoever waited for one of them must know of it.

@@ -23,7 +23,8 @@ from prom_middleware.multiprocess.adoption import (
     is_original,
     is_ours,
 )
-from prom_middleware.multiprocess.showing import is_shown
+from prom_middleware.multiprocess.locks import guard
+from prom_middleware.multiprocess.showing import is_shown, shown
 from prom_middleware.multiprocess.values import GaugeValue, SharedValue
 from prom_middleware.stores import Family
 
@@ -64,6 +65,8 @@ def find() -> list[tuple[Any, CollectorRegistry | None]]:
     objects: list[Any] = gc.get_referrers(*classes, *registry_classes)
     registries: list[Any] = [REGISTRY]
     registries += [each for each in objects if type(each) in registry_classes]
+    # `gc.freeze`, by which memory is to be shared with children, hides what there is.
+    registries += shown()
     found: dict[int, tuple[Any, CollectorRegistry | None]] = {}
     for registry in registries:
         with registry._lock:
@@ -107,9 +110,12 @@ def move(
 
 
 def remember_family(metric: Any, family: Family) -> None:
-    """Have the children of a metric know its family."""
+    """Have the children of a metric know its family, and be made whatever else is done then."""
+    if not metric._is_parent():
+        return
+    guard(metric)
     # `labels()` gives these arguments to the constructor; a class of the user's may not take them.
-    if metric._is_parent() and is_original(metric):
+    if is_original(metric):
         metric._kwargs["registry"] = Parent(family)
 
 

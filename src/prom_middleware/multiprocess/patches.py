@@ -36,6 +36,15 @@ _scrape = threading.local()
 _making = threading.local()
 
 
+def _in_child() -> None:
+    global _lock
+    _lock = threading.RLock()  # a thread that is not in the child may have held the other
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where each process is alone
+    os.register_at_fork(after_in_child=_in_child)
+
+
 def install(store: Store | None = None) -> None:
     """Let all metrics of `prometheus_client` live in `store`, by default the one of this process.
 

@@ -122,6 +122,11 @@ class Removals:
         """Tell whether `number` could not be read: somebody had the store's lock for too long."""
         return bool(self._stale) and name_of(family, labels) in self._stale
 
+    def left(self, family: Family, labels: Labels) -> list[float]:
+        """Return the sums that all processes have of a label set since it was removed, if any."""
+        view = View(self._store.extract(partial(_beside, family), labels))
+        return next((series.cells for each, series in view.sums(family) if each == labels), [])
+
     def look(self) -> None:
         """Hear of removals by any process."""
         if self.announcements.length() != self.seen:  # on the way of users' requests

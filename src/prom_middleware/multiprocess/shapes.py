@@ -71,7 +71,7 @@ def in_order(names: Iterable[str], values: Iterable[str]) -> Labels:
 
 def family_of(metric: Any, scope: str) -> Family:
     """Return the family of a metric or of its child, which is the same."""
-    name, kind, text = metric._name, metric._type, metric._documentation
+    name, kind, text = metric._name, metric._type, _text(metric._documentation)
     labels = tuple(sorted(metric._labelnames))
     if kind == "gauge":
         mode = metric._multiprocess_mode
@@ -83,6 +83,12 @@ def family_of(metric: Any, scope: str) -> Family:
     bounds = tuple(metric._upper_bounds) if kind == "histogram" else ()
     width = len(ADDITIVE.get(kind, ())) + len(bounds) + 1
     return Family(name, labels, width, False, scope, bounds, kind, text)
+
+
+def _text(documentation: Any) -> Any:
+    """Return a help as text: one that is translated when it is shown cannot be written down."""
+    is_text = documentation is None or type(documentation) is str
+    return documentation if is_text else str(documentation)
 
 
 def removals_of(family: Family) -> Family:

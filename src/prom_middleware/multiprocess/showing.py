@@ -22,6 +22,11 @@ def is_shown(registry: object) -> bool:
     return registry in _shown
 
 
+def shown() -> list[Collector]:
+    """Return the registries that were noted, and are still there."""
+    return list(_shown)
+
+
 def note_shown(registry: Collector) -> None:
     """Have the metrics of a registry be those of all workers, those that it has already as well."""
     try:

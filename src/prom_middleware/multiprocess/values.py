@@ -88,7 +88,8 @@ def _in_child() -> None:
         home.marked = False
 
 
-os.register_at_fork(after_in_child=_in_child)
+if hasattr(os, "register_at_fork"):  # not on Windows, where each process is alone
+    os.register_at_fork(after_in_child=_in_child)
 
 
 class SharedValue:
@@ -211,9 +212,17 @@ class SharedValue:
             self._store.cells[offset] += amount
 
     def _put(self, value: float, timestamp: float | None) -> None:
+        if self._removal():
+            value += self._subtracted()
         offset = self._bound()
         if offset is not None:
             self._store.cells[offset] = value
+
+    def _subtracted(self) -> float:
+        """Return how much of what is here was removed: to set it to less would be below zero."""
+        left = self.home.removals.left(self.family, self.labels)
+        own = self._own()
+        return own - min(own, left[self.index] if left else 0.0)
 
     def _own(self) -> float:
         if self.gone:

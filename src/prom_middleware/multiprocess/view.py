@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import cached_property
-from math import fsum, ulp
+from collections.abc import Iterable, Iterator, Mapping
+from math import fsum, isfinite, ulp
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -47,14 +46,15 @@ class View:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
+        self._families: Mapping[tuple[str, str, str], list[Family]] | None = None
 
-    @cached_property
+    @property
     def families(self) -> Mapping[tuple[str, str, str], list[Family]]:
         """Return the families by scope, name and kind: help and labels may have changed."""
-        found: dict[tuple[str, str, str], list[Family]] = {}
-        for family in self.snapshot.families():
-            found.setdefault((family.scope, family.name, kind_of(family)), []).append(family)
-        return found
+        # No `cached_property`: see `MultiprocessSnapshot`.
+        if self._families is None:
+            self._families = _by_kind(self.snapshot.families())
+        return self._families
 
     def alike(self, family: Family) -> list[Family]:
         """Return all that is shown as one with `family`, which comes first."""
@@ -127,9 +127,26 @@ class View:
         }
 
 
+def _by_kind(families: Iterable[Family]) -> Mapping[tuple[str, str, str], list[Family]]:
+    found: dict[tuple[str, str, str], list[Family]] = {}
+    for family in families:
+        found.setdefault((family.scope, family.name, kind_of(family)), []).append(family)
+    return found
+
+
 def _less(block: list[float], removed: list[float]) -> list[float]:
+    pairs = list(zip(block, removed, strict=True))
     # What differs by no more than it was rounded by is the same.
+    left = [value - less if abs(value - less) > 4 * ulp(value) else 0.0 for value, less in pairs]
+    if isfinite(sum(block)) or not (any(left) or any(map(_is_since, block, removed))):
+        return left
+    # To what is infinite or NaN nothing can be added that would be seen: then it is NaN.
     return [
-        value - less if abs(value - less) > 4 * ulp(value) else 0.0
-        for value, less in zip(block, removed, strict=True)
+        kept if isfinite(value) else value - less
+        for kept, (value, less) in zip(left, pairs, strict=True)
     ]
+
+
+def _is_since(value: float, removed: float) -> bool:
+    """Tell whether it was after the removal that a sum became infinite or NaN."""
+    return isfinite(removed) and not isfinite(value)

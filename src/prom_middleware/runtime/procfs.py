@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import cached_property
 from typing import NamedTuple
 
 TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
@@ -34,14 +33,22 @@ class Procfs:
 
     def __init__(self, root: str) -> None:
         self._root = root
+        self._boot_time: float | None = None
 
     def is_there(self) -> bool:
         """Tell whether the system has it."""
         return os.path.exists(os.path.join(self._root, "stat"))
 
-    @cached_property
+    @property
     def boot_time(self) -> float:
         """Return when the system was started, in Unix seconds: another time if the clock is set."""
+        # No `cached_property`: before Python 3.12 it has a lock, which a child that is forked while
+        # another thread holds it would wait for for ever.
+        if self._boot_time is None:
+            self._boot_time = self._read_boot_time()
+        return self._boot_time
+
+    def _read_boot_time(self) -> float:
         for line in self._read("stat").splitlines():
             if line.startswith(b"btime "):
                 return float(line.split()[1])

@@ -35,6 +35,15 @@ _stores: dict[str, MultiprocessStore] = {}
 _found: str | None = None
 
 
+def _in_child() -> None:
+    global _lock
+    _lock = threading.RLock()  # a thread that is not in the child may have held the other
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
+
+
 def named_directory() -> str | None:
     """Return the directory that the ecosystem's variable names, unless we are to keep out of it."""
     return None if _is_off() else os.environ.get(DIRECTORY) or None

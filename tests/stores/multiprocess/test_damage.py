@@ -9,6 +9,7 @@ import pytest
 
 from prom_middleware.stores import Family
 from prom_middleware.stores.multiprocess import MultiprocessStore
+from prom_middleware.stores.multiprocess.layout import GENERATION, STATE
 from stores.multiprocess.children import REQUESTS, add, killed, read, reported, run, vectors
 
 pytestmark = pytest.mark.usefixtures("impatient")
@@ -66,6 +67,21 @@ def test_noise_in_a_header_fails_neither_a_snapshot_nor_a_worker(
     add(store, gauge, (), 1, 1, 1)
     assert read(store, REQUESTS).keys() == {("/",), ("/new",)}
     assert reported() == before
+
+
+@pytest.mark.parametrize("cell", [GENERATION, STATE])
+@pytest.mark.parametrize("noise", [float("nan"), float("inf"), 1e-300, 1e300, -7.5, 2.5])
+def test_noise_in_a_header_is_counted_and_takes_no_number_away(
+    store: MultiprocessStore, cell: int, noise: float
+) -> None:
+    before = reported()
+    store.cells[cell] = noise
+    assert read(store, REQUESTS) == {("/",): [1.0, 0.0, 0.0]}
+    assert reported() == before + 1
+    store.close()
+    add(store, REQUESTS, ("/",), 1)
+    assert read(store, REQUESTS) == {("/",): [2.0, 0.0, 0.0]}
+    assert reported() == before + 1
 
 
 @pytest.mark.parametrize("size", [0, 10, 30])

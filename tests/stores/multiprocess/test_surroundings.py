@@ -111,6 +111,31 @@ def test_any_other_file_may_be_deleted(
     assert read(MultiprocessStore(directory), REQUESTS) == expected
 
 
+def test_no_file_of_others_is_taken_for_ours_that_somebody_has_closed(tmp_path: Path) -> None:
+    directory = tmp_path / "metrics"
+
+    def daemon() -> None:
+        store = MultiprocessStore(directory)
+        add(store, REQUESTS, ("/",), 1)
+        os.closerange(3, 1000)
+        files = [(tmp_path / str(number)).open("wb+", buffering=0) for number in range(20)]
+        for file in files:
+            file.write(b"somebody else's")
+        add(store, REQUESTS, ("/",), 1)
+        store.look(store.look_at + 1)
+        add(store, WIDE, ("more than was mapped",), 1)
+        add(store, REQUESTS, ("/new",), 1)
+        expected = {("/",): [2.0, 0.0, 0.0], ("/new",): [1.0, 0.0, 0.0]}
+        assert read(store, REQUESTS) == expected
+        store.close()
+        for number, file in enumerate(files):
+            assert (tmp_path / str(number)).read_bytes() == b"somebody else's"
+            file.close()  # raises where we have closed it
+        assert read(MultiprocessStore(directory), REQUESTS) == expected
+
+    assert run(daemon) == 0
+
+
 def test_a_directory_that_cannot_be_made_costs_nothing_but_the_sharing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     store = MultiprocessStore(tmp_path / "file" / "metrics")

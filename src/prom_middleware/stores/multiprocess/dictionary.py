@@ -82,7 +82,7 @@ class Dictionary(OpenFile):
         self._directory = directory
         self._path = os.path.join(directory, DICTIONARY)
         self._index = index
-        self._file, self._size = (0, 0), 0
+        self._size = 0
         self._families: dict[int, Family] = {}
         self._numbers: dict[Family, int] = {}
         self._position = DICTIONARY_HEADER.size
@@ -90,25 +90,24 @@ class Dictionary(OpenFile):
 
     def is_current(self) -> bool:
         """Tell whether the file that is open is the one that has the name."""
-        if self._fd < 0:
+        if self._found() is None:
             return False
         try:
             found = os.lstat(self._path)
         except FileNotFoundError:
             return False
         self._size = found.st_size
-        return found.st_ino == self._file[1] and found.st_dev == self._file[0]
+        return (found.st_dev, found.st_ino) == self._opened
 
     def open(self) -> None:
         """Open the file, made if it is missing; `id` tells then whether it is another one."""
         self.close()
         try:
-            self._fd = open_file(self._path)
+            fd = open_file(self._path)
         except FileNotFoundError:
             self._create()
-            self._fd = open_file(self._path)
-        found = os.fstat(self._fd)
-        self._file, self._size = (found.st_dev, found.st_ino), found.st_size
+            fd = open_file(self._path)
+        self._size = self._have(fd).st_size
         number, _ = self._header()
         if number != self.id:
             self._families, self._numbers = {}, {}

@@ -65,8 +65,8 @@ class DirectoryLock(OpenFile):
             sleep(PAUSE)
 
     def _try(self) -> bool:
-        if self._fd < 0:
-            self._fd = open_or_make(self._path)
+        if self._found() is None:
+            self._have(open_or_make(self._path))
         if not try_flock(self._fd):
             return False
         found = os.fstat(self._fd)

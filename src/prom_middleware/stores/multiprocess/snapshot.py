@@ -10,7 +10,8 @@ import math
 import os
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property, reduce
+from functools import reduce
+from threading import RLock
 from typing import NamedTuple
 
 from prom_middleware import failures
@@ -18,7 +19,6 @@ from prom_middleware.stores.base import Family, Labels, Worker
 from prom_middleware.stores.multiprocess.layout import (
     CELL,
     FLAGS,
-    GENERATION,
     HEADER_CELLS,
     PID,
     SINCE,
@@ -35,6 +35,8 @@ from prom_middleware.stores.multiprocess.takeover import (
     bury,
     combine,
     disown,
+    generation_of,
+    is_noisy,
     is_written,
     retired_at,
 )
@@ -130,9 +132,11 @@ def cells_of(data: bytes, end: int) -> Cells[float]:
 def hold(data: bytes, slot: int, live: bool, end: int) -> list[Holding]:
     """Return the slot with its cells; nothing if nobody has held it yet."""
     cells = cells_of(data, end)
-    generation = _whole(cells[GENERATION])
+    generation = generation_of(cells)
     if not generation:
         return []
+    if is_noisy(cells):  # the numbers may be right all the same; what dead workers left may not
+        failures.report("store", ValueError(f"noise in the header of slot {slot}"))
     cells[0] = cells[1] = 0.0  # magic and id are no numbers, and may be what `fsum` refuses
     return [Holding(Worker(slot, _whole(cells[PID]), live, generation, cells[SINCE]), cells)]
 
@@ -155,6 +159,11 @@ class MultiprocessSnapshot:
         self.sums = self.agreed = True
         self.workers = tuple(holding.worker for holding in holdings if holding.worker.slot >= 0)
         self._holdings = holdings
+        # This one's alone. Before Python 3.12, `cached_property` has one lock for all snapshots: a
+        # child that is forked while another thread holds it would wait for it for ever. From then
+        # on it has none, and what two threads settle at once is counted twice.
+        self._settling = RLock()
+        self._is_settled = False
         self._blocks = blocks
         self._created = created
         self._since = since
@@ -190,9 +199,10 @@ class MultiprocessSnapshot:
         self, family: Family
     ) -> Iterator[tuple[Labels, list[tuple[Worker | None, list[float]]]]]:
         """Yield each block of `family` as each worker wrote it; None: what earlier ones left."""
+        settled = self._settled
         for labels, offset in self._blocks.get(family, {}).items():
             found: list[tuple[Worker | None, Values]] = []
-            for worker, cells in self._settled:
+            for worker, cells in settled:
                 own = own_values(cells, offset, family.width)
                 if any(own):
                     found.append((worker, own))
@@ -210,14 +220,22 @@ class MultiprocessSnapshot:
         )
         return _together(family.mode, left)
 
-    @cached_property
+    @property
     def _settled(self) -> list[Holding]:
         # Not while the snapshot is taken: whoever takes it keeps everybody else waiting.
+        if not self._is_settled:
+            with self._settling:
+                self._settle()
+        return self._holdings
+
+    def _settle(self) -> None:
+        if self._is_settled:  # by another thread, meanwhile
+            return
         for worker, cells in self._holdings:
             if not worker.live:
                 bury(cells, self._blocks)
             disown(cells, self._blocks)
-        return self._holdings
+        self._is_settled = True
 
 
 def _together(mode: str, blocks: Iterable[Values]) -> Values:

@@ -33,6 +33,8 @@ Offsets = Mapping[Family, Mapping[Labels, int]]
 Values = list[float]
 
 STATES = (0.0, 1.0, 2.0, 3.0)
+# As many as nobody has seen; what says more is noise.
+MOST_HOLDERS = 2.0**53
 
 
 def take_over(cells: Vector, offsets: Offsets, pid: int, now: float) -> None:
@@ -41,8 +43,23 @@ def take_over(cells: Vector, offsets: Offsets, pid: int, now: float) -> None:
     _retire(cells, offsets)
     # Last: until here, the slot is still its former holder's.
     cells[SINCE] = now
-    cells[GENERATION] += 1
+    cells[GENERATION] = generation_of(cells) + 1
     cells[PID] = pid
+
+
+def generation_of(cells: Vector) -> int:
+    """Return how many have held a slot: where there is noise, somebody has."""
+    generation = cells[GENERATION]
+    return int(generation) if _counts_holders(generation) else 1
+
+
+def is_noisy(cells: Vector) -> bool:
+    """Tell whether a slot's header says what nobody has written."""
+    return not (_counts_holders(cells[GENERATION]) and cells[STATE] in STATES)
+
+
+def _counts_holders(generation: float) -> bool:
+    return 0 <= generation < MOST_HOLDERS and generation == int(generation)
 
 
 def bury(cells: Vector, offsets: Offsets) -> None:

@@ -32,6 +32,9 @@ STEP = 65536
 NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 
 
+_never_ended: list[memoryview[float]] = []
+
+
 class Vector(OpenFile):
     """One slot, locked until it is closed; its cells are there when it was mapped.
 
@@ -44,7 +47,7 @@ class Vector(OpenFile):
         self._header = memoryview(b"")
         self._path = path
         self._expected = VECTOR_MAGIC + number
-        self._fd = fd
+        self._have(fd)
 
     def cover(self, end: int) -> None:
         """Have at least `end` cells mapped; on a full disk OSError, and nothing has changed."""
@@ -54,6 +57,12 @@ class Vector(OpenFile):
         if size < max(end, HEADER_CELLS) * CELL:
             size = self._grow(size, max(end, HEADER_CELLS) * CELL)
         self._map(size - size % CELL)
+
+    def _lose(self) -> None:
+        super()._lose()
+        # A mapping has a descriptor of its own, which is not ours any more either: it closes that
+        # number at its end.
+        _never_ended.append(self.cells)
 
     def _grow(self, size: int, needed: int) -> int:
         roomy = -(-max(needed, size + STEP, size * 3 // 2) // STEP) * STEP
@@ -85,15 +94,19 @@ class Vector(OpenFile):
 
     def is_linked(self) -> bool:
         """Tell whether the file has a name."""
-        return os.fstat(self._fd).st_nlink > 0
+        found = self._found()
+        return found is not None and found.st_nlink > 0
 
     def is_sound(self) -> bool:
         """Tell whether the file is still ours and can be found; if not, it must not be touched.
 
         One that was cut is made as long as it was, if there is room.
         """
+        found = self._found()
+        if found is None:
+            failures.report("store", OSError(errno.EBADF, "somebody closed", self._path))
+            return False
         try:
-            found = os.fstat(self._fd)
             if found.st_size < len(self.cells) * CELL:
                 self._lengthen(found.st_size)
         except OSError as error:
