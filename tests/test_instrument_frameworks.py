@@ -115,6 +115,44 @@ def test_a_subclass_of_starlette(registry: CollectorRegistry) -> None:
     assert records(registry) == [HIT]
 
 
+def answering(kind: type) -> type:
+    """Derive a class that answers `/ping` before its stack, and raises at `/broken`."""
+
+    class Answering(kind):  # type: ignore[misc]
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            if scope["path"] == "/broken":
+                raise ValueError("broken")
+            if scope["path"] == "/ping":
+                await asgi_driver.ok(scope, receive, send)
+            else:
+                path = scope["path"].removeprefix("/api")
+                await super().__call__({**scope, "path": path}, receive, send)
+
+    return Answering
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("kind", ["Starlette", "FastAPI"])
+def test_a_subclass_of_starlette_that_answers_by_itself(
+    kind: str, times: int, registry: CollectorRegistry
+) -> None:
+    app = framework_of(kind)
+    app.__class__ = answering(type(app))
+    with_route(app)
+    for _ in range(times):
+        assert instrument(app, registry=registry) is app
+    assert asgi_driver.request(app, "/ping", "POST").body == b"ok"
+    assert asgi_driver.request(app, "/broken").raised == "ValueError"
+    assert asgi_driver.request(app, "/api/users/3").body == b"user"
+    assert asgi_driver.request(app, "/api/metrics").status == 200
+    assert records(registry) == [
+        HIT,
+        ("GET", "<unmatched>", 500, "ValueError", "error"),
+        ("POST", "<unmatched>", 200, "", "complete"),
+    ]
+    assert in_progress(registry) == 0
+
+
 class Tracing:
     """As OpenTelemetry's and logfire's instrumentation of FastAPI: they take the stack apart."""
 

@@ -102,7 +102,29 @@ def _with_door(base: Any, door: Any) -> type:
                 failures.report("start", error)
 
     Application.__name__ = base.__name__
+    if _answers_itself(base):
+        Application.__call__ = _call_around(base, door)
     return Application
+
+
+def _answers_itself(base: type) -> bool:
+    """Tell whether a class derived from the framework's own has a call before that of the stack."""
+    own = next(kind for kind in base.__mro__ if "__call__" in vars(kind))
+    return own.__module__.partition(".")[0] not in ("starlette", "fastapi")
+
+
+def _call_around(base: Any, door: Any) -> Any:
+    """Return a call with the door around it: what it answers itself never comes to the stack."""
+
+    async def call(self: Any, scope: Any, receive: Any, send: Any) -> None:
+        app = partial(base.__call__, self)
+        try:
+            app = door.around(app)
+        except Exception as error:
+            failures.report("start", error)
+        await app(scope, receive, send)
+
+    return call
 
 
 def _flask(app: Any, **options: Any) -> Any:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import warnings
 from collections.abc import Callable
 from copy import deepcopy
+from time import time
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from asgi.driver import check, exchange, http_scope, http_server, ok, request, row
 from metrics import collected, in_progress, records, value
@@ -28,6 +31,7 @@ from prom_middleware.flask import Prometheus
 from prom_middleware.instrumentation.nesting import MOST_PREFIXES
 from prom_middleware.wsgi import PrometheusMiddleware as WSGIDoor
 from waiting import becomes
+from wsgi_door.driver import call, environ
 
 a2wsgi = pytest.importorskip("a2wsgi")
 GET = "GET"
@@ -384,4 +388,47 @@ def test_a_scrape_through_an_adapter_is_not_recorded(
     app = PrometheusMiddleware(app, registry=registry, metrics_path=None)
     answer = request(app, "/old/metrics")
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    check(registry, [])
+
+
+def asgi_in_wsgi(registry: CollectorRegistry, inner: Any, **options: Any) -> Any:
+    """Return a WSGI door around a dispatcher that has an ASGI application at `/api`."""
+    mounts = {"/api": a2wsgi.ASGIMiddleware(inner)}
+    return WSGIDoor(DispatcherMiddleware(wsgi_app, mounts), registry=registry, **options)
+
+
+@pytest.mark.parametrize(
+    ("path", "route", "status", "error"),
+    [
+        ("/users/3", "/api/users/{id}", 200, ""),
+        ("/nope", "<unmatched>", 404, ""),
+        ("/boom", "/api/boom", 500, "ValueError"),
+    ],
+)
+def test_asgi_in_wsgi(
+    registry: CollectorRegistry, path: str, route: str, status: int, error: str
+) -> None:
+    other = CollectorRegistry()
+    inner = PrometheusMiddleware(Starlette(routes=inner_routes()), registry=registry)
+    app = asgi_in_wsgi(registry, PrometheusMiddleware(inner, registry=other))
+    bare = asgi_in_wsgi(CollectorRegistry(), Starlette(routes=inner_routes()))
+    queued = {"HTTP_X_REQUEST_START": f"t={time() - 1}"}
+    found, expected = (call(one, environ(path=f"/api{path}", **queued)) for one in (app, bare))
+    assert (found.begun, found.body) == (expected.begun, expected.body)
+    check(registry, [(GET, route, status, "", "complete")], *filter(None, [error]))
+    assert value(collected(registry), "http_request_queue_seconds_count") == 1
+    assert value(collected(other), "http_requests_total", {"status": str(status)}) == 1
+
+
+def test_asgi_in_wsgi_where_only_the_inner_door_excludes(registry: CollectorRegistry) -> None:
+    bare = Starlette(routes=inner_routes())
+    inner = PrometheusMiddleware(bare, registry=registry, exclude=[re.compile("/users/")])
+    call(asgi_in_wsgi(registry, inner), environ(path="/api/users/3"))
+    check(registry, [(GET, "/api/users/{id}", 200, "", "complete")])
+
+
+def test_a_scrape_of_asgi_in_wsgi_is_not_recorded(registry: CollectorRegistry) -> None:
+    inner = PrometheusMiddleware(ok, registry=registry)
+    answer = call(asgi_in_wsgi(registry, inner), environ(path="/api/metrics"))
+    assert b'http_requests_in_progress{method="GET"} 0.0' in answer.body
     check(registry, [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -248,6 +249,32 @@ def test_answered_before_routing(registry: CollectorRegistry, case: Any, root: s
     app = PrometheusMiddleware(app, registry=registry)
     assert request(app, root + target, method, headers=headers, root_path=root).status == status
     check(registry, [(method, route, status, "", "complete")])
+
+
+class EitherCase(Route):
+    """A route whose path may be in upper or lower case."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.path_regex = re.compile(self.path_regex.pattern, re.IGNORECASE)
+
+
+@pytest.mark.parametrize(
+    ("target", "route"),
+    [
+        ("/USERS/3", "/users/{id}"),
+        ("/m/Users/3", "/m/users/{id}"),
+        ("/M/users/3", "<unmatched>"),
+        ("/OTHER", "<unmatched>"),
+    ],
+)
+def test_a_path_in_either_case(registry: CollectorRegistry, target: str, route: str) -> None:
+    below = [EitherCase("/users/{id}", hello)]
+    app = Starlette(
+        routes=[*below, Route("/other", hello), Mount("/m", routes=below)], middleware=[REFUSING]
+    )
+    request(PrometheusMiddleware(app, registry=registry), target)
+    check(registry, [(GET, route, 401, "", "complete")])
 
 
 @pytest.mark.parametrize("endpoint", [Unserved(), Things], ids=["new", "known"])

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from prom_middleware.asgi.routing import Router
 from prom_middleware.asgi.tree import path_below_root
-from prom_middleware.exposition.asgi import headers
+from prom_middleware.exposition.asgi import ASGIApp, Receive, Send, headers
+from prom_middleware.instrumentation import nesting
 
 if TYPE_CHECKING:
     from prom_middleware.instrumentation import Connection, Observation
 
 Scope = Mapping[str, Any]
+Environ = Mapping[str, Any]
 
 
 class Dialect:
@@ -43,6 +46,40 @@ class Dialect:
             return prefix + template if template else outer_route(outer_scope)
 
         outer.resolve = resolve
+
+    def within(self, environ: Environ, key: str, scope: Scope, app: ASGIApp) -> ASGIApp:
+        """Have a WSGI door further out ask this one for the route; return what tells it the rest.
+
+        The adapter runs `app` in another thread, and may send an answer in the place of what that
+        raises.
+        """
+        outer: Observation = environ[key]
+        outer_route, request = outer.resolve, outer.request
+        prefix = nesting.places[0](environ, outer)
+        outer.rarely()  # made now, while no other thread has anything to tell
+
+        def resolve(_: object) -> str | None:
+            template = self.route(scope)
+            return prefix + template if template else outer_route(request)
+
+        outer.resolve = resolve
+        return partial(_telling, app, outer)
+
+
+async def _telling(
+    app: ASGIApp, outer: Observation, scope: Any, receive: Receive, send: Send
+) -> None:
+    try:
+        await app(scope, receive, send)
+    except BaseException as error:
+        outer.raised(error)
+        raise
+
+
+def is_within(scope: Scope, key: str) -> bool:
+    """Tell whether a WSGI door further out records this request: a2wsgi leaves its environ."""
+    outer = scope.get("wsgi_environ", {}).get(key)
+    return outer is not None and not outer.done
 
 
 def added_root(outer: Scope, inner: Scope) -> str:

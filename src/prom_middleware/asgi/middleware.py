@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from prom_middleware import failures
-from prom_middleware.asgi.dialect import Dialect
+from prom_middleware.asgi.dialect import Dialect, is_within
 from prom_middleware.asgi.exchange import Exchange
 from prom_middleware.asgi.tree import path_below, path_below_root
 from prom_middleware.errors import NotAnApplicationError
@@ -49,7 +49,7 @@ class PrometheusMiddleware:
         """
         app, exchange = self.app, None  # what goes wrong below must leave these as they are
         core = self._core
-        key = core.key
+        key, mixed = core.key, nesting.inner_doors
         try:
             if scope["type"] == "http":
                 path = scope["path"]
@@ -59,6 +59,8 @@ class PrometheusMiddleware:
                     app = self._metrics
                 elif key in scope and not scope[key].done:
                     self._dialect.refine(scope[key], scope)
+                elif mixed and is_within(scope, key):
+                    app = self._dialect.within(scope["wsgi_environ"], key, scope, app)
                 elif core.excluded is None or not core.excluded(path_below_root(scope)):
                     noted, trace = self._noted, None
                     try:
@@ -82,7 +84,7 @@ class PrometheusMiddleware:
                     except Exception:
                         begun.discard()
                         raise
-                    if nesting.inner_doors:
+                    if mixed:
                         _announce(exchange, key, scope)
             elif scope["type"] == "websocket":
                 app = self._connect(scope)

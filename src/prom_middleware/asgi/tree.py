@@ -160,7 +160,7 @@ def _entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
 def _mount_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
     template = branch.template + route.path_format
     prefix = template.removesuffix(MOUNT_TAIL)
-    regex = branch.regex + route.path_regex.pattern[1:].removesuffix(_MOUNT_REGEX_TAIL)
+    regex = branch.regex + _piece(route, _MOUNT_REGEX_TAIL)
     below = Branch(prefix, regex, branch.host, branch.depth + 1)
     inner = list(_walk(_routes_below(route), below))
     yield from inner
@@ -203,7 +203,15 @@ def _host_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
 
 
 def _compile(branch: Branch, route: Any) -> re.Pattern[str]:
-    return _nameless(branch.regex + route.path_regex.pattern[1:])
+    return _nameless(branch.regex + _piece(route))
+
+
+def _piece(route: Any, tail: str = "") -> str:
+    """Return what the route's regex adds to those above it, less `tail`."""
+    pattern: str = route.path_regex.pattern[1:].removesuffix(tail)
+    # A route class may have its path in either case; those above and below have theirs.
+    either_case = getattr(route.path_regex, "flags", 0) & re.IGNORECASE
+    return f"(?i:{pattern})" if either_case else pattern
 
 
 def _nameless(regex: str) -> re.Pattern[str]:

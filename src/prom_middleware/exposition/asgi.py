@@ -96,6 +96,7 @@ def scrape_request(scope: Scope) -> ScrapeRequest:
     from prom_middleware.exposition.access import ScrapeRequest
 
     discard_observations(scope)
+    discard_observations(scope.get("wsgi_environ", {}))  # a2wsgi: WSGI doors further out
     client = scope.get("client")
     return ScrapeRequest(
         method=scope["method"],

@@ -6,8 +6,9 @@ what called them. Doors that find the outer request itself at hand do not come h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar
+from typing import Any
 
 from prom_middleware.instrumentation.observation import Observation
 
@@ -48,6 +49,8 @@ class Prefixes:
 _current: ContextVar[tuple[Announced, ...]] = ContextVar("prom_middleware", default=())
 # Where to look; Twisted has contexts of its own, and its door adds them here.
 sources: list[Callable[[], tuple[Announced, ...]]] = [_current.get]
+# How the mounts above a WSGI environ are told; whoever puts an observation in one adds it here.
+places: list[Callable[[Mapping[str, Any], Any], str]] = []
 # Whether there are doors in this process that may be inside, or outside: without, nobody looks.
 inner_doors = outer_doors = False
 

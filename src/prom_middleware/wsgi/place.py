@@ -86,3 +86,6 @@ def mounts_of(environ: Mapping[str, Any], observation: Any) -> str:
     # A proxy's prefix (ProxyFix) is no mount: it was not taken from the path.
     mounted = mounts + below == whole or (below == "/" and mounts == whole)  # see `paths_of`
     return mounts if mounted else ""
+
+
+nesting.places.append(place_of)
