@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import signal
 import sys
 from collections.abc import Sequence
@@ -76,6 +77,7 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     parser.set_defaults(endless=False, refuse=parser.error)
     module.add_arguments(parser)
     options = parser.parse_args(arguments)
+    _escape_what_cannot_be_printed()
     before = signal.signal(signal.SIGTERM, _end)
     try:
         return _flushed(int(module.run(options)))
@@ -89,6 +91,15 @@ def _run(name: str, arguments: Sequence[str]) -> int:
         return 1
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _escape_what_cannot_be_printed() -> None:
+    """Have the standard output treat what its encoding lacks as the standard error does.
+
+    A name of the user's, or a byte of a page, may be anything, and must not end the command.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _flushed(code: int) -> int:

@@ -100,6 +100,31 @@ def test_streams_that_are_full_or_closed(tmp_path: Path, line: str, complaint: s
     assert list(tmp_path.iterdir()) == []
 
 
+UNPRINTABLE = [
+    (["doctor", "größe"], 2, "gr\\xf6\\xdfe: 1 finding\n"),
+    (["check", "größe.prom", "--utf8-names", "--extended"], 3, "g\\xf6\\udcff"),
+    (["check", "größe.prom", "--utf8-names", "--format=github"], 3, "file=gr\\xf6\\xdfe.prom,"),
+    (["check", "größe.prom", "--utf8-names", "--format=json"], 3, '"gr\\u00f6\\u00dfe.prom"'),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "shown"), UNPRINTABLE)
+def test_what_the_output_cannot_show_is_escaped(
+    arguments: list[str],
+    code: int,
+    shown: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    (tmp_path / "größe.py").write_text("def app(environ, start_response): ...", encoding="utf-8")
+    (tmp_path / "größe.prom").write_bytes('{"gö'.encode() + b'\xff"} 1\n')
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == code
+    assert shown in done.stdout
+    assert "Traceback" not in done.stderr
+
+
 def test_a_command_imports_no_other() -> None:
     program = (
         "import sys, prom_middleware.cli\n"

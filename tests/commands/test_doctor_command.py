@@ -132,6 +132,7 @@ def test_an_application_that_names_the_directory_itself(folder: Path, late: bool
         (["shop:registry"], 1, "is no application"),
         (["shop:Shop"], 1, "is no application"),
         (["shop:create_later"], 1, "create_later: TypeError: it is asynchronous"),
+        (["script"], 1, "script: it ends the program when it is loaded: SystemExit(0)"),
         (["shop", "--ignore", "everything"], 2, "invalid choice: 'everything'"),
         (["empty"], 1, "empty has none of app, application"),
         (["shop", "--workers", "many"], 2, "invalid count value"),
@@ -139,11 +140,12 @@ def test_an_application_that_names_the_directory_itself(folder: Path, late: bool
     ],
     ids=[
         *("missing", "attribute", "broken", "option", "registry", "class"),
-        *("asynchronous", "ignored", "empty", "number", "nothing"),
+        *("asynchronous", "script", "ignored", "empty", "number", "nothing"),
     ],
 )
 def test_what_cannot_be_examined(folder: Path, arguments: list[str], code: int, named: str) -> None:
     (folder / "broken.py").write_text("1 / 0")
+    (folder / "script.py").write_text("from shop import *\nraise SystemExit(0)")
     (folder / "empty.py").write_text("")
     (folder / "wrong.py").write_text("from shop import *\napp = instrument(hello, max_series=0)")
     done = run("doctor", *arguments, cwd=folder)

@@ -146,6 +146,26 @@ def test_secrets_from_the_environment_and_files(
     ]
 
 
+def test_a_secret_that_is_not_utf8(
+    server: Scripted, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_bytes(b"hush\xff\n")
+    file = str(tmp_path / "secret")
+    command = ("--run", "--", "echo", "it ran")
+    said = [
+        run(*to(server, "--bearer-token-file", file, *command)),
+        run(*to(server, "--username=joe", "--password-file", file, *command)),
+    ]
+    monkeypatch.setenv("PROM_MIDDLEWARE_PUSH_PASSWORD", os.fsdecode(b"hush\xff"))
+    said.append(run(*to(server, "--username=joe", *command)))
+    for done in said:
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "UTF-8" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "hush" not in done.stderr
+    assert server.asked == []
+
+
 def test_a_command_does_not_see_secrets(server: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROM_MIDDLEWARE_PUSH_USERNAME", "joe")
     monkeypatch.setenv("PROM_MIDDLEWARE_PUSH_PASSWORD", "hush")

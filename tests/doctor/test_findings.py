@@ -150,6 +150,19 @@ def test_a_login_around_flask(options: Options) -> None:
     assert only(app, "order").problem.startswith("AuthMiddleware stands outside")
 
 
+def test_a_function_without_its_application() -> None:
+    def application(made: bool) -> Any:
+        if made:
+            app = wsgi_app()
+
+        def handed_on(environ: Any, start_response: Any) -> Any:
+            return app(environ, start_response)
+
+        return handed_on
+
+    assert only(application(made=False), "no-door")
+
+
 def test_middleware_that_is_a_function(options: Options) -> None:
     def check_auth(app: Any) -> Any:
         def checked_auth(environ: Any, start_response: Any) -> Any:

@@ -180,6 +180,29 @@ def test_a_blueprint_with_a_hook_of_its_own() -> None:
     assert places(app) == {}
 
 
+def test_a_blueprint_in_one_with_a_hook() -> None:
+    flask = pytest.importorskip("flask")
+    app = flask_app()
+    inner, outer = flask.Blueprint("inner", "shop"), flask.Blueprint("outer", "shop")
+    outer.before_request(lambda: None)
+    inner.register_blueprint(blueprint())
+    outer.register_blueprint(inner)
+    app.register_blueprint(outer, url_prefix="/internal")
+    assert places(app) == {}
+
+
+@pytest.mark.parametrize(("name", "is_open"), [("login_required", False), ("log_it", True)])
+def test_a_hook_of_the_application(name: str, is_open: bool) -> None:
+    def hook() -> None:
+        """Do what its name says."""
+
+    hook.__name__ = name
+    app = flask_app()
+    app.before_request(hook)
+    app.register_blueprint(blueprint())
+    assert bool(places(app)) is is_open
+
+
 def test_a_blueprint_behind_a_door(options: Options) -> None:
     app = instrument(flask_app(), **{**options, "metrics_path": None})
     app.register_blueprint(blueprint(), url_prefix="/inside")

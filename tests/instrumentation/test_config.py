@@ -106,6 +106,7 @@ WRONG = [
     ("metrics_path", "/", errors.OptionError),
     ("metrics_path", "", errors.OptionError),
     ("metrics_path", b"/metrics", errors.OptionError),
+    ("metrics_path", "/m\udcff", errors.OptionError),
     ("registry", "REGISTRY", errors.OptionError),
     ("registry", None, errors.OptionError),
     ("preset", "defaullt", errors.PresetError),

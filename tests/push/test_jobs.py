@@ -264,8 +264,16 @@ def test_a_gateway_that_never_answers_does_not_hold_the_job() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"gateway": "http://["}, {"retries": -1}, {"grouping_key": {"job": "x"}}, {"colour": "blue"}],
-    ids=str,
+    [
+        {"gateway": "http://["},
+        {"gateway": "http://joe:\udcff@localhost"},
+        {"basic_auth": ("joe", "\udcff")},
+        {"basic_auth": ("\udcff", "x")},
+        {"retries": -1},
+        {"grouping_key": {"job": "x"}},
+        {"colour": "blue"},
+    ],
+    ids=ascii,
 )
 def test_wrong_options_are_refused_before_the_job(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError):

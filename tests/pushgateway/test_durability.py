@@ -300,3 +300,14 @@ def test_a_terminated_gateway_finishes_what_it_has_begun(tmp_path: Path) -> None
     stored = len(journal.load())
     journal.close()
     assert stored == sum(reply.status == 200 for reply in replies)
+
+
+def test_a_file_whose_name_is_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"groups\xff.db")
+    send = app(path)
+    assert send("PUT", "/metrics/job/a", "x 1\n").status == 200
+    for page in ("/", "/metrics", "/api/v1/metrics"):
+        assert send("GET", page).status == 200
+    reply = send("GET", "/api/v1/status")
+    assert json.loads(reply.body)["data"]["flags"]["persistence.file"] == str(path)
+    end(send)

@@ -42,7 +42,8 @@ def as_json(report: Report, source: str) -> str:
     found["hint"] = report.hint or None
     found["problems"] = [one._asdict() for one in report.problems]
     found["cardinality"] = [one._asdict() for one in report.cardinality]
-    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"
+    # All in ASCII: whatever encoding the output has, what it lacks is an escape of JSON's.
+    return json.dumps(found, indent=2) + "\n"
 
 
 def as_github(report: Report, source: str) -> str:

@@ -32,6 +32,8 @@ def load(source: str, default: Callable[[ModuleType], Any]) -> Any:
         return _made(found) if _is_factory(found) else found
     except CommandError:
         raise
+    except SystemExit as error:  # its code would be taken for ours: 0 says that nothing is wrong
+        raise CommandError(f"{source}: it ends the program when it is loaded: {error!r}") from error
     except Exception as error:
         raise CommandError(f"{source}: {type(error).__name__}: {error}") from error
 

@@ -157,8 +157,11 @@ def _policy(options: argparse.Namespace) -> Mapping[str, Any]:
 def _secret(path: str | None, variable: str) -> str | None:
     if path is None:
         return os.environ.get(variable)
-    with open(path, encoding="utf-8") as file:
-        return file.read().rstrip("\r\n")
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().rstrip("\r\n")
+    except UnicodeError:  # not shown, nor chained: it has the secret
+        raise OptionError(f"{path}: what is in it is not UTF-8") from None
 
 
 def _standard_input() -> bytes:

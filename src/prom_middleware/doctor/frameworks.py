@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from prom_middleware.asgi.routing import Routes
 from prom_middleware.asgi.tree import Entry
+from prom_middleware.doctor.guards import REFUSES
 
 # A path that no route is made for: what takes it takes everything.
 ANYTHING = "/prom_middleware/asks/for/what/no/route/is/made/for"
@@ -82,17 +83,26 @@ def _takes_anything(entry: Entry) -> bool:
 
 def _flask_routes(app: Any) -> list[Route]:
     rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint != "static"]
-    views, hooks = app.view_functions, app.before_request_funcs
+    views = app.view_functions
     return [
-        Route(
-            r.rule,
-            _catches_all(r.rule),
-            views.get(r.endpoint),
-            # An endpoint in a blueprint is called `blueprint.endpoint`.
-            tuple(hooks.get(r.endpoint.rpartition(".")[0], ())),
-        )
+        Route(r.rule, _catches_all(r.rule), views.get(r.endpoint), tuple(_hooks(app, r.endpoint)))
         for r in rules
     ]
+
+
+def _hooks(app: Any, endpoint: str) -> Iterable[object]:
+    """Yield what Flask calls before a view and may answer in its place.
+
+    Of what it calls before all of them, as loggers are, only what refuses by its name.
+    """
+    called = app.before_request_funcs
+    blueprint = endpoint.rpartition(".")[0]
+    while blueprint:  # one in another is called `outer.inner`, and those of both are called
+        yield from called.get(blueprint, ())
+        blueprint = blueprint.rpartition(".")[0]
+    for hook in called.get(None, ()):
+        if REFUSES.search(getattr(hook, "__name__", type(hook).__name__)):
+            yield hook
 
 
 def _django_routes(handler: Any) -> list[Route]:

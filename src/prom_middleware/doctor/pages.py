@@ -7,12 +7,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from types import CellType, FunctionType
+from types import FunctionType
 from typing import Any, NamedTuple
 
 from prom_middleware.doctor.frameworks import Route
 from prom_middleware.doctor.guards import GUARDS, REFUSES
-from prom_middleware.doctor.subjects import Layer, Subject, configured, layer_of, subject_of, things
+from prom_middleware.doctor.subjects import (
+    Layer,
+    Subject,
+    configured,
+    content_of,
+    layer_of,
+    subject_of,
+    things,
+)
 from prom_middleware.exposition.access import AccessRule
 
 RULE = 'basic_auth("prometheus", "a long secret")'
@@ -142,14 +150,7 @@ def _pages_in(function: object) -> list[Any]:
     """Return the pages that a function has in its variables, or in those of its module."""
     if not isinstance(function, FunctionType) or hasattr(function, "__wrapped__"):
         return []  # a decorator's: it may ask for a login
-    names, cells = function.__code__.co_freevars, map(_content, function.__closure__ or ())
+    names, cells = function.__code__.co_freevars, map(content_of, function.__closure__ or ())
     known = {**function.__globals__, **dict(zip(names, cells, strict=True))}
     named = dict.fromkeys((*names, *function.__code__.co_names))
     return [known[name] for name in named if name in known and _kind(known[name]) is not None]
-
-
-def _content(cell: CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # it has none yet
-        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from types import CellType
 from typing import Any, NamedTuple
 
 from prom_middleware.doctor.frameworks import (
@@ -95,7 +96,15 @@ def _variables(thing: Any) -> list[Any]:
     """Return what a function keeps of what it wraps."""
     names = getattr(getattr(thing, "__code__", None), "co_freevars", ())
     cells = dict(zip(names, getattr(thing, "__closure__", None) or (), strict=True))
-    return [cells[name].cell_contents for name in INNER if name in cells]
+    return [content_of(cells[name]) for name in INNER if name in cells]
+
+
+def content_of(cell: CellType) -> Any:
+    """Return what a function's variable has."""
+    try:
+        return cell.cell_contents
+    except ValueError:  # it has none yet
+        return None
 
 
 def layer_of(thing: Any) -> Layer:

@@ -110,8 +110,8 @@ class Configuration:
 def _metrics_path(value: object) -> str | None:
     if value is None:
         return None
-    if isinstance(value, str) and re.fullmatch(r"/[^?#]*[^?#/]/*", value):
-        return value.rstrip("/")
+    if is_encodable(value) and re.fullmatch(r"/[^?#]*[^?#/]/*", str(value)):
+        return str(value).rstrip("/")
     raise OptionError(f"metrics_path={value!r}: give a path such as '/metrics', or None")
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from prom_middleware.errors import OptionError
+from prom_middleware.instrumentation.labels import is_encodable
 from prom_middleware.options import checked, is_text, rules
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -27,7 +28,7 @@ def _is_key(value: object) -> bool:
 
 CHECKS = rules(
     {
-        "gateway": (is_text, "host:port or a URL"),
+        "gateway": (is_encodable, "host:port or a URL, in UTF-8"),
         "job": (is_text, "a string"),
         "grouping_key": (_is_key, "a dictionary of labels' names and values"),
     },

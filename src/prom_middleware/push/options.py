@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypedDict
 from prometheus_client.exposition import default_handler
 
 from prom_middleware.errors import OptionError
+from prom_middleware.instrumentation.labels import is_encodable
 from prom_middleware.options import SECONDS_OR_NONE, checked, rules, whole
 from prom_middleware.push.groups import Credentials
 from prom_middleware.push.payload import CODINGS
@@ -83,7 +84,7 @@ def _is_pair(value: object) -> bool:
     return (
         isinstance(value, tuple)
         and len(value) == 2
-        and all(isinstance(part, str) for part in value)
+        and all(map(is_encodable, value))  # RFC 7617 section 2.1: they are sent as UTF-8
         and ":" not in value[0]  # RFC 7617 section 2
     )
 
@@ -104,7 +105,7 @@ CHECKS = rules(
         "compression": (_is_compression, f"one of {', '.join(CODINGS)}, or None"),
         "retries": (whole(0), "a number of attempts, or 0"),
         "deadline": SECONDS_OR_NONE,
-        "basic_auth": (_is_pair, "a tuple of a user without a colon and a password"),
+        "basic_auth": (_is_pair, "a tuple of a user without a colon and a password, both in UTF-8"),
         "bearer_token": (_is_token, "a token of visible ASCII characters"),
         "ssl_context": (_is_context, "an ssl.SSLContext"),
     },

@@ -31,7 +31,9 @@ def success(data: Any, status: int = 200) -> Answer:
     body = json.dumps(
         {"status": "success", "data": data}, ensure_ascii=False, separators=(",", ":")
     )
-    return response(status, ("Content-Type", "application/json"), *CORS, parts=[body.encode()])
+    # The name of a file may be any bytes; what is no UTF-8 of it is an escape of JSON's.
+    content = body.encode(errors="backslashreplace")
+    return response(status, ("Content-Type", "application/json"), *CORS, parts=[content])
 
 
 def metrics(groups: list[Group]) -> Answer:

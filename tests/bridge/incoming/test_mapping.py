@@ -134,6 +134,24 @@ mappings:
     assert not lost
 
 
+def test_a_scale_neither_lowers_a_sum_nor_spoils_it() -> None:
+    mapping = """
+mappings:
+- {match: turned, name: a, scale: -1}
+- {match: "*.large", name: "$1", scale: 1.0e+200}
+"""
+    samples, lost = received(
+        *("turned:0|c", "turned:5|c", "b.large:1|c", "b.large:1e200|c"),
+        *("c.large:1|h", "c.large:1e200|h", "d.large:1e200|g"),
+        mapping=mapping,
+    )
+    assert samples[sample("a_total")] == 0
+    assert samples[sample("b_total")] == samples[sample("c_sum")] == 1e200
+    assert samples[sample("c_count")] == 1
+    assert samples[sample("d")] == float("inf"), "a gauge may be"
+    assert lost == {"illegal_negative_counter": 1, "malformed_value": 2}
+
+
 def test_a_name_that_a_rule_empties_is_counted() -> None:
     assert received("a.x:1|c", mapping='mappings: [{match: "a.*", name: "$2"}]') == (
         {},
@@ -191,13 +209,17 @@ REFUSED = {
     "mappings: [{match: a, name: a, ttl: 1x}]": "mapping 1: ttl: '1x': a time with its unit",
     "mappings: [{match: a, name: a, buckets: [2, 1]}]": "mapping 1: buckets: [2, 1]: rising",
     "mappings: [{match: a, name: a, scale: x}]": "mapping 1: scale: 'x'",
+    "mappings: [{match: a, name: a, scale: .nan}]": "mapping 1: scale: nan: a finite number",
+    "defaults: {ttl: 2001-13-45}": "mapping: month must be in 1..12",
+    f"defaults: {{ttl: 1{'0' * 5000}}}": "mapping: ",
+    "[" * 3000: "mapping: maximum recursion depth exceeded",
     "defaults: {quantiles: [{quantile: 2}]}": "mapping: defaults: quantiles: ",
     "defaults: {quantiles: [{}]}": "mapping: defaults: quantiles: ",
     "defaults: {histogram_options: 3}": "mapping: defaults: histogram_options: 3 is no mapping",
 }
 
 
-@pytest.mark.parametrize("text", REFUSED)
+@pytest.mark.parametrize("text", REFUSED, ids=lambda text: text[:80])
 def test_what_is_wrong_is_said_with_its_place(text: str) -> None:
     with pytest.raises(MappingError) as raised:
         parse_mapping(text)

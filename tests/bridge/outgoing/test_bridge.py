@@ -227,8 +227,12 @@ def test_the_bridge_of_prometheus_client_starts_and_stops(sink: Sink) -> None:
         {"to": "graphite://host:1/path"},
         {"to": "ftp://host:1"},
         {"to": "otlp+http://host:1", "tags": True},
+        {"prefix": "the shop"},
+        {"prefix": "shop\n"},
+        {"prefix": "shop;place=here", "tags": True},
+        {"prefix": "shop\udcff"},
     ],
-    ids=str,
+    ids=ascii,
 )
 def test_an_option_that_cannot_be_is_refused(options: dict[str, object]) -> None:
     with pytest.raises(OptionError):

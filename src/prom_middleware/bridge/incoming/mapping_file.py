@@ -50,10 +50,11 @@ def parse_mapping(text: str, name: str = "mapping") -> Rules:
             f"a mapping file needs pip install 'prom_middleware[mapping]' ({error})"
         ) from error
     try:
-        document = Section(yaml.safe_load(text) or {}, name)
-    except yaml.YAMLError as error:
+        content = yaml.safe_load(text)
+    # PyYAML raises the others for dates that there are not, long numbers and deep nesting.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise MappingError(f"{name}: {error}") from error
-    return _rules(document)
+    return _rules(Section(content or {}, name))
 
 
 class Section:
@@ -119,7 +120,7 @@ def _rule(section: Section, default: Rule, match_type: str) -> Rule:
         labels=section.take("labels", _labels, {}),
         drops=section.take("action", _one_of("map", "drop"), "map") == "drop",
         kind=section.take("match_metric_type", _kind, None),
-        scale=section.take("scale", float, None),
+        scale=section.take("scale", _finite, None),
         text=section.take("help", _text, ""),
         honor_labels=section.take("honor_labels", _flag, False),
     )
@@ -192,6 +193,13 @@ def _count(value: Any) -> int:
     if type(value) is not int or not 0 <= value <= 1000:
         raise ValueError("a whole number up to 1000 is wanted")
     return value
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("a finite number is wanted")
+    return number
 
 
 def _sequence(value: Any) -> Sequence[Any]:

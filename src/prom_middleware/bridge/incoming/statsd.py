@@ -182,11 +182,25 @@ def _finite(sample: Sample) -> float:
     return value
 
 
+def _scaled(value: float, scale: float, times: int = 1) -> float:
+    """Return what a rule makes of a number that is added up `times`."""
+    scaled = value * scale
+    if not math.isfinite(scaled * times):
+        raise RefusedError("malformed_value")
+    return scaled
+
+
 def _count(sample: Sample) -> Apply:
     value = _finite(sample) / sample.rate
     if value < 0:
         raise RefusedError("illegal_negative_counter")
-    return lambda counter, scale: counter.add(value * scale)
+
+    def apply(counter: Any, scale: float) -> None:
+        if value * scale < 0:  # a rule may turn the sign, and a sum may not fall
+            raise RefusedError("illegal_negative_counter")
+        counter.add(_scaled(value, scale))
+
+    return apply
 
 
 def _gauge(sample: Sample) -> Apply:
@@ -199,7 +213,7 @@ def _gauge(sample: Sample) -> Apply:
 def _observation(sample: Sample) -> Apply:
     value = _finite(sample) * (0.001 if sample.kind == "ms" else 1)
     times = max(1, int(1 / sample.rate))
-    return lambda observer, scale: observer.observe(value * scale, times)
+    return lambda observer, scale: observer.observe(_scaled(value, scale, times), times)
 
 
 def _member(sample: Sample) -> Apply:

@@ -19,6 +19,7 @@ from prom_middleware.bridge.outgoing.buffer import Batch, Buffer
 from prom_middleware.bridge.outgoing.collecting import families_of
 from prom_middleware.bridge.outgoing.destination import Destination, destination
 from prom_middleware.bridge.outgoing.health import Health
+from prom_middleware.bridge.outgoing.paths import NO_PREFIX
 from prom_middleware.multiprocess.showing import note_shown
 from prom_middleware.options import (
     SECONDS,
@@ -26,7 +27,6 @@ from prom_middleware.options import (
     collector,
     is_number,
     is_switch,
-    is_text,
     rules,
     whole,
 )
@@ -201,6 +201,11 @@ def _is_jitter(value: Any) -> bool:
     return is_number(value) and 0 <= value < 1
 
 
+def _is_prefix(value: object) -> bool:
+    # Graphite would drop every line, and nobody would hear of it: there are no acknowledgements.
+    return isinstance(value, str) and NO_PREFIX.search(value) is None
+
+
 CHECKS = rules(
     {
         "to": (_leads, "a URL, or a Destination"),
@@ -209,7 +214,7 @@ CHECKS = rules(
         "timeout": SECONDS,
         "buffer": (whole(0), "a number of samples"),
         "tags": (is_switch, "True or False"),
-        "prefix": (is_text, "a string"),
+        "prefix": (_is_prefix, "a string without white space and semicolons"),
     }
 )
 

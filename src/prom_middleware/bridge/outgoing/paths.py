@@ -20,6 +20,8 @@ _NO_FILE_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 _SPACES = r"\s\x00-\x1f\x7f\ud800-\udfff"
 _NO_TAG = re.compile(rf"[;!^={_SPACES}]")
 _NO_TAG_VALUE = re.compile(rf"^~|[;{_SPACES}]")
+# What stands before all paths is taken as it is; after a semicolon, the rest would be a tag.
+NO_PREFIX = re.compile(rf"[;{_SPACES}]")
 
 
 def key_of(name: str, labels: Iterable[tuple[str, str]]) -> Key:
