@@ -5,9 +5,10 @@ This is the floor that every door stands on, so it depends on nothing but a dict
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
+
+from prom_middleware.forks import in_child
 
 # Re-entrant: a signal handler may fail while the same thread is counting a failure.
 _lock = threading.RLock()
@@ -44,13 +45,10 @@ def report(cause: str, error: BaseException) -> None:
         pass
 
 
+@in_child
 def _in_child() -> None:
     global _lock
     _lock = threading.RLock()  # a thread that is not in the child may have held it
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
 
 
 def counts() -> dict[str, float]:

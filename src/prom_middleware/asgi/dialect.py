@@ -55,7 +55,7 @@ class Dialect:
         """
         outer: Observation = environ[key]
         outer_route, request = outer.resolve, outer.request
-        prefix = nesting.places[0](environ, outer)
+        prefix = nesting.place_of(environ, outer)
         outer.rarely()  # made now, while no other thread has anything to tell
 
         def resolve(_: object) -> str | None:

@@ -7,7 +7,6 @@ to collect may be: see `runs`.) Whoever waits does the work; one thread at a tim
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from prom_middleware.exposition.collecting.collection import Collection, Steps
 from prom_middleware.exposition.federation import FederatedRendering
 from prom_middleware.exposition.refusals import Broken, Busy, TimedOut
 from prom_middleware.exposition.rendering import Rendering, Wanted
+from prom_middleware.forks import in_child
 
 # How long is worked at a time, and how long the interpreter is left to others after that, where an
 # event loop waits for it: seconds. A gap has to be longer than it takes a thread to wake up: a loop
@@ -259,10 +259,7 @@ class Desk:
 desk = Desk()
 
 
+@in_child
 def _in_child() -> None:
     global desk
     desk = Desk()  # a thread that is not in the child may have held the other
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)

@@ -46,11 +46,15 @@ class Prefixes:
         return prefix
 
 
+def _no_mounts(environ: Mapping[str, Any], observation: Any) -> str:
+    return ""
+
+
 _current: ContextVar[tuple[Announced, ...]] = ContextVar("prom_middleware", default=())
 # Where to look; Twisted has contexts of its own, and its door adds them here.
 sources: list[Callable[[], tuple[Announced, ...]]] = [_current.get]
-# How the mounts above a WSGI environ are told; whoever puts an observation in one adds it here.
-places: list[Callable[[Mapping[str, Any], Any], str]] = []
+# What the mounts above a WSGI environ are; its door, which has an observation in there, tells it.
+place_of: Callable[[Mapping[str, Any], Any], str] = _no_mounts
 # Whether there are doors in this process that may be inside, or outside: without, nobody looks.
 inner_doors = outer_doors = False
 

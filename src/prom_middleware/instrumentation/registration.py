@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -11,6 +10,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from prom_middleware import failures
 from prom_middleware.errors import MetricConflictError
+from prom_middleware.forks import in_child
 from prom_middleware.instrumentation.collector import RequestCollector
 from prom_middleware.instrumentation.recorder import Recorder
 from prom_middleware.instrumentation.series import Schema, SeriesSet
@@ -35,13 +35,10 @@ _named = 0
 _collectors: WeakKeyDictionary[CollectorRegistry, RequestCollector] = WeakKeyDictionary()
 
 
+@in_child
 def _in_child() -> None:
     global _lock
     _lock = threading.Lock()  # a thread that is not in the child may have held the other
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
 
 
 def recorder_for(registry: CollectorRegistry, schema: Schema, max_series: int) -> Recorder:

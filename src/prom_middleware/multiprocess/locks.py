@@ -8,10 +8,11 @@ himself, in a signal handler or a finalizer that records.
 
 from __future__ import annotations
 
-import os
 from threading import RLock
 from typing import Any
 from weakref import WeakSet
+
+from prom_middleware.forks import in_child
 
 _guarded: WeakSet[Any] = WeakSet()
 
@@ -24,10 +25,7 @@ def guard(metric: Any) -> None:
     _guarded.add(metric)
 
 
+@in_child
 def _in_child() -> None:
     for metric in list(_guarded):
         metric._lock = RLock()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, where each process is alone
-    os.register_at_fork(after_in_child=_in_child)

@@ -14,6 +14,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import RestrictedRegistry
 
 from prom_middleware import failures
+from prom_middleware.forks import in_child
 from prom_middleware.multiprocess import collecting, existing, files
 from prom_middleware.multiprocess.adoption import (
     FAMILY,
@@ -36,13 +37,10 @@ _scrape = threading.local()
 _making = threading.local()
 
 
+@in_child
 def _in_child() -> None:
     global _lock
     _lock = threading.RLock()  # a thread that is not in the child may have held the other
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, where each process is alone
-    os.register_at_fork(after_in_child=_in_child)
 
 
 def install(store: Store | None = None) -> None:

@@ -5,12 +5,12 @@ The rules of `instrumentation/observation.py` hold here: `inc` is on the way of 
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from typing import TYPE_CHECKING
 from weakref import WeakSet, ref
 
 from prom_middleware import failures
+from prom_middleware.forks import in_child
 from prom_middleware.multiprocess import notes
 from prom_middleware.multiprocess.notes import Note
 from prom_middleware.multiprocess.removals import Removals
@@ -83,13 +83,10 @@ class Home:
 _homes: WeakSet[Home] = WeakSet()
 
 
+@in_child
 def _in_child() -> None:
     for home in _homes:
         home.marked = False
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, where each process is alone
-    os.register_at_fork(after_in_child=_in_child)
 
 
 class SharedValue:

@@ -6,12 +6,13 @@ the application has a handler of its own, nothing is changed: what that does dec
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from prom_middleware.forks import in_child
 
 _watching = 0
 _holding = 0
@@ -54,16 +55,13 @@ def held() -> Iterator[None]:
         _raise_pending()
 
 
+@in_child
 def _in_child() -> None:
     """Have a fork's child end at SIGTERM as any process does: it is not the job."""
     global _watching, _holding, _pending
     if signal.getsignal(signal.SIGTERM) is _end:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _watching, _holding, _pending = 0, 0, False
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
 
 
 def _raise_pending() -> None:

@@ -9,13 +9,13 @@ ones of the youngest generation, of which there may be one per request, are writ
 from __future__ import annotations
 
 import gc
-import os
 from collections import deque
 from time import perf_counter
 from typing import Any
 from weakref import WeakSet
 
 from prom_middleware import failures
+from prom_middleware.forks import in_child
 from prom_middleware.runtime.recording import Durations, has_slot
 from prom_middleware.stores import Store
 
@@ -38,13 +38,10 @@ MOST_WAITING = 16
 _all: WeakSet[Pauses] = WeakSet()
 
 
+@in_child
 def _in_child() -> None:
     for pauses in list(_all):
         pauses.forget()  # what waits here, the parent writes
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
 
 
 class Pauses:

@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from prom_middleware import failures
+from prom_middleware.forks import in_child
 
 if TYPE_CHECKING:
     from prom_middleware.stores.multiprocess import MultiprocessStore
@@ -35,13 +36,10 @@ _stores: dict[str, MultiprocessStore] = {}
 _found: str | None = None
 
 
+@in_child
 def _in_child() -> None:
     global _lock
     _lock = threading.RLock()  # a thread that is not in the child may have held the other
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
 
 
 def named_directory() -> str | None:
@@ -91,7 +89,7 @@ def _directory_of(server: int) -> str:
         _store(found).arrivals.append(partial(directory.sweep, found))
     if server == os.getpid():
         # A server may replace itself, and then has another directory: only its workers know this.
-        os.register_at_fork(after_in_child=partial(os.environ.__setitem__, FOUND, found))
+        in_child(partial(os.environ.__setitem__, FOUND, found))
     else:
         os.environ[FOUND] = found
     return found

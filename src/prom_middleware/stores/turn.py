@@ -12,7 +12,6 @@ of taking it, and a holder that comes back late cannot put a second token into t
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable
 from math import inf
@@ -22,6 +21,7 @@ from typing import Any, TypeVar
 from weakref import WeakSet
 
 from prom_middleware import failures
+from prom_middleware.forks import in_child
 
 View = TypeVar("View")
 
@@ -42,13 +42,10 @@ PAUSE = 1.0
 _turns: WeakSet[Turn] = WeakSet()
 
 
+@in_child
 def _in_child() -> None:
     for turn in list(_turns):
         turn.forget()  # a thread that is not in the child may have had it
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
 
 
 class Turn:

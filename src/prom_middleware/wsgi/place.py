@@ -88,4 +88,4 @@ def mounts_of(environ: Mapping[str, Any], observation: Any) -> str:
     return mounts if mounted else ""
 
 
-nesting.places.append(place_of)
+nesting.place_of = place_of

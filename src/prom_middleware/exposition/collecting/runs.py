@@ -7,7 +7,6 @@ longer than the scrape itself may take.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +14,8 @@ from time import perf_counter
 from typing import Any
 
 from prometheus_client import Metric as MetricFamily
+
+from prom_middleware.forks import in_child
 
 # A collector that takes longer is waited for while others go on, in seconds.
 PATIENCE = 1.0
@@ -147,11 +148,8 @@ def _ended() -> None:
         _threads -= 1
 
 
+@in_child
 def _in_child() -> None:
     global _lock, _threads
     _lock, _threads = threading.Lock(), 0
     _current.clear()  # those threads are not in the child
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)

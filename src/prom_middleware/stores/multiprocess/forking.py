@@ -6,11 +6,11 @@ of a store does the same.
 
 from __future__ import annotations
 
-import os
 from typing import Protocol
 from weakref import WeakSet
 
 from prom_middleware import failures
+from prom_middleware.forks import in_child
 
 
 class Forkable(Protocol):
@@ -29,12 +29,10 @@ def watch(store: Forkable) -> None:
     _stores.add(store)
 
 
+@in_child
 def _in_child() -> None:
     for store in list(_stores):
         try:
             store.forked()
         except Exception as error:
             failures.report("store", error)
-
-
-os.register_at_fork(after_in_child=_in_child)
