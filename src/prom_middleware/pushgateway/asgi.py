@@ -74,16 +74,15 @@ class GatewayApp:
         """Return the body, or None where it is too long."""
         if request.method not in ("PUT", "POST"):
             return b""
-        limit, parts, size = self.gateway.options.max_body_bytes, [], 0
+        limit, body = self.gateway.options.max_body_bytes, bytearray()
         length = request.headers.get("content-length", "")
         if length.isdecimal() and int(length) > limit:
             return None
         async for part in _chunks(receive):
-            parts.append(part)
-            size += len(part)
-            if size > limit:
+            body += part
+            if len(body) > limit:
                 return None
-        return b"".join(parts)
+        return bytes(body)
 
 
 def _below(mount: str, answer: Answer) -> Answer:

@@ -266,17 +266,16 @@ class _Handler(BaseHTTPRequestHandler):
         return self._chunked()
 
     def _chunked(self) -> bytes | None:
-        limit, parts, size = self.server.gateway.options.max_body_bytes, [], 0
+        body = bytearray()  # a list of tiny chunks would take many times as much
         for length in self._chunk_lengths():
-            size += length
-            if size > limit:
+            if len(body) + length > self.server.gateway.options.max_body_bytes:
                 return None
-            parts.append(self._read(length))
+            body += self._read(length)
             if self._line():
                 raise _BadBodyError("malformed chunked encoding")
         while self._line():  # trailers
             pass
-        return b"".join(parts)
+        return bytes(body)
 
     def _chunk_lengths(self) -> Iterator[int]:
         while True:
