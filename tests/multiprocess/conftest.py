@@ -5,20 +5,24 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from pathlib import Path
+from weakref import WeakSet
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from multiprocess.workers import leave_registry
-from prom_middleware.multiprocess import install, uninstall
+from prom_middleware.multiprocess import install, showing, uninstall
 from prom_middleware.stores.multiprocess import MultiprocessStore
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _nothing_left() -> None:
+def _nothing_left() -> Iterator[None]:
     """Hide what other files of tests have left: `install` moves all metrics that it can find."""
     gc.collect()
     gc.freeze()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(showing, "_shown", WeakSet((REGISTRY,)))
+        yield
 
 
 @pytest.fixture
