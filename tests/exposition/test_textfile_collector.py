@@ -92,6 +92,10 @@ def test_a_file_that_node_exporter_refuses_is_seen(
 
 def test_names_in_utf_8(node_exporter: Callable[[], Series], tmp_path: Path) -> None:
     registry = CollectorRegistry()
-    Gauge("rooms.free", "Rooms.", ["hotel.name"], registry=registry).labels("Löwen").set(3)
+    try:
+        gauge = Gauge("rooms.free", "Rooms.", ["hotel.name"], registry=registry)
+    except ValueError:
+        pytest.skip("this prometheus_client has no names in UTF-8")
+    gauge.labels("Löwen").set(3)
     write_to_textfile(tmp_path / "hotel.prom", registry, escaping="underscores")
     assert value(node_exporter(), "rooms_free", {"hotel_name": "Löwen"}) == 3
