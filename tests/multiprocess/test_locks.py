@@ -20,8 +20,8 @@ from prom_middleware.stores.multiprocess import MultiprocessStore
 from prom_middleware.wsgi import PrometheusMiddleware
 from stores.multiprocess.children import run
 
-# Seconds after which a child that hangs is ended.
-HANGS = 5
+# Seconds after which a child that hangs is ended; no other one is awake for so long.
+HANGS = 60
 
 
 @contextmanager

@@ -35,17 +35,11 @@ class Dialect:
         It sees the same scope as a rule, and then its root router knows the whole template; but an
         application may have copied the scope, or sent it here by rules of its own.
         """
-        outer_route, outer_scope = outer.resolve, outer.request
+        outer_scope = outer.request
         if scope is outer_scope and "router" in scope:
             return
         added = "" if "router" in scope else added_root(outer_scope, scope)
-        prefix = outer.core.prefixes.label(added)
-
-        def resolve(_: object) -> str | None:
-            template = self.route(scope)
-            return prefix + template if template else outer_route(outer_scope)
-
-        outer.resolve = resolve
+        self._be_asked_first(outer, scope, outer.core.prefixes.label(added))
 
     def within(self, environ: Environ, key: str, scope: Scope, app: ASGIApp) -> ASGIApp:
         """Have a WSGI door further out ask this one for the route; return what tells it the rest.
@@ -54,16 +48,18 @@ class Dialect:
         raises.
         """
         outer: Observation = environ[key]
-        outer_route, request = outer.resolve, outer.request
-        prefix = nesting.place_of(environ, outer)
+        self._be_asked_first(outer, scope, nesting.place_of(environ, outer))
         outer.rarely()  # made now, while no other thread has anything to tell
+        return partial(_telling, app, outer)
+
+    def _be_asked_first(self, outer: Observation | Connection, scope: Scope, prefix: str) -> None:
+        outer_route, request = outer.resolve, outer.request
 
         def resolve(_: object) -> str | None:
             template = self.route(scope)
             return prefix + template if template else outer_route(request)
 
         outer.resolve = resolve
-        return partial(_telling, app, outer)
 
 
 async def _telling(

@@ -67,7 +67,7 @@ class GatewayApp:
             except ConnectionError:
                 return
             answer = await beside(partial(self.gateway.answer, request, body))
-        answer = without_body(answer, request.method)  # one that the gateway has not seen, too
+        answer = without_body(answer, request.method)
         await send_answer(_below(scope.get("root_path", ""), answer), send)
 
     async def _body(self, request: ScrapeRequest, receive: Receive) -> bytes | None:

@@ -19,7 +19,7 @@ from prom_middleware.exposition.compression import compress
 from prom_middleware.exposition.guards import unauthorized
 from prom_middleware.exposition.negotiation import coding_of
 from prom_middleware.exposition.refusals import SelectorError
-from prom_middleware.exposition.responses import LAST_RESORT, Answer, response, without_body
+from prom_middleware.exposition.responses import LAST_RESORT, Answer, response
 from prom_middleware.exposition.selection.selectors import NAME, parse_selector
 from prom_middleware.pushgateway import api
 from prom_middleware.pushgateway.bodies import parse_body
@@ -82,17 +82,16 @@ class Gateway:
         return unauthorized(request, self.options.access)
 
     def answer(self, request: ScrapeRequest, body: bytes | None) -> Answer:
-        """Answer a request that was not refused; never raises.
+        """Answer a request that was not refused, HEAD as GET; never raises.
 
         Bytes of the path that are not UTF-8 come as lone surrogates. `body` is None where it has
         more than `max_body_bytes`.
         """
         try:
-            found = self._answer(request, body)
+            return self._answer(request, body)
         except Exception as error:
             failures.report("pushgateway", error)
             return LAST_RESORT
-        return without_body(found, request.method)
 
     def _answer(self, request: ScrapeRequest, body: bytes | None) -> Answer:
         clean = clean_path(request.path)
