@@ -123,7 +123,7 @@ def carry_over(store: MultiprocessStore, write: Callable[[], None]) -> None:
     with MultiprocessStore(store.directory)._lock.held(0):
         write()
     store._retry_at = 0.0  # a pause would have ended
-    store.turn.read(store.snapshot)
+    store.snapshot()
 
 
 def test_what_an_info_says_while_the_store_is_locked_is_shown_later(

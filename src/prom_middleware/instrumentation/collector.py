@@ -69,7 +69,7 @@ class RequestCollector:
 
     def _collect(self) -> Iterator[MetricFamily]:
         store = self.recorder.store
-        snapshot = store.turn.read(store.snapshot)
+        snapshot = store.snapshot()
         view = View(snapshot, self.recorder.exemplars)
         for metric in self.metrics:
             family = self._shown(metric, view)

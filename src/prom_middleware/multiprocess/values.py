@@ -58,7 +58,7 @@ class Home:
 
     def view(self) -> View:
         """Return what all workers have now."""
-        return View(self.turn.read(self.store.snapshot))
+        return View(self.store.snapshot())
 
     def close(self) -> None:
         """Leave the store alone from now on."""

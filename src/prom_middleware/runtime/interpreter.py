@@ -67,7 +67,7 @@ class InterpreterCollector(Collector):
             yield from _threads()
         self._pauses.flush()
         self._loops.refresh()
-        snapshot = self._store.turn.read(self._store.snapshot)
+        snapshot = self._store.snapshot()
         for durations in (pauses.DURATIONS, loops.ASYNCIO, loops.TWISTED):
             yield from durations.shown(snapshot)
         tasks = self._loops.tasks(snapshot)

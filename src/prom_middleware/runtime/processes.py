@@ -72,7 +72,7 @@ class WorkerCollector(Collector):
         return families
 
     def _collect(self) -> Iterator[MetricFamily]:
-        snapshot = self.store.turn.read(self.store.snapshot)
+        snapshot = self.store.snapshot()
         yield _restarts(snapshot.workers)
         proc = Procfs(self._proc)
         if not proc.is_there():

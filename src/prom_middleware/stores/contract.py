@@ -70,14 +70,14 @@ class Snapshot(Protocol):
 class Store(Protocol):
     """Hold blocks of cells.
 
-    Who calls `allocate`, `look` or `snapshot`, or changes `cells`, has the store's turn. `cells`
-    must be read anew for every update: a store may replace it when it grows or when the process
-    forks. `renewals` are called when offsets that were handed out are void: the maps of
-    `offsets` are right at once, offsets kept elsewhere are not. `arrivals` are called, in turn,
-    after a process's first write to what it shares, and after what it had in memory was added
-    there. `shared` tells whether processes outlive others; a request that began before `born`
-    is another process's, and one that begins after `look_at` has to `look`. Both are times of
-    `perf_counter`.
+    Who calls `allocate`, `look` or `extract`, or changes `cells`, has the store's turn; `snapshot`
+    takes it itself. `cells` must be read anew for every update: a store may replace it when it
+    grows or when the process forks. `renewals` are called when offsets that were handed out are
+    void: the maps of `offsets` are right at once, offsets kept elsewhere are not. `arrivals` are
+    called, in turn, after a process's first write to what it shares, and after what it had in
+    memory was added there. `shared` tells whether processes outlive others; a request that began
+    before `born` is another process's, and one that begins after `look_at` has to `look`. Both are
+    times of `perf_counter`.
     """
 
     turn: Turn
@@ -105,7 +105,7 @@ class Store(Protocol):
         ...
 
     def snapshot(self) -> Snapshot:
-        """Return what the store holds now."""
+        """Return what the store holds now: takes the turn, and waits for others without it."""
         ...
 
     def extract(

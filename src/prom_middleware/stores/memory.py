@@ -63,15 +63,18 @@ class MemoryStore:
 
     def snapshot(self) -> MemorySnapshot:
         """Return what the store holds now."""
+        return self.turn.read(self._copy)
+
+    def extract(self, choose: object, labels: Labels | None = None) -> MemorySnapshot:
+        """Return a whole snapshot."""
+        return self._copy()
+
+    def _copy(self) -> MemorySnapshot:
         for offset, tally in self._tallies.items():
             self._cells[offset] = len(tally)
         # Two flat lists: a pair for each block would give the garbage collector as many objects.
         blocks = {family: (list(one), list(one.values())) for family, one in self._offsets.items()}
         return MemorySnapshot(self._cells[:], blocks, self._since)
-
-    def extract(self, choose: object, labels: Labels | None = None) -> MemorySnapshot:
-        """Return a whole snapshot."""
-        return self.snapshot()
 
 
 class MemorySnapshot:

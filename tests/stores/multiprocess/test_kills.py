@@ -111,7 +111,7 @@ def test_a_fork_while_threads_record_gives_the_child_a_slot_of_its_own(tmp_path:
     def child() -> None:
         for number in range(100):
             store.turn.update(add, store, REQUESTS, (f"child-{number}",), 1, 1)
-        taken = store.turn.read(store.snapshot)
+        taken = store.snapshot()
         found = [block for labels, block in taken.read(REQUESTS) if labels[0].startswith("child")]
         assert len(found) == 100
         assert all(block[0] >= 1 for block in found)

@@ -19,6 +19,7 @@ from prom_middleware.stores import Family, Settlement, Store
 from prom_middleware.stores.multiprocess import MultiprocessStore
 from prom_middleware.stores.multiprocess import store as store_module
 from prom_middleware.stores.multiprocess.layout import DICTIONARY_HEADER
+from prom_middleware.stores.multiprocess.locking import BETWEEN_TRIES
 from stores.multiprocess.children import LIVE, REQUESTS, add, end, fork, killed, read, run, vectors
 
 SETTLED = Family("settled", ("route",), 3, settlement=Settlement(0, (1, 2), 2))
@@ -388,22 +389,55 @@ def test_a_new_worker_waits_for_the_lock_no_longer_than_a_request_may(
     assert read(store, REQUESTS) == {("/",): [1.0, 0.0, 0.0], ("/new",): [1.0, 0.0, 0.0]}
 
 
+class Clock:
+    """Time that passes where somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(store_module, "monotonic", clock.monotonic)
+    monkeypatch.setattr(store_module, "sleep", clock.sleep)
+    return clock
+
+
 def test_who_has_the_lock_for_good_is_waited_for_once(
-    store: MultiprocessStore, monkeypatch: pytest.MonkeyPatch
+    store: MultiprocessStore, clock: Clock
 ) -> None:
     add(store, REQUESTS, ("/",), 1)
     waited: list[float] = []
-
-    def locked(patience: float) -> None:
-        waited.append(patience)
-        raise TimeoutError
-
-    monkeypatch.setattr(store._lock, "acquire", locked)
-    monkeypatch.setattr(store_module, "monotonic", lambda: 0.0)
-    for _ in range(3):  # as a scrape does
-        assert read(store, REQUESTS) == {("/",): [1.0, 0.0, 0.0]}
-    assert waited == [store_module.PATIENCE, store_module.HURRY, store_module.HURRY]
+    with MultiprocessStore(store.directory)._lock.held(0):
+        for _ in range(3):  # as a scrape does
+            before = clock.now
+            assert read(store, REQUESTS) == {("/",): [1.0, 0.0, 0.0]}
+            waited.append(clock.now - before)
+    patience, hurry = store_module.PATIENCE, store_module.HURRY
+    assert waited == pytest.approx([patience, hurry, hurry], abs=BETWEEN_TRIES)
     assert not store.turn.waits
+
+
+def test_what_is_recorded_while_a_scrape_waits_for_the_lock_is_in_the_file(
+    store: MultiprocessStore, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(store, REQUESTS, ("/",), 1)
+
+    def record_meanwhile(seconds: float) -> None:
+        store.turn.update(add, store, REQUESTS, ("/",), 1)
+        assert not store.turn.pending
+        clock.sleep(store_module.PATIENCE)
+
+    monkeypatch.setattr(store_module, "sleep", record_meanwhile)
+    with MultiprocessStore(store.directory)._lock.held(0):
+        assert read(store, REQUESTS) == {("/",): [2.0, 0.0, 0.0]}
 
 
 def test_a_lock_is_given_back_even_if_a_child_has_a_copy_of_it(store: MultiprocessStore) -> None:

@@ -16,7 +16,8 @@ from prom_middleware.stores.multiprocess.layout import LOCK
 from prom_middleware.stores.multiprocess.making import open_or_make
 from prom_middleware.stores.multiprocess.openfile import OpenFile
 
-PAUSE = 0.0005
+# Seconds from one look at a lock that is taken to the next.
+BETWEEN_TRIES = 0.0005
 
 
 def try_flock(fd: int) -> bool:
@@ -61,8 +62,8 @@ class DirectoryLock(OpenFile):
         deadline = monotonic() + patience
         while not self._try():
             if monotonic() >= deadline:
-                raise TimeoutError(f"{self._path} was locked for {patience} s")
-            sleep(PAUSE)
+                raise TimeoutError(f"{self._path} is locked by another process")
+            sleep(BETWEEN_TRIES)
 
     def _try(self) -> bool:
         if self._found() is None:

@@ -10,8 +10,9 @@ import os
 from array import array
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from math import inf
-from time import monotonic, perf_counter, time
+from time import monotonic, perf_counter, sleep, time
 from typing import Any
 
 from prom_middleware import failures
@@ -21,7 +22,7 @@ from prom_middleware.stores.multiprocess import forking
 from prom_middleware.stores.multiprocess.cells import NOTHING, Patched, Unbound
 from prom_middleware.stores.multiprocess.dictionary import DamagedError, Dictionary, Index
 from prom_middleware.stores.multiprocess.layout import HEADER_CELLS, span
-from prom_middleware.stores.multiprocess.locking import DirectoryLock
+from prom_middleware.stores.multiprocess.locking import BETWEEN_TRIES, DirectoryLock
 from prom_middleware.stores.multiprocess.private import Private, estate, view
 from prom_middleware.stores.multiprocess.snapshot import (
     Holding,
@@ -113,12 +114,24 @@ class MultiprocessStore:
 
         Raises OSError where there are files that cannot be read.
         """
+        # One scrape takes several snapshots: who has the lock for good is waited for once.
+        patience = HURRY if monotonic() < self._in_vain_until else PATIENCE
+        deadline = monotonic() + patience
+        # Between two looks at the lock the turn is free: else all that is recorded meanwhile would
+        # wait in memory, and be lost with the process.
+        while (taken := self.turn.read(partial(self._take_snapshot, deadline))) is None:
+            sleep(BETWEEN_TRIES)
+        return taken
+
+    def _take_snapshot(self, deadline: float) -> MultiprocessSnapshot | None:
         self.check_process()
         try:
             self.turn.waits = True
             return self._snapshot()
         except Exception as error:
             if isinstance(error, TimeoutError):
+                if monotonic() < deadline:
+                    return None
                 self._in_vain_until = monotonic() + PAUSE
             self._failed(error)
             return self._view()
@@ -126,9 +139,7 @@ class MultiprocessStore:
             self.turn.waits = False
 
     def _snapshot(self) -> MultiprocessSnapshot:
-        # One scrape takes several snapshots: who has the lock for good is waited for once.
-        patience = HURRY if monotonic() < self._in_vain_until else PATIENCE
-        with self._lock.held(patience):
+        with self._lock.held(0):
             try:
                 self._agree()
             except Exception as error:
