@@ -50,7 +50,7 @@ def test_a_metrics_server_can_start_again_on_its_port() -> None:
 def test_an_end_may_overtake_the_first_beginning() -> None:
     registry = CollectorRegistry()
     core = Instrumentation({"registry": registry}, Dialect())
-    give = core.turn.take()  # as if another thread were writing
+    give = core.turn.tokens.pop()  # as if another thread were writing
     observation = core.start({}, "GET")
     observation.finish()
     core.turn.pending.rotate()

@@ -276,7 +276,7 @@ class TestSpans:
         instrumentation = core(registry)
         tracer = TracerProvider().get_tracer("t")
         turn = instrumentation.turn
-        give = turn.take()
+        give = turn.tokens.pop()
         with tracer.start_as_current_span("ours") as ours:
             request(instrumentation, clock, 0.0, None)
         give(give)

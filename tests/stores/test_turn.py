@@ -28,7 +28,7 @@ def test_who_carries_out_what_others_left_does_not_wait_for_it(waits: list[float
         turn.update(written.append, number)
         turn.update(written.append, number)
 
-    give = turn.take()
+    give = turn.tokens.pop()
     for number in range(MOST_PENDING):
         turn.update(leave_two, number)
     give(give)
@@ -46,7 +46,7 @@ def test_who_leaves_too_much_waits_for_whoever_has_the_turn(waits: list[float]) 
 
     with pytest.raises(KeyboardInterrupt):
         turn.update(stop)
-    give = turn.take()
+    give = turn.tokens.pop()
     for number in range(MOST_PENDING + 1):
         turn.update(written.append, number)
     assert len(waits) == PATIENCE
@@ -58,7 +58,7 @@ def test_who_leaves_too_much_waits_for_whoever_has_the_turn(waits: list[float]) 
 def test_not_each_request_waits_for_who_waits_himself(waits: list[float]) -> None:
     turn = Turn()
     written: list[int] = []
-    give = turn.take()
+    give = turn.tokens.pop()
     turn.waits = True
     for number in range(MOST_PENDING + 50):
         turn.update(written.append, number)
@@ -71,7 +71,7 @@ def test_not_each_request_waits_for_who_waits_himself(waits: list[float]) -> Non
 
 def test_there_is_an_end_to_what_is_kept_for_who_waits_himself(waits: list[float]) -> None:
     turn = Turn()
-    turn.take()
+    turn.tokens.pop()
     turn.waits = True
     turn.update(print)
     turn.settle()
@@ -105,8 +105,8 @@ def test_who_waits_himself_is_not_taken_for_lost() -> None:
 
 def test_a_token_that_nobody_gives_back_is_lost_in_the_end() -> None:
     turn = Turn()
-    turn.take()
+    turn.tokens.pop()
     for waits in (False, True):
         turn.waits = waits
         assert turn.read(lambda: "seen", timeout=0.02) == "seen"
-        turn.take()
+        turn.tokens.pop()

@@ -50,15 +50,16 @@ class Exchange(Observation):
         """Send a message of the application, and note it once it is sent."""
         send, size, rare = self.server_send, 0, self.rare
         # Hypercorn tells of its own end while it sends the last: only who left before is gone.
-        gone = rare is not None and rare.disconnected
+        gone = False if rare is None else rare.disconnected
         try:
             if self.status is None:  # it is the start
                 if self.promised is None:
                     self._promise(message)
-            elif "body" in message:
-                size = len(message["body"])
             else:
-                size = _zero_copied(message)
+                try:
+                    size = len(message["body"])
+                except KeyError:
+                    size = _zero_copied(message)
         except Exception as error:
             failures.report("send", error)
         try:

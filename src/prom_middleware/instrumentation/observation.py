@@ -22,7 +22,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
-from prom_middleware.instrumentation.rare import Rare, mark
+from prom_middleware.instrumentation.rare import Rare, is_event_stream, mark
 from prom_middleware.instrumentation.series import PROMISED, RECEIVED, SENT, STREAMS
 from prom_middleware.instrumentation.tracing import TRACING
 
@@ -56,11 +56,6 @@ def status_label(status: int) -> str:
     return STATUSES.get(code) or (str(code) if 100 <= code <= 999 else OTHER)
 
 
-def is_event_stream(content_type: str) -> bool:
-    """Tell whether a response is open for as long as there are events: its time is no latency."""
-    return content_type.partition(";")[0].strip().lower() == "text/event-stream"
-
-
 class Observation:
     """One request, from its first byte to its last.
 
@@ -79,7 +74,6 @@ class Observation:
         "rare",
         "received",
         "request",
-        "resolve",
         "route",
         "sent",
         "started",
@@ -97,8 +91,6 @@ class Observation:
         self.method = method
         self.status: str | None = None
         self.route: str | None = None
-        # An inner door may know better how the route is found.
-        self.resolve: Callable[[Any], str | None] = core.resolve
         self._labels: Labels | None = None
         self.promised = core.unpromised
         self.rare: Rare | None = None
@@ -131,9 +123,8 @@ class Observation:
             if rare is not None and rare.event_stream:
                 core.recorder.promise(self, labels)
                 return
-            take = core.turn.take
             try:
-                give = take()
+                give = core.turn.tokens.pop()
             except IndexError:
                 core.recorder.promise(self, labels)
             else:
@@ -159,6 +150,7 @@ class Observation:
         try:
             core = self.core
             turn = core.turn
+            rare = self.rare
             labels: Labels | None
             give: Callable[[Any], object]
             if late is not None:
@@ -179,16 +171,15 @@ class Observation:
                         if core.extra_labels is None:
                             route = self.route
                             if route is None:
-                                resolve = self.resolve
+                                resolve = core.resolve if rare is None else self.resolve
                                 route = resolve(self.request) or UNMATCHED
                             labels = self._labels = (self.method, route, status)
                         else:
                             labels = self.labels()
                     except Exception as error:
                         labels = self._labels_after(error)
-                take = turn.take
                 try:
-                    give = take()
+                    give = turn.tokens.pop()
                 except IndexError:
                     if TRACING in core.modules:
                         core.exemplars.hold(self)
@@ -218,7 +209,6 @@ class Observation:
                     cells[offset + SENT] += self.sent
                 if self.received:
                     cells[offset + RECEIVED] += self.received
-                rare = self.rare
                 if rare is not None and rare.event_stream:
                     cells[offset + STREAMS] += 1
                     core.recorder.observe_stream(labels, seconds)
@@ -238,7 +228,7 @@ class Observation:
             if turn.pending:
                 turn.drain()
             # The request holds us: without the cycle, nothing waits for the garbage collector.
-            self.request, self.resolve = None, core.resolve
+            self.request = None
             if outcome is not COMPLETE or rare is not None:
                 self._tell(labels, outcome)
         except Exception as error:
@@ -256,6 +246,8 @@ class Observation:
 
     def _tell(self, labels: Labels, outcome: str) -> None:
         rare = self.rare
+        if rare is not None:
+            rare.resolve = None  # it holds the request, too
         # Whoever called what broke may have sent an answer in its place; a server's own is empty.
         if rare is not None and rare.broken and outcome is not DISCONNECT:
             answered = self.sent or labels[2] != "500"
@@ -361,6 +353,16 @@ class Observation:
         if trace is not None:
             self.rarely().trace = trace
 
+    @property
+    def resolve(self) -> Callable[[Any], str | None]:
+        """Return how the route is found: an inner door may know it better than ours."""
+        rare = self.rare
+        return self.core.resolve if rare is None or rare.resolve is None else rare.resolve
+
+    @resolve.setter
+    def resolve(self, resolve: Callable[[Any], str | None]) -> None:
+        self.rarely().resolve = resolve
+
     def rarely(self) -> Rare:
         """Return what is rare about this request, made by the first call."""
         if self.rare is None:
@@ -372,7 +374,9 @@ class Observation:
         try:
             if not self.done:
                 self.done = True
-                self.request, self.resolve = None, self.core.resolve
+                self.request = None
+                if self.rare is not None:
+                    self.rare.resolve = None
                 self.core.recorder.forget(self.method)
         except Exception as error:
             failures.report("discard", error)

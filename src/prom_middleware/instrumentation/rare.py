@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prom_middleware.instrumentation.series import PROMISED
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     Trace = str | bytes | int
 
 
@@ -14,6 +16,11 @@ def mark(error: BaseException) -> tuple[type, int]:
     """Return what tells an exception from others without keeping it."""
     # Its `id` may be that of another one by then: where that is of another class, it tells.
     return type(error), id(error)
+
+
+def is_event_stream(content_type: str) -> bool:
+    """Tell whether a response is open for as long as there are events: its time is no latency."""
+    return content_type.partition(";")[0].strip().lower() == "text/event-stream"
 
 
 class Rare:
@@ -26,6 +33,7 @@ class Rare:
         "error",
         "event_stream",
         "promised_in",
+        "resolve",
         "trace",
         "trailers",
     )
@@ -35,4 +43,5 @@ class Rare:
         self.error: BaseException | None = None  # the last one, while the request lasts
         self.counted: tuple[type, int] | None = None  # which one was counted last
         self.trace: Trace | None = None
+        self.resolve: Callable[[Any], str | None] | None = None
         self.promised_in = PROMISED  # the cell

@@ -128,7 +128,7 @@ class SharedValue:
         """Add to the number."""
         turn = self._turn
         try:
-            give = turn.take()
+            give = turn.tokens.pop()
         except IndexError:
             turn.update(self._add, amount)
             return

@@ -54,7 +54,7 @@ class Turn:
     Whoever has the token says in `waits` that he waits himself, for a disk or a lock.
     """
 
-    __slots__ = ("__weakref__", "_carrier", "_in_vain_until", "pending", "take", "waits")
+    __slots__ = ("__weakref__", "_carrier", "_in_vain_until", "pending", "tokens", "waits")
 
     def __init__(self) -> None:
         self.waits, self._in_vain_until = False, -inf
@@ -64,9 +64,9 @@ class Turn:
         _turns.add(self)
 
     def _renew(self) -> None:
-        token: deque[Any] = deque()
-        token.append(token.append)
-        self.take: Callable[[], Callable[[Any], None]] = token.pop
+        tokens: deque[Any] = deque()
+        tokens.append(tokens.append)
+        self.tokens = tokens
 
     def forget(self) -> None:
         """Begin anew in a process that was forked: what waits here, the parent carries out."""
@@ -107,7 +107,7 @@ class Turn:
         """
         for _ in range(PATIENCE):
             try:
-                give = self.take()
+                give = self.tokens.pop()
             except IndexError:
                 sleep(0.001)
                 continue
@@ -148,7 +148,7 @@ class Turn:
         """Carry out what others left, unless whoever has the token will."""
         while self.pending:
             try:
-                give = self.take()
+                give = self.tokens.pop()
             except IndexError:
                 return
             try:

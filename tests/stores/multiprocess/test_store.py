@@ -60,7 +60,7 @@ def test_others_read_a_tally_in_its_block(store: MultiprocessStore, tmp_path: Pa
 
 def test_a_tally_counts_while_somebody_writes(store: MultiprocessStore) -> None:
     tally = store.tally(LIVE, ())
-    give = store.turn.take()
+    give = store.turn.tokens.pop()
     tally.append(None)
     give(give)
     store.turn.drain()

@@ -31,9 +31,8 @@ class CellTally:
             store.cells[store.allocate(family, labels)] += amount
 
         def append(_: None) -> None:
-            take = turn.take
             try:
-                give = take()
+                give = turn.tokens.pop()
             except IndexError:
                 turn.update(add, 1)
                 return
