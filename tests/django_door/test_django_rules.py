@@ -110,6 +110,20 @@ def test_bytes_out(server: str, path: str) -> None:
         assert sent == len(answer.body)
 
 
+@pytest.mark.parametrize(
+    ("server", "path"),
+    [("wsgi", "/stboom/"), ("wsgi", "/astboom/"), ("asgi", "/stboom/"), ("asgi", "/astboom/")],
+)
+@pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")
+def test_bytes_out_of_a_stream_that_breaks(server: str, path: str) -> None:
+    with Project(server) as project:
+        answer = project.fetch("GET", path)
+        # A handler reads a stream of the other kind whole, before it sends any of it.
+        assert answer.body == (b"one" if (server == "asgi") == (path == "/astboom/") else b"")
+        sent = value(collected(project.registry), "http_response_body_bytes_total")
+        assert sent == len(answer.body)
+
+
 @pytest.mark.parametrize("server", ["wsgi", "asgi"])
 def test_no_bytes_of_a_head_are_sent(server: str) -> None:
     with Project(server) as project:

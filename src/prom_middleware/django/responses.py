@@ -183,8 +183,8 @@ class Stream:
     def __init__(self, observation: Handled, asynchronous: bool, sender: Sender | None) -> None:
         self._observation = observation
         self._sender = sender
-        # A WSGI handler reads an asynchronous stream whole before it sends anything.
-        self._read_ahead = observation.wsgi and asynchronous
+        # A handler reads a stream of the other kind whole before it sends any of it.
+        self._read_ahead = observation.wsgi == asynchronous
         self.begun = self._exhausted = False
 
     def pass_sync(self, pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -213,16 +213,18 @@ class Stream:
 
     def _count(self, piece: bytes) -> None:
         try:
-            if self._observation.core.promises and not self._read_ahead:
-                self._observation.promise()
-            self._observation.sent += len(piece)
+            observation = self._observation
+            # One of ASGI has sent the start by then.
+            if observation.core.promises and not (self._read_ahead and observation.wsgi):
+                observation.promise()
+            observation.sent += len(piece)
         except Exception as error:  # a piece without a length is the server's affair
             failures.report("send", error)
 
     def _read_to_the_end(self) -> None:
         try:
             self._exhausted = True
-            # An ASGI handler reads a synchronous stream whole before it sends any of it.
+            # None of what an ASGI handler has read ahead is sent to a client that is gone.
             if is_cancelled(self._sender):
                 self._observation.sent = 0
         except Exception as error:
