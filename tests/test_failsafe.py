@@ -115,6 +115,7 @@ EXEMPT = {
     "wsgi.response.Response.pass_on": GUARD,
     "wsgi.response.Response.count": GUARD,
     "wsgi.response.Response._ended": GUARD,
+    "wsgi.response.Response.stopped": GUARD,
     "wsgi.response.Response.let_go": GUARD,
     "wsgi.files.SentFile._note": GUARD,
     "wsgi.files.SentFile._end": GUARD,

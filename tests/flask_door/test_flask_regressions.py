@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from asgi.driver import request
 from metrics import collected, in_progress, records, value
 from wsgi_door.driver import HANDSHAKE, call, environ
 
@@ -246,3 +247,24 @@ def test_an_answer_that_is_signalled_is_no_exception(
     route = USER if path == "/u/3" else path
     assert records(registry) == [("GET", route, answer.status, exception, "complete")]
     assert answer.status == status
+
+
+@pytest.mark.parametrize(("path", "status"), [("/u/3", 200), ("/nope", 404), ("/boom", 500)])
+def test_an_adapter_that_stops_at_the_content_length(
+    registry: CollectorRegistry, path: str, status: int
+) -> None:
+    """asgiref's closes nothing, and what was raised may keep the response in a cycle."""
+    adapter = pytest.importorskip("asgiref.wsgi", reason="asgiref is not installed")
+    app = bare()
+    Prometheus(app, registry=registry)
+    gc.disable()
+    try:
+        answer = request(adapter.WsgiToAsgi(app), path)
+        assert answer.status == status
+        assert [record[2:] for record in records(registry)] == [
+            (status, "ValueError" if status == 500 else "", "complete")
+        ]
+        assert value(collected(registry), "http_response_body_bytes_total") == len(answer.body)
+        assert in_progress(registry) == 0
+    finally:
+        gc.enable()

@@ -160,8 +160,8 @@ class Response(Observation, Body):
                     failures.report("send", error)
                 try:
                     yield piece
-                except GeneratorExit:  # the server has enough: `close` says what that means
-                    self.let_go()
+                except GeneratorExit:
+                    self.stopped()
                     return
         except BaseException as error:
             self.failed(error)
@@ -190,6 +190,18 @@ class Response(Observation, Body):
                 if isinstance(self.body, list) and not self.iterated:  # read where it lies, in C
                     self.sent += sum(map(len, self.body))
                 self._ended()
+        except Exception as error:
+            failures.report("finish", error)
+
+    def stopped(self) -> None:
+        """Note that the server has enough: `close` says what that means, unless it has it all.
+
+        asgiref's adapter stops at the Content-Length, and closes nothing.
+        """
+        try:
+            if self.is_whole():
+                self.finish(COMPLETE)
+            self.let_go()
         except Exception as error:
             failures.report("finish", error)
 
