@@ -10,6 +10,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from time import time
 from typing import Any
+from weakref import ref
 
 import pytest
 from asgiref.wsgi import WsgiToAsgi
@@ -377,6 +378,36 @@ def test_concurrent_requests_through_an_adapter(registry: CollectorRegistry, ada
     for route in ("/old/u/<int:id>", "/new/{path}", "/old/{path}"):
         assert value(samples, "http_requests_total", {"route": route}) == 10
     assert in_progress(registry) == 0
+
+
+class Kept:
+    """Something of a request's that should go with it."""
+
+
+def test_a_task_that_is_left_behind_keeps_no_request(registry: CollectorRegistry) -> None:
+    """It has the context that it was made in, where WSGI doors look for the outer request."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        tasks.append(asyncio.create_task(asyncio.Event().wait()))
+        await ok(scope, receive, send)
+
+    async def serve() -> Any:
+        scope, server = http_scope("/", state=Kept()), http_server()
+        vars(server)["scope"] = scope  # what sends the messages has it, as a rule
+        await door(scope, server.receive, server.send)
+        return ref(scope["state"])
+
+    async def main() -> None:
+        kept = await asyncio.create_task(serve())
+        gc.collect()
+        assert kept() is None
+        tasks.pop().cancel()
+
+    WSGIDoor(lambda *_: [], registry=CollectorRegistry())  # one that may be inside
+    door = PrometheusMiddleware(app, registry=registry)
+    tasks: list[Any] = []
+    asyncio.run(main())
+    assert records(registry) == [("GET", "<unmatched>", 200, "", "complete")]
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
+from weakref import ref
 
 from prom_middleware.instrumentation.observation import Observation
 
@@ -18,16 +19,22 @@ MOST_PREFIXES = 64  # for each door; a path's first part may be what a client in
 class Announced:
     """An outer door's request: its observation, and what tells it from others.
 
-    `path` is whole, the server's `root` included.
+    `path` is whole, the server's `root` included. A task that an application leaves behind keeps
+    the context that it was made in for as long as it runs: with this, but not with the request.
     """
 
-    __slots__ = ("key", "method", "observation", "path", "root")
+    __slots__ = ("_observation", "key", "method", "path", "root")
 
     def __init__(
         self, observation: Observation, key: str, method: str, root: str, path: str
     ) -> None:
-        self.observation, self.key = observation, key
+        self._observation, self.key = ref(observation), key
         self.method, self.root, self.path = method, root, path
+
+    def open(self) -> Observation | None:
+        """Return the observation while the request lasts."""
+        observation = self._observation()
+        return None if observation is None or observation.done else observation
 
 
 class Prefixes:
@@ -73,23 +80,23 @@ def expect_outer_doors() -> None:
 
 def announce(announced: Announced) -> None:
     """Make a request known to what this task calls; worth it where `inner_doors` is set."""
-    around = (other for other in _current.get() if not other.observation.done)
+    around = (other for other in _current.get() if other.open() is not None)
     _current.set((announced, *around))
 
 
-def outer(key: str, method: str, paths: Collection[str]) -> Announced | None:
+def outer(key: str, method: str, paths: Collection[str]) -> tuple[Announced, Observation] | None:
     """Return the open request of the registry with `key` that came with one of `paths`, if any.
 
     An application may call another one while it serves a request, so the context alone says
     nothing: method and path must be the same.
     """
-    return next((found for found in _open(method, paths) if found.key == key), None)
+    return next((found for found in _open(method, paths) if found[0].key == key), None)
 
 
 def discard(method: str, paths: Collection[str]) -> None:
     """Forget the announced requests of all registries: it is a scrape."""
-    for found in _open(method, paths):
-        found.observation.discard()
+    for _, observation in _open(method, paths):
+        observation.discard()
 
 
 def place(observation: Observation) -> str:
@@ -98,9 +105,10 @@ def place(observation: Observation) -> str:
     return template.removesuffix("/{path}") if template.endswith("/{path}") else ""
 
 
-def _open(method: str, paths: Collection[str]) -> Iterator[Announced]:
+def _open(method: str, paths: Collection[str]) -> Iterator[tuple[Announced, Observation]]:
     for source in sources:
         for found in source():
             same = found.method == method and found.path in paths
-            if same and not found.observation.done:
-                yield found
+            observation = found.open() if same else None
+            if observation is not None:
+                yield found, observation

@@ -66,6 +66,7 @@ class Observation:
     """
 
     __slots__ = (
+        "__weakref__",
         "_labels",
         "core",
         "done",

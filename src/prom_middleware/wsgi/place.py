@@ -36,18 +36,19 @@ def outer_observation(environ: MutableMapping[str, Any], key: str) -> Observatio
         return observation
     if not nesting.outer_doors:
         return None
-    outer = nesting.outer(key, environ["REQUEST_METHOD"], paths_of(environ))
-    if outer is None:
+    found = nesting.outer(key, environ["REQUEST_METHOD"], paths_of(environ))
+    if found is None:
         return None
-    prefix = nesting.place(outer.observation)
-    environ[key] = outer.observation
+    outer, observation = found
+    prefix = nesting.place(observation)
+    environ[key] = observation
     # Where the outer door's router named the place, that stands for all that is above us.
     environ[ENTRANCE] = (
         (environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""), prefix)
         if prefix
         else (outer.root, outer.path.removeprefix(outer.root), "")
     )
-    return outer.observation
+    return observation
 
 
 def paths_of(environ: Mapping[str, Any]) -> list[str]:
