@@ -18,6 +18,7 @@ flask = pytest.importorskip("flask", reason="Flask is not installed")
 
 import werkzeug  # noqa: E402
 from flask import Flask, Response  # noqa: E402
+from werkzeug.debug import DebuggedApplication  # noqa: E402
 
 from prom_middleware import instrument  # noqa: E402
 from prom_middleware.flask import Prometheus  # noqa: E402
@@ -265,6 +266,19 @@ def test_an_adapter_that_stops_at_the_content_length(
             (status, "ValueError" if status == 500 else "", "complete")
         ]
         assert value(collected(registry), "http_response_body_bytes_total") == len(answer.body)
+        assert in_progress(registry) == 0
+    finally:
+        gc.enable()
+
+
+def test_a_client_that_leaves_a_debugged_application(registry: CollectorRegistry) -> None:
+    """Werkzeug's debugger closes nothing then, and keeps Flask's request in a cycle."""
+    app = bare()
+    Prometheus(app, registry=registry)
+    gc.disable()
+    try:
+        call(DebuggedApplication(app, evalex=True), environ(path="/st"), leave_after=1)
+        assert records(registry) == [("GET", "/st", 200, "", "disconnect")]
         assert in_progress(registry) == 0
     finally:
         gc.enable()

@@ -298,6 +298,7 @@ def test_pieces_that_were_looked_into_are_counted_from_the_start(kind: Any, door
         door = PrometheusMiddleware(door, registry=registry)
     given: Any = door(environ(), ignore)
     assert any(given)
+    assert any(given)
     assert b"".join(given) == b"onetwothree"
     assert b"".join(given) == b"onetwothree"
     given.close()

@@ -196,12 +196,16 @@ class Response(Observation, Body):
     def stopped(self) -> None:
         """Note that the server has enough: `close` says what that means, unless it has it all.
 
-        asgiref's adapter stops at the Content-Length, and closes nothing.
+        asgiref's adapter stops at the Content-Length, and closes nothing. Nor does werkzeug's
+        debugger where the client leaves, whose cycle of the environ is not to keep us.
         """
         try:
+            environ = self.request
             if self.is_whole():
                 self.finish(COMPLETE)
             self.let_go()
+            if environ is not None and not self.done:
+                environ.pop(self.core.key, None)
         except Exception as error:
             failures.report("finish", error)
 
