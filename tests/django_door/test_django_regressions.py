@@ -18,7 +18,7 @@ pytest.importorskip("django", reason="Django is not installed")
 from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpRequest, HttpResponse
 
-from asgi.driver import Answer, exchange, http_scope, http_server
+from asgi.driver import Answer, exchange, http_scope, http_server, request
 from django_door.project import Project
 from django_door.settings import CHAIN, OURS
 from metrics import collected, in_progress, records, series, value
@@ -225,6 +225,22 @@ def test_a_broken_scrape_is_answered_and_leaves_nothing_up(server: str) -> None:
         project.registry.unregister(broken)
         assert project.fetch("GET", "/metrics").status == 200
         assert records(project.registry) == []
+
+
+# Adapters that close nothing: asgiref's, and Starlette's.
+
+
+@pytest.mark.parametrize("path", ["/u/3/", "/h404/", "/st/"])
+def test_a_response_that_is_dropped_does_not_wait_for_the_garbage_collector(path: str) -> None:
+    adapter = pytest.importorskip("asgiref.wsgi")
+    with Project("wsgi") as project:
+        gc.disable()
+        try:
+            request(adapter.WsgiToAsgi(project.handler), path)
+            assert [record[4] for record in records(project.registry)] == ["complete"]
+            assert in_progress(project.registry) == 0
+        finally:
+            gc.enable()
 
 
 # HEAD.

@@ -81,7 +81,7 @@ def _observe_stream(observation: Handled, response: Any, sender: Sender | None) 
     wrapped = stream.pass_async(content) if response.is_async else stream.pass_sync(content)
     response.streaming_content = wrapped
     closer = StreamCloser()
-    closer.stream, closer.response = stream, response
+    closer.stream, closer.headers = stream, response.headers
     return closer
 
 
@@ -161,14 +161,14 @@ class FileCloser(Closer):
 class StreamCloser(Closer):
     """The same for a streaming response."""
 
-    __slots__ = ("response", "stream")
+    __slots__ = ("headers", "stream")
 
     stream: Stream
-    response: Any
+    headers: Any  # not the response, which has us: who drops it unclosed would wait for the GC
 
     def end(self) -> None:
         """Record how it ended."""
-        self.stream.end(self.response, self.was_left())
+        self.stream.end(self.headers, self.was_left())
 
     def gone(self) -> None:
         """Record the end; what was iterated comes after the start."""
@@ -246,14 +246,14 @@ class Stream:
             failures.report("finish", failure)
             self._observation.discard()
 
-    def end(self, response: Any, left: bool) -> None:
+    def end(self, headers: Any, left: bool) -> None:
         """Record the end, at the response's close."""
         unread = not self.begun or self._observation.method == "HEAD"
-        whole = not left and (self._exhausted or unread or self._whole(response))
+        whole = not left and (self._exhausted or unread or self._whole(headers))
         self._observation.finish(COMPLETE if whole else DISCONNECT)
 
-    def _whole(self, response: Any) -> bool:
-        length = response.get("Content-Length", "")
+    def _whole(self, headers: Any) -> bool:
+        length = headers.get("Content-Length", "")
         return length.isdecimal() and self._observation.sent >= int(length)
 
 
