@@ -342,6 +342,30 @@ def test_a_miss_below_an_opaque_host(registry: CollectorRegistry) -> None:
     check(registry, [("GET", "<unmatched>", 404, "", "complete")])
 
 
+HOST_IN_HOST = [
+    Host(
+        "testserver",
+        Router([Host("{tenant}.example", Router([Host("testserver", Router(users()))]))]),
+    )
+]
+
+
+@pytest.mark.parametrize(
+    ("routes", "template"),
+    [
+        (HOST_IN_HOST, "<unmatched>"),
+        ([Host("a.example", Router([Host("testserver", Router(users()))]))], "<unmatched>"),
+        ([Mount("", routes=[Host("testserver", Router([deep()]))])], "/{path}"),
+    ],
+    ids=["hosts below one that does not match", "below one that does not", "below a mount at /"],
+)
+def test_a_miss_below_hosts(
+    registry: CollectorRegistry, routes: list[BaseRoute], template: str
+) -> None:
+    request(instrument(Starlette(routes=routes), registry=registry), "/users/1")
+    check(registry, [("GET", template, 404, "", "complete")])
+
+
 async def greet(socket: WebSocket) -> None:
     await socket.accept()
     await socket.close()

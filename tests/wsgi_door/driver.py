@@ -70,9 +70,13 @@ class Exchange:
         return self.write
 
     def write(self, data: bytes) -> None:
+        self.headers_sent = True  # "or upon the application's first invocation of write()"
+        self.send(data)
+
+    def send(self, data: bytes) -> None:
         assert self.begun is not None, "a body without start_response()"
         assert isinstance(data, bytes), data
-        if data:  # "The headers are sent with the first non-empty bytestring"
+        if data:  # "an iteration of the return value that yields a non-empty bytestring"
             self.headers_sent = True
         self.sent.append(data)
         self.on_piece()
@@ -113,7 +117,7 @@ def call(
 
 def _send(exchange: Exchange, leave_after: int | None) -> None:
     for number, piece in enumerate(exchange.result, 1):
-        exchange.write(piece)
+        exchange.send(piece)
         if number == leave_after:
             return
     assert exchange.begun is not None, "an exhausted iterable without start_response()"

@@ -97,6 +97,11 @@ def writes_then_breaks(env: dict[str, Any], start: Start) -> Iterable[bytes]:
     raise ValueError("written")
 
 
+def writes_nothing_then_breaks(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+    start(OK, [*PLAIN])(b"")
+    raise ValueError("written")
+
+
 def writes_then_breaks_midway(env: dict[str, Any], start: Start) -> Iterator[bytes]:
     write = start(OK, [*PLAIN])
     write(b"abc")
@@ -220,6 +225,9 @@ ROWS = {
     "W10": Row(breaks_started, seen(500, "KeyError", "error")),
     "W11": Row(writes, seen(200), body=b"abc"),
     "W12": Row(writes_then_breaks, seen(200, "ValueError", "error"), body=b"abc"),
+    "W12-write-of-nothing": Row(
+        writes_nothing_then_breaks, seen(200, "ValueError", "error"), body=b""
+    ),
     "W13-write-and-list": Row(writes_and_returns, seen(200), body=b"abcde"),
     "W13-write-and-iterable": Row(writes_then_breaks_midway, seen(200, "ValueError", "error")),
     "W14": Row(starts_twice, seen(500, "AssertionError", "error")),

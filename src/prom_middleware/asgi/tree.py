@@ -12,6 +12,7 @@ from typing import Any
 from prom_middleware import failures
 
 Scope = Mapping[str, Any]
+Hosts = tuple[re.Pattern[str], ...]
 
 # How a Mount's regex and template end; https://www.starlette.io/routing/#submounting-routes
 _MOUNT_REGEX_TAIL = "/(?P<path>.*)$"
@@ -44,7 +45,7 @@ class Entry:
         endpoint: object,
         route: object,
         regex: re.Pattern[str],
-        host: re.Pattern[str] | None = None,
+        hosts: Hosts = (),
         scope_type: str | None = None,
         methods: frozenset[str] | None = None,
         prefix: str | None = None,
@@ -52,7 +53,7 @@ class Entry:
         above: re.Pattern[str] | None = None,
     ) -> None:
         self.template, self.endpoint, self.route = template, endpoint, route
-        self.regex, self.host = regex, host
+        self.regex, self.hosts = regex, hosts
         self.scope_type, self.methods = scope_type, methods
         self.prefix, self.inner, self.above = prefix, inner, above
         self.at = -1  # how many are tried before it; the table says it
@@ -71,7 +72,7 @@ class Entry:
         return (
             self.scope_type in (None, scope["type"])
             and self.regex.match(path) is not None
-            and (self.host is None or self.host.match(_host(scope)) is not None)
+            and all(host.match(_host(scope)) for host in self.hosts)
         )
 
 
@@ -82,10 +83,12 @@ class Branch:
         self,
         template: str = "",
         regex: str = "^",
-        host: re.Pattern[str] | None = None,
+        hosts: Hosts = (),
         depth: int = 0,
+        missed: str = "",
     ) -> None:
-        self.template, self.regex, self.host, self.depth = template, regex, host, depth
+        self.template, self.regex, self.hosts, self.depth = template, regex, hosts, depth
+        self.missed = missed  # the innermost mount's template
 
 
 def places(routes: Iterable[Any]) -> list[Entry]:
@@ -151,7 +154,7 @@ def _entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
             endpoint=route.endpoint,
             route=key,
             regex=_compile(branch, route),
-            host=branch.host,
+            hosts=branch.hosts,
             scope_type="http" if hasattr(route, "methods") else "websocket",
             methods=frozenset(methods) if methods else None,
         )
@@ -161,7 +164,7 @@ def _mount_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
     template = branch.template + route.path_format
     prefix = template.removesuffix(MOUNT_TAIL)
     regex = branch.regex + _piece(route, _MOUNT_REGEX_TAIL)
-    below = Branch(prefix, regex, branch.host, branch.depth + 1)
+    below = Branch(prefix, regex, branch.hosts, branch.depth + 1, template)
     inner = list(_walk(_routes_below(route), below))
     yield from inner
     yield Entry(
@@ -169,7 +172,7 @@ def _mount_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
         route.app,
         key,
         _compile(branch, route),
-        branch.host,
+        branch.hosts,
         prefix=prefix if inner else None,
         inner=len(inner),
         above=None if inner or _is_leaf(route.app) else _nameless(regex),
@@ -184,18 +187,18 @@ def _routes_below(mount: Any) -> Sequence[Any]:
 
 
 def _host_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
-    below = Branch(branch.template, branch.regex, route.host_regex, branch.depth + 1)
+    hosts = (*branch.hosts, route.host_regex)  # one below another: both have to match
+    below = Branch(branch.template, branch.regex, hosts, branch.depth + 1, branch.missed)
     inner = list(_walk(routes_of(route.app), below))
     yield from inner
     # A host has no path to be named by: what misses its routes is a miss of the branch.
-    template = branch.template + MOUNT_TAIL if branch.template else ""
     anything = re.compile(f"{branch.regex}/")
     yield Entry(
-        template,
+        branch.missed,
         route.app,
         key,
         anything,
-        route.host_regex,
+        hosts,
         prefix=branch.template,
         inner=len(inner),
         above=None if inner or _is_leaf(route.app) else _nameless(branch.regex),

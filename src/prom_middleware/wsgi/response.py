@@ -1,7 +1,8 @@
 """The response: its start, its body, and its end.
 
-PEP 3333: the headers go out with the first non-empty piece of the body. An exception before that
-makes the server answer 500, whatever `start_response` was told.
+PEP 3333: the headers go out with the first non-empty piece of the body, or with the first `write`,
+even of nothing. An exception before that makes the server answer 500, whatever `start_response`
+was told.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class Response(Observation, Body):
         "server",
         "wrapper",
         "writer",
+        "written",
     )
 
     calls = True
@@ -96,6 +98,7 @@ class Response(Observation, Body):
         except OSError:  # the client is gone
             self.disconnected = True
             raise
+        self.written = True
         self.count(data)
 
     def count(self, data: bytes) -> None:
@@ -108,7 +111,7 @@ class Response(Observation, Body):
     def failed(self, error: BaseException) -> None:
         """Record that the application raised."""
         try:
-            if not self.sent and not self.done:
+            if not self.sent and not self.done and not getattr(self, "written", False):
                 self.status = None
             Observation.failed(self, error)
         except Exception as failure:
