@@ -101,8 +101,10 @@ def newest_promtool() -> str:
         b" \t",
         b"",
         b"# HELP\n# TYPE\n#HELP\n# HELP a\n# HELP a\na 1\n",
+        b'a{b="1\\\n"} 1\n',
+        b"# HELP a 1\\\na 1\n",
     ],
-    ids=range(11),
+    ids=range(13),
 )
 def test_what_random_pages_do_not_have(real_program: Find, page: bytes) -> None:
     said = promtool_says(real_program("promtool", "prometheus"), page)

@@ -170,6 +170,8 @@ def test_snappy_that_is_none(send: Mounted) -> None:
         ('a{x="1",x="2" 1', 'duplicate label names for metric "a"'),
         ('a{x="1",x=2} 1', 'duplicate label names for metric "a"'),
         ("a{x,y} 1", "expected '=' after label name, found ','"),
+        ('a{x="1\\', "invalid escape sequence '\\\n'"),
+        ("# HELP a 1\\", "invalid escape sequence '\\\n'"),
     ],
 )
 def test_what_is_wrong_with_a_line(send: Mounted, line: str, problem: str) -> None:

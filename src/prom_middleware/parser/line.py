@@ -14,6 +14,7 @@ _QUOTED = re.compile(r'[^"\\\n]*(?:\\[^\n][^"\\\n]*)*')
 _ESCAPED = re.compile(r"\\(.?)", re.DOTALL)
 # What a character after a backslash stands for.
 UNESCAPED = {"\\": "\\", "n": "\n", '"': '"'}
+_ESCAPES = r"one of \\, \n and \""
 # In HELP lines a quote needs no backslash, and one before it stays.
 UNESCAPED_HELP = {**UNESCAPED, '"': r"\""}
 
@@ -76,7 +77,10 @@ class Line:
         end = found.end() if found else start
         text = unescape(self, self.text[start:end], start, strict)
         self.at = end
-        if self.next() != '"':  # a line feed, or a backslash before it
+        if self.next() == "\\":
+            self.at += 1
+            raise self.error(f"invalid escape sequence '\\{self.next()}'", end, _ESCAPES)
+        if self.next() != '"':
             raise self.error(f"{what} {go_quoted(text)} contains unescaped new-line")
         self.at += 1
         return text
@@ -99,7 +103,7 @@ def unescape(
     def one(found: re.Match[str]) -> str:
         if found[1] not in plain and strict:
             reason = f"invalid escape sequence '{found[0] if found[1] else chr(92) + chr(10)}'"
-            raise line.error(reason, start + found.start(), r"one of \\, \n and \"")
+            raise line.error(reason, start + found.start(), _ESCAPES)
         return plain.get(found[1], found[0])
 
     return _ESCAPED.sub(one, text)

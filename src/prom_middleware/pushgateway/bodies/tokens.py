@@ -68,4 +68,5 @@ def _unescape(found: re.Match[str]) -> str:
     try:
         return _ESCAPES[found.group()]
     except KeyError:
-        raise WrongLineError(f"invalid escape sequence '{found.group()}'") from None
+        wrong = found.group() if len(found.group()) == 2 else "\\\n"  # the end of the line
+        raise WrongLineError(f"invalid escape sequence '{wrong}'") from None
