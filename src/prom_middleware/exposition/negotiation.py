@@ -54,7 +54,8 @@ class _Kind(NamedTuple):
     def matches(self, range_: Range) -> int:
         """Return how exactly a range means this kind: 0 for not at all, 1 for anything."""
         if range_.name != self.name:
-            wide = ("*/*", self.name.partition("/")[0] + "/*")
+            # `application/*` means JSON and its like: who has not named OpenMetrics may misread it.
+            wide = ("*/*", "text/*") if self.name == "text/plain" else ("*/*",)
             return 1 + wide.index(range_.name) if self.unasked and range_.name in wide else 0
         given = {key: range_.parameters[key] for key in self.parameters if key in range_.parameters}
         if any(given[key].lower() != self.parameters[key].lower() for key in given):

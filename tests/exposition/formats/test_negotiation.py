@@ -36,6 +36,9 @@ ANSWERS = {
     "": TEXT,
     "*/*": TEXT,
     "text/*": TEXT,
+    "application/*": TEXT,  # as Go's, Java's and Python's handlers have it
+    "application/json,application/*;q=0.9": TEXT,
+    "text/*;q=0.5,application/*": TEXT,
     "text/plain": TEXT,
     "text/plain;version=0.0.4": TEXT,
     "text/plain;version=0.0.4;escaping=allow-utf-8": TEXT.replace("underscores", "allow-utf-8"),
