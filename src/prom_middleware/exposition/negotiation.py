@@ -120,7 +120,7 @@ def negotiate(accept: str, kinds: Sequence[_Kind] = KINDS) -> Format:
         exact, place = max(
             ((kind.matches(one), -place) for place, one in enumerate(asked)), default=(0, 0)
         )
-        if not exact:
+        if not exact or (exact < 3 and best[0]):  # what is not named is no better than text
             continue
         found = asked[-place]
         # At equal weights, what is named comes before what is not, then what is named first.

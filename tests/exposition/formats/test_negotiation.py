@@ -39,6 +39,9 @@ ANSWERS = {
     "application/*": TEXT,  # as Go's, Java's and Python's handlers have it
     "application/json,application/*;q=0.9": TEXT,
     "text/*;q=0.5,application/*": TEXT,
+    "text/plain;q=0.5,*/*": TEXT,  # nothing is named that could be better
+    "text/plain;version=0.0.4;q=0.5,*/*;q=0.9": TEXT,
+    f"text/plain;q=0.1,*/*,{OM};version=1.0.0;q=0.2": OM_1 + "underscores",
     "text/plain": TEXT,
     "text/plain;version=0.0.4": TEXT,
     "text/plain;version=0.0.4;escaping=allow-utf-8": TEXT.replace("underscores", "allow-utf-8"),
