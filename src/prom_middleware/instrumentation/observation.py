@@ -283,8 +283,8 @@ class Observation:
         # RFC 9110 section 9.3.2. (Whether a GET has its Content-Length, nobody knows without the
         # headers: to keep them would cost every request.)
         try:
-            self.disconnected = True
-            if self.method == "HEAD" and self.status is not None:
+            gone, self.disconnected = self.disconnected, True
+            if self.method == "HEAD" and self.status is not None and not gone:
                 self.finish()
         except Exception as error:
             failures.report("disconnect", error)
