@@ -161,7 +161,7 @@ def wait_until_serving(
             told = log.read().decode(errors="replace")
             raise Failed(f"The server did not start. It said:\n{told}")
         try:
-            fetch(port, "/")
+            fetch(port, "/metrics")  # which is not counted
         except OSError:
             time.sleep(0.05)
         else:
