@@ -65,6 +65,17 @@ def test_one_rule_of_many_methods() -> None:
     assert matched(rules, "/u", "PUT") is None  # a redirect to the path with a slash
 
 
+@pytest.mark.parametrize("path", ["/u//x", "/u/x//"])
+def test_too_many_slashes(path: str) -> None:
+    """Werkzeug says 405 as if there were one of each, and redirects where the method fits."""
+    ending = "/" if path.endswith("/") else ""
+    rules = [Rule(f"/u/<a>{ending}", endpoint="u", methods=METHODS)]
+    assert matched(rules, path, "GET", METHODS) == f"/u/<a>{ending}"
+    assert matched(rules, path, "PUT", METHODS) is None
+    rules = [Rule("/<path:a>", endpoint="any", methods=METHODS)]
+    assert matched(rules, path, "GET", METHODS) == "/<path:a>"
+
+
 def test_a_rule_that_takes_the_method_but_not_the_value() -> None:
     """Werkzeug says 405 of it, for the sake of a rule that it tried before, or 404."""
     rules = [

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+_SLASHES = re.compile("/{2,}")
 
 
 def matching_rule(adapter: Any, path: str | None = None, method: str | None = None) -> Any:
@@ -12,10 +16,18 @@ def matching_rule(adapter: Any, path: str | None = None, method: str | None = No
     try:
         return adapter.match(path, method, return_rule=True)[0]
     except MethodNotAllowed as error:
-        found = [_match(adapter, path, one) for one in error.valid_methods or ()]
-        return _first(adapter.map, [rule for rule in found if rule is not None])
+        methods = error.valid_methods or ()
+        # With another method, too many slashes lead to a redirect.
+        merged = _SLASHES.sub("/", path or adapter.path_info)
+        found = _found(adapter, path, methods) or _found(adapter, merged, methods)
+        return _first(adapter.map, found)
     except HTTPException:  # not found, or a redirect to the path with a slash
         return None
+
+
+def _found(adapter: Any, path: str | None, methods: Iterable[str]) -> list[Any]:
+    found = [_match(adapter, path, method) for method in methods]
+    return [rule for rule in found if rule is not None]
 
 
 def _match(adapter: Any, path: str | None, method: str) -> Any:
