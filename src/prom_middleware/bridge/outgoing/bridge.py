@@ -9,6 +9,7 @@ import threading
 import time
 from types import TracebackType
 from typing import Any
+from weakref import WeakSet
 
 from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
@@ -20,6 +21,7 @@ from prom_middleware.bridge.outgoing.collecting import families_of
 from prom_middleware.bridge.outgoing.destination import Destination, destination
 from prom_middleware.bridge.outgoing.health import Health
 from prom_middleware.bridge.outgoing.paths import NO_PREFIX
+from prom_middleware.forks import in_child
 from prom_middleware.multiprocess.showing import note_shown
 from prom_middleware.options import (
     SECONDS,
@@ -39,6 +41,13 @@ FIRST_RETRY, LAST_RETRY = 1.0, 60.0  # seconds
 # Of its own: an application that seeds `random` would have its whole fleet send at once.
 _random = random.SystemRandom()
 log = logging.getLogger(__name__)
+_bridges: WeakSet[Bridge] = WeakSet()
+
+
+@in_child
+def _in_child() -> None:
+    for bridge in list(_bridges):
+        bridge.forget()
 
 
 class Bridge:
@@ -71,14 +80,33 @@ class Bridge:
         self._interval = interval
         self._jitter = jitter
         self._timeout = timeout
-        self._buffer = Buffer(buffer)
+        self._limit = buffer
+        self._begin_anew()
+        _bridges.add(self)
+
+    def _begin_anew(self) -> None:
+        self._buffer = Buffer(self._limit)
         self._retry = Retry()
         self._stopping = threading.Event()
         self._deadline = 0.0
         self._thread: threading.Thread | None = None
 
+    def forget(self) -> None:
+        """Be as before `start` in a process that was forked: thread and buffer are the parent's."""
+        healths.hide(self.health, self._registry)
+        self.health = Health(self._destination.name)
+        self._begin_anew()
+
+    @property
+    def is_started(self) -> bool:
+        """Tell whether it was started in this process, and not stopped since."""
+        return self._thread is not None
+
     def start(self) -> Bridge:
-        """Begin to send; a bridge that has begun goes on. It does not go on in forked processes."""
+        """Begin to send; a bridge that has begun goes on.
+
+        A forked process has to start it once more, and then sends by itself.
+        """
         if self._thread is None:
             self._stopping.clear()
             healths.show(self.health, self._registry)

@@ -118,6 +118,7 @@ class Connection:
         self._address = address
         self._socket: socket.socket | None = None
         self._last = b""
+        self._pid = os.getpid()
 
     def send(self, content: bytes, timeout: float) -> None:
         """Send all of it in `timeout` seconds; raise OSError, and have the connection closed."""
@@ -139,13 +140,21 @@ class Connection:
 
     def _leave(self) -> None:
         connection, self._socket = self._socket, None
-        if connection is not None:
+        if connection is None:
+            return
+        if self._is_ours():  # the other end of a fork goes on with it
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)  # wakes up a thread that is sending
-            connection.close()
+        connection.close()
+
+    def _is_ours(self) -> bool:
+        return self._pid == os.getpid()
 
     def _opened(self, timeout: float) -> tuple[socket.socket, bytes]:
         """Return an open connection, and what has to be sent once more over it."""
+        if not self._is_ours():
+            self.close()
+            self._pid = os.getpid()
         if self._socket is not None and self._is_whole(self._socket):
             return self._socket, b""
         self._leave()

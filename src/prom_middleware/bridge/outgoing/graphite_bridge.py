@@ -45,7 +45,9 @@ class GraphiteBridge:
             self._graphite.close()
 
     def start(self, interval: float = 60.0, prefix: str = "") -> None:
-        """Send every `interval` seconds from a thread of its own, until `stop`."""
+        """Send every `interval` seconds from a thread of its own until `stop`, once only."""
+        if self._bridge is not None and self._bridge.is_started:
+            return
         self._graphite.prefix = prefix
         self._bridge = Bridge(
             self._graphite, self._registry, interval=interval, timeout=self._timeout

@@ -11,6 +11,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from prom_middleware.forks import in_child
+
 PREFIX = "prom_middleware_bridge_"
 
 
@@ -95,6 +97,12 @@ class HealthCollector(Collector):
 
 _lock = threading.Lock()
 _collectors: WeakKeyDictionary[CollectorRegistry, HealthCollector] = WeakKeyDictionary()
+
+
+@in_child
+def _in_child() -> None:
+    global _lock
+    _lock = threading.Lock()  # a thread that is not in the child may have held the other
 
 
 def show(health: Health, registry: Collector) -> None:

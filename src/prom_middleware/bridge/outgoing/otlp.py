@@ -9,6 +9,7 @@ two kinds under one name would be two metrics.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -74,6 +75,7 @@ class Otlp:
         self._url = url
         self._exporter: OTLPMetricExporter | None = None
         self._timeout = 0.0
+        self._pid = os.getpid()
         self._resource = Resource.create()
         self._scope = InstrumentationScope("prom_middleware.bridge", __version__)
 
@@ -87,6 +89,8 @@ class Otlp:
 
     def send(self, batch: Batch, timeout: float) -> None:
         """Send with the exporter's own retries; raise OSError when it gives up."""
+        if self._pid != os.getpid():  # in a forked process: the connection is the parent's
+            self._exporter, self._pid = None, os.getpid()
         if self._exporter is None or timeout < self._timeout:
             self.close()
             self._exporter = OTLPMetricExporter(endpoint=self._url, timeout=timeout)
