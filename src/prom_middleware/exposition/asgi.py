@@ -42,7 +42,7 @@ def make_asgi_app(
     """
     limits = None
     if options or disable_compression:
-        from prom_middleware.exposition.options import Limits  # who has none need not wait for it
+        from prom_middleware.exposition.options import Limits
 
         limits = Limits.from_options(options, disable_compression)
     rule = access_rule(access)
@@ -56,6 +56,12 @@ class MetricsApp:
     def __init__(
         self, registry: Collector, access: AccessRule | None, limits: Limits | None = None
     ) -> None:
+        # Neither by who imports a door, nor by the first scrape: a process that is forked meanwhile
+        # would wait for the import for ever, and without a free descriptor there is none.
+        from prom_middleware.exposition.beside import beside
+        from prom_middleware.exposition.scraping import Visit
+
+        self._beside, self._begin = beside, Visit
         self._registry = registry
         self.access = access
         self._limits = limits
@@ -79,13 +85,10 @@ class MetricsApp:
             return LAST_RESORT
 
     async def _visit(self, scope: Scope) -> Answer:
-        from prom_middleware.exposition.beside import beside  # a scrape waits, not a door
-        from prom_middleware.exposition.scraping import Visit
-
-        visit = Visit(self._registry, self._limits, gentle=True)
+        visit = self._begin(self._registry, self._limits, gentle=True)
         answer = partial(visit.answer, partial(scrape_request, scope), self.access)
         try:
-            return await beside(answer) if visit.admitted else answer()
+            return await self._beside(answer) if visit.admitted else answer()
         except Exception:
             visit.leave()
             raise

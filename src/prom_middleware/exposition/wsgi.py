@@ -36,7 +36,7 @@ def make_wsgi_app(
     """
     limits = None
     if options or disable_compression:
-        from prom_middleware.exposition.options import Limits  # who has none need not wait for it
+        from prom_middleware.exposition.options import Limits
 
         limits = Limits.from_options(options, disable_compression)
     nesting.expect_inner_doors()
@@ -51,16 +51,19 @@ class MetricsApp:
     def __init__(
         self, registry: Collector, access: AccessRule | None, limits: Limits | None = None
     ) -> None:
+        # Neither by who imports a door, nor by the first scrape: a process that is forked meanwhile
+        # would wait for the import for ever, and without a free descriptor there is none.
+        from prom_middleware.exposition.scraping import answer
+
+        self._answer = answer
         self._registry = registry
         self.access = access
         self._limits = limits
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a scrape."""
-        from prom_middleware.exposition.scraping import answer  # the first scrape waits, not a door
-
         translate = partial(scrape_request, environ)
-        response = answer(self._registry, translate, self.access, self._limits)
+        response = self._answer(self._registry, translate, self.access, self._limits)
         phrase = HTTPStatus(response.status).phrase
         start_response(f"{response.status} {phrase}", response.headers)
         return response.parts or [b""]

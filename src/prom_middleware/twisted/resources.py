@@ -13,6 +13,9 @@ from twisted.web.server import NOT_DONE_YET
 
 from prom_middleware import failures
 from prom_middleware.exposition import AccessRule, ScrapeRequest
+from prom_middleware.exposition.beside import start
+from prom_middleware.exposition.options import Limits
+from prom_middleware.exposition.scraping import Visit
 from prom_middleware.instrumentation import discard_observations
 from prom_middleware.multiprocess.showing import note_shown
 from prom_middleware.options import access_rule, collector
@@ -21,7 +24,7 @@ from prom_middleware.twisted.routing import Dialect, path_of
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from prom_middleware.exposition.options import Limits, ScrapeOptions
+    from prom_middleware.exposition.options import ScrapeOptions
     from prom_middleware.exposition.responses import Answer
 
 
@@ -44,11 +47,7 @@ class MetricsResource(Resource):  # type: ignore[misc]
         super().__init__()
         self._registry = collector(registry)
         self.access = access_rule(access)
-        self._limits: Limits | None = None
-        if options:
-            from prom_middleware.exposition.options import Limits
-
-            self._limits = Limits.from_options(options)
+        self._limits = Limits.from_options(options) if options else None
         note_shown(registry)
 
     def render(self, request: Any) -> Any:
@@ -61,8 +60,6 @@ class MetricsResource(Resource):  # type: ignore[misc]
             return b""
 
     def _visit(self, request: Any) -> Any:
-        from prom_middleware.exposition.scraping import Visit  # a scrape waits, not a door
-
         reactor = _running_reactor(request)
         visit = Visit(self._registry, self._limits, gentle=reactor is not None)
         answer = partial(visit.answer, partial(_scrape_request, request), self.access)
@@ -83,8 +80,6 @@ def _running_reactor(request: Any) -> Any:
 
 def _start(reactor: Any, request: Any, answer: Callable[[], Answer]) -> bool:
     """Make the answer in a thread, and have the reactor send it."""
-    from prom_middleware.exposition.beside import start
-
     gone: list[Any] = []
     request.notifyFinish().addBoth(gone.append)
     answers: list[Answer] = []

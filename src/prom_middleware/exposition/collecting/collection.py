@@ -25,6 +25,7 @@ from prom_middleware.exposition.collecting.runs import PATIENCE, Batch, HangingE
 from prom_middleware.exposition.collecting.sources import Source, Wants, is_plain, sources_of
 from prom_middleware.exposition.selection.parameters import with_samples
 from prom_middleware.instrumentation.families import BlockFamily
+from prom_middleware.multiprocess.files import overlay
 from prom_middleware.multiprocess.shapes import names_of
 from prom_middleware.stores.shared import named_directory
 
@@ -119,8 +120,6 @@ class Collection:
         """Return `families` with what other processes have written for `prometheus_client`."""
         if named_directory() is None or not is_plain(self._registry):
             return families
-        from prom_middleware.multiprocess.files import overlay
-
         try:
             return list(overlay(self._registry, families))
         except Exception as error:

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 from prom_middleware.exposition.collecting.direct import direct_family
 from prom_middleware.exposition.collecting.live import CLASSES, calls_out, live_family
 from prom_middleware.instrumentation.collector import RequestCollector
+from prom_middleware.multiprocess.files import is_reader, whole
 from prom_middleware.stores.shared import named_directory
 
 Wants = Callable[[Iterable[str]], bool]
@@ -56,20 +57,12 @@ def is_plain(registry: Collector) -> TypeGuard[CollectorRegistry]:
 
 
 def _whole(registry: Collector) -> Collector:
-    if named_directory() is None:
-        return registry
-    from prom_middleware.multiprocess.files import whole
-
-    return whole(registry)
+    return registry if named_directory() is None else whole(registry)
 
 
 def _reads_files(collector: object) -> bool:
     """Tell whether a collector reads what `overlay` reads as well."""
-    if named_directory() is None:
-        return False
-    from prom_middleware.multiprocess.files import is_reader
-
-    return is_reader(collector)
+    return named_directory() is not None and is_reader(collector)
 
 
 def _source(collector: Any) -> Generator[None, None, Source]:
