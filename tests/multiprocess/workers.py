@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,6 +45,19 @@ def samples(collector: Collector, *names: str) -> Samples:
 def value(collector: Collector, name: str, **labels: str) -> float | None:
     """Return one sample."""
     return samples(collector).get((name, tuple(sorted(labels.items()))))
+
+
+@contextmanager
+def no_descriptors() -> Iterator[None]:
+    """Have no descriptor be free in this process."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 class Process:
