@@ -179,8 +179,10 @@ def test_what_cannot_be_collected_is_not_shown_as_less_than_it_is(
         assert failures.counts()["multiprocess.collect"] > reported
         assert value(registry, "jobs_total") == 7
 
-    assert run(child) == 0
-    other.kill()
+    try:
+        assert run(child) == 0
+    finally:
+        other.kill()
 
 
 def test_a_store_that_fails_breaks_no_request(
