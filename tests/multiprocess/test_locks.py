@@ -13,6 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from multiprocess.workers import value
+from prom_middleware.exposition import make_wsgi_app
 from prom_middleware.instrumentation import registration
 from prom_middleware.multiprocess import install, patches
 from prom_middleware.stores import shared
@@ -73,6 +74,16 @@ def test_a_child_where_the_metric_was_made_before(
         assert _run(lambda: metric.labels("a").inc()) == 0
 
     assert value(registry, "orders_total", shop="a") == 1
+
+
+def test_a_child_that_is_forked_while_another_thread_registers_what_is_slow_to_describe_itself(
+    registry: CollectorRegistry,
+) -> None:
+    metrics = make_wsgi_app(registry)
+    environ = {"REQUEST_METHOD": "GET"}
+
+    with _held_by_another_thread(registry._lock):
+        assert _run(lambda: metrics(environ, lambda *_: None)) == 0
 
 
 @pytest.mark.parametrize("module", [shared, patches, registration])

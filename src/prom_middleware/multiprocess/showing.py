@@ -7,14 +7,24 @@ for one push to a Pushgateway, and what is in it is to count from zero.
 from __future__ import annotations
 
 import sys
+from threading import RLock
 from weakref import WeakSet
 
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.registry import Collector
 
 from prom_middleware import failures
+from prom_middleware.forks import in_child
 
 _shown: WeakSet[Collector] = WeakSet((REGISTRY,))
+
+
+@in_child
+def _in_child() -> None:
+    # Held for as long as a new collector says what it has: a database may be asked for that.
+    for registry in list(_shown):
+        if hasattr(registry, "_lock"):
+            registry._lock = RLock()
 
 
 def is_shown(registry: object) -> bool:
