@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TypeVar
+from contextlib import suppress
+from typing import Protocol, TypeVar
+from weakref import WeakSet
 
 Renew = TypeVar("Renew", bound=Callable[[], object])
+
+
+class Closing(Protocol):
+    """What can be closed."""
+
+    def close(self) -> object:
+        """Close it."""
+
+
+_closing: WeakSet[Closing] = WeakSet()
 
 
 def in_child(renew: Renew) -> Renew:
@@ -18,3 +30,19 @@ def in_child(renew: Renew) -> Renew:
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=renew)
     return renew
+
+
+def close_in_child(one: Closing) -> None:
+    """Have `one` closed in each child that is forked, for as long as somebody uses it.
+
+    What listens for a thread of the parent listens for nobody in a child that outlives it: who
+    comes in the parent's place could not have the port, and peers would wait for ever.
+    """
+    _closing.add(one)
+
+
+@in_child
+def _in_child() -> None:
+    for one in list(_closing):
+        with suppress(OSError):
+            one.close()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import ssl
 from os import PathLike
 from socketserver import TCPServer, ThreadingMixIn
 from threading import Thread
+from time import sleep
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -17,6 +19,7 @@ from prometheus_client.registry import Collector
 from prom_middleware.exposition.access import AccessRule, both
 from prom_middleware.exposition.connections import TLS, Configured, Plain
 from prom_middleware.exposition.wsgi import make_wsgi_app
+from prom_middleware.forks import close_in_child
 from prom_middleware.options import access_rule
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("prom_middleware")
 
 PATIENCE = 30.0  # seconds for a peer to send its request: a slow one must not keep a thread
+AFTER_FAILURE = 0.1  # seconds until the next connection is accepted
+NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -40,6 +45,15 @@ class _Server(ThreadingMixIn, WSGIServer):
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
         self.setup_environ()
+
+    def get_request(self) -> Any:
+        """Accept a peer; where there is no descriptor for it, it would be tried again at once."""
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                sleep(AFTER_FAILURE)
+            raise
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Serve one peer, in its own thread: one that does not shake hands holds up nobody."""
@@ -108,6 +122,7 @@ def start_http_server(
         app = governed(app, file)
     httpd = _make_server(addr, port, app)
     httpd.connections = connections
+    close_in_child(httpd.socket)
     thread = Thread(target=httpd.serve_forever, name="prom_middleware metrics", daemon=True)
     thread.start()
     return httpd, thread

@@ -19,6 +19,7 @@ from contextlib import suppress
 from prom_middleware import failures
 from prom_middleware.bridge.incoming.lines import Lines
 from prom_middleware.bridge.pace import Pace
+from prom_middleware.forks import close_in_child
 
 Address = tuple[str, int]
 LONGEST_LINE = 8192  # bytes
@@ -98,6 +99,7 @@ class Listener:
         family, _, _, _, where = socket.getaddrinfo(*address, type=kind, flags=socket.AI_PASSIVE)[0]
         listening = socket.socket(family, kind)
         self._open.append(listening)
+        close_in_child(listening)
         if kind == socket.SOCK_STREAM:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(where)
@@ -180,6 +182,7 @@ class Listener:
             failures.report("bridge.receive", error)
             time.sleep(AFTER_FAILURE)
             return
+        close_in_child(connection)
         connection.setblocking(False)
         if len(self._connections) >= self._limit:
             self._lose("too_many_connections", 1)
