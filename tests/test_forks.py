@@ -52,8 +52,10 @@ def test_a_child_does_not_keep_the_port_on_which_nobody_listens_there(
     start: Callable[[], tuple[tuple[str, int], Callable[[], object]]],
 ) -> None:
     address, stop = start()
-    child = fork(signal.pause)
+    asked, told = os.pipe()
+    child = fork(lambda: (os.write(told, b"here"), signal.pause()))
     try:
+        assert os.read(asked, 10) == b"here"
         stop()
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(address, 10)
@@ -61,3 +63,5 @@ def test_a_child_does_not_keep_the_port_on_which_nobody_listens_there(
     finally:
         os.kill(child, signal.SIGKILL)
         end(child)
+        os.close(asked)
+        os.close(told)
