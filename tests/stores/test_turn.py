@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import count
 from threading import Thread
 from time import sleep
 
 import pytest
 
 from prom_middleware.stores import turn as turns
-from prom_middleware.stores.turn import MOST_KEPT, MOST_PENDING, PATIENCE, Turn
+from prom_middleware.stores.turn import MOST_KEPT, MOST_LOOKS, MOST_PENDING, PATIENCE, PIECE, Turn
 
 
 @pytest.fixture
@@ -110,3 +111,56 @@ def test_a_token_that_nobody_gives_back_is_lost_in_the_end() -> None:
         turn.waits = waits
         assert turn.read(lambda: "seen", timeout=0.02) == "seen"
         turn.tokens.pop()
+
+
+@pytest.fixture
+def passing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have time pass with each look at it."""
+    times = count(step=PIECE)
+    monkeypatch.setattr(turns, "monotonic", lambda: next(times))
+    monkeypatch.setattr(turns, "sleep", lambda _: None)
+
+
+@pytest.mark.usefixtures("passing")
+def test_writers_notice_as_well_that_the_token_is_lost() -> None:
+    turn = Turn()
+    written: list[int] = []
+    turn.tokens.pop()  # and then a signal's handler raises
+    for number in range(3 * MOST_LOOKS):
+        turn.update(written.append, number)
+    assert written == list(range(3 * MOST_LOOKS))
+
+
+@pytest.mark.usefixtures("passing")
+def test_writers_do_not_take_for_lost_who_carries_out_or_waits() -> None:
+    turn = Turn()
+    written: list[int] = []
+
+    def leave_many() -> None:
+        for number in range(3 * MOST_LOOKS):
+            turn.update(written.append, number)
+        assert written == []
+
+    for _ in range(2):
+        turn.update(leave_many)  # who carries that out has the token meanwhile
+        assert len(written) == 3 * MOST_LOOKS
+        written.clear()
+    give, turn.waits = turn.tokens.pop(), True
+    leave_many()
+    turn.waits = False
+    give(give)
+    turn.drain()
+    assert len(written) == 3 * MOST_LOOKS
+
+
+@pytest.mark.usefixtures("passing")
+def test_writers_do_not_take_for_lost_who_has_it_each_time_they_come() -> None:
+    turn = Turn()
+    written: list[int] = []
+    for number in range(3 * MOST_LOOKS):
+        give = turn.tokens.pop()
+        turn.update(written.append, number)
+        assert len(written) == number
+        give(give)
+        turn.drain()
+        assert len(written) == number + 1

@@ -7,7 +7,8 @@ signal interrupted, leaves the write in `pending`; whoever gives the token back 
 
 The token is the `append` of the deque that it came from: `give(give)` returns it. So a deque can be
 replaced when its token is lost, which takes an exception from a signal handler at the very moment
-of taking it, and a holder that comes back late cannot put a second token into the new one.
+of taking it, and a holder that comes back late cannot put a second token into the new one. Readers
+notice that, and so do writers: there are workers that nobody reads.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ MOST_PENDING = 1000
 # Seconds in which nobody waits for him again.
 MOST_KEPT = 20_000
 PAUSE = 1.0
+# How often a writer has to see, a piece apart, that nobody carries out what waits: then the token
+# is lost. More than a reader, for he does not wait meanwhile.
+MOST_LOOKS = 60
 
 
 _turns: WeakSet[Turn] = WeakSet()
@@ -54,12 +58,25 @@ class Turn:
     Whoever has the token says in `waits` that he waits himself, for a disk or a lock.
     """
 
-    __slots__ = ("__weakref__", "_carrier", "_in_vain_until", "pending", "tokens", "waits")
+    __slots__ = (
+        "__weakref__",
+        "_carried",
+        "_carrier",
+        "_in_vain_until",
+        "_look_at",
+        "_looks",
+        "_seen",
+        "pending",
+        "tokens",
+        "waits",
+    )
 
     def __init__(self) -> None:
         self.waits, self._in_vain_until = False, -inf
         self.pending: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._carrier: int | None = None  # the thread that carries out what others left
+        self._carried = self._seen = 0  # how often somebody began with it, now and at the last look
+        self._look_at, self._looks = -inf, 0.0
         self._renew()
         _turns.add(self)
 
@@ -150,15 +167,30 @@ class Turn:
             try:
                 give = self.tokens.pop()
             except IndexError:
-                return
+                if not self._is_lost():
+                    return
+                self._renew()
+                continue
             try:
                 self._carry_out()
             finally:
                 give(give)
 
+    def _is_lost(self) -> bool:
+        """Tell whether nobody has the token: he would carry out what waits, or do so now."""
+        now = monotonic()
+        if now < self._look_at:
+            return False
+        self._look_at = now + PIECE
+        if self._carrier is not None or self._carried != self._seen:
+            self._seen, self._looks = self._carried, 0.0
+        self._looks += 1 / INDULGENCE if self.waits else 1
+        return self._looks > MOST_LOOKS
+
     def _carry_out(self) -> None:
         pending = self.pending
         self._carrier = get_ident()
+        self._carried += 1
         try:
             while pending:
                 write, arguments = pending.popleft()
