@@ -21,6 +21,7 @@ from prom_middleware import failures
 from prom_middleware.errors import OptionError
 from prom_middleware.push import Run, batch_job, current_job
 from push.gateways import Scripted, listening, scripted, silent
+from stores.multiprocess.children import run
 
 NOWHERE = "127.0.0.1:1"
 SUCCESS = "batch_job_last_success_timestamp_seconds"
@@ -369,3 +370,22 @@ with batch_job("nightly", gateway=sys.argv[1]):
 def test_a_fork_s_child_is_not_the_job(server: Scripted) -> None:
     assert run_program(FORKS, server.address) == f"0\n-{int(signal.SIGTERM)}\n"
     assert len(server.asked) == 1
+
+
+def test_a_signal_handler_may_count_while_the_job_does() -> None:
+    class Interrupted(dict[str, float]):
+        def __getitem__(self, key: str) -> float:
+            signal.raise_signal(signal.SIGUSR1)
+            return super().get(key, 0.0)
+
+    def child() -> None:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(60)  # it would wait for itself
+        job = Run()
+        signal.signal(signal.SIGUSR1, lambda *_: job.done())
+        job._stages = Interrupted()
+        with job.stage("load"):
+            pass
+        assert job._values["batch_job_items_processed"] == 1
+
+    assert run(child) == 0

@@ -39,7 +39,8 @@ class Run(Collector):
 
     def __init__(self) -> None:
         self.result: PushResult | None = None
-        self._lock = threading.Lock()
+        # Re-entrant: a signal handler or a finalizer may count while the same thread does.
+        self._lock = threading.RLock()
         self._began = time.monotonic()
         self._values = {"batch_job_items_processed": 0.0}
         self._stages: dict[str, float] = defaultdict(float)
