@@ -17,6 +17,7 @@ from metrics import series, value
 from prom_middleware import failures
 from prom_middleware.errors import OptionError
 from prom_middleware.exposition import ScrapeResponse, make_asgi_app, make_wsgi_app, turns
+from prom_middleware.exposition.collecting import runs
 from prom_middleware.exposition.options import Limits
 from prom_middleware.exposition.scraping import scrape
 from waiting import eventually
@@ -138,14 +139,39 @@ def test_a_collector_that_hangs_is_left_out_and_not_asked_again(
     assert eventually(lambda: scraped(registry), lambda one: b"held 2.0" in one.body).status == 200
 
 
-def test_others_are_collected_while_one_hangs(registry: CollectorRegistry, held: Held) -> None:
-    class After:
-        def collect(self) -> Iterable[Metric]:
-            yield GaugeMetricFamily("after", "After.", value=1)
+class After:
+    def collect(self) -> Iterable[Metric]:
+        yield GaugeMetricFamily("after", "After.", value=1)
 
+
+def test_others_are_collected_while_one_hangs(registry: CollectorRegistry, held: Held) -> None:
     registry.register(After())
     response = scraped(registry, timeout=3)
     assert value(series(response.body.decode()), "after") == 1
+
+
+@pytest.mark.usefixtures("held")
+def test_who_has_less_time_than_patience_hides_no_others(registry: CollectorRegistry) -> None:
+    registry.register(After())
+    found = eventually(lambda: scraped(registry, timeout=0.5), lambda one: b"after" in one.body)
+    assert b"after 1.0" in found.body
+
+
+def test_a_scrape_that_is_interrupted_takes_no_collector_along(
+    registry: CollectorRegistry, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, interrupts = runs._start_thread, [KeyboardInterrupt()]
+
+    def interrupted(*arguments: Any) -> None:
+        if interrupts:
+            raise interrupts.pop()
+        start(*arguments)
+
+    held.open.set()
+    monkeypatch.setattr(runs, "_start_thread", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        scraped(registry)
+    assert held_number(scraped(registry)) > 0
 
 
 def test_a_slow_collector_is_waited_for(registry: CollectorRegistry, held: Held) -> None:

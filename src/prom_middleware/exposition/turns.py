@@ -102,12 +102,15 @@ class Generation:
             return any(selection.may_want(names) for selection in selections)
 
         collection = Collection(self.registry, wants, self._wake)
-        yield from collection.steps(max(scrape.wanted.seconds for scrape in self.scrapes))
-        self._rendering = True
-        groups: dict[Any, list[Scrape]] = {}
-        for scrape in self.scrapes:
-            groups.setdefault(scrape.wanted.key, []).append(scrape)
-        yield from _in_turns([self._render(group, collection) for group in groups.values()])
+        try:
+            yield from collection.steps(max(scrape.wanted.seconds for scrape in self.scrapes))
+            self._rendering = True
+            groups: dict[Any, list[Scrape]] = {}
+            for scrape in self.scrapes:
+                groups.setdefault(scrape.wanted.key, []).append(scrape)
+            yield from _in_turns([self._render(group, collection) for group in groups.values()])
+        finally:
+            collection.leave()  # time is up, or a signal's handler has raised
 
     def _render(self, scrapes: list[Scrape], collection: Collection) -> Steps:
         wanted = scrapes[0].wanted

@@ -72,10 +72,17 @@ class Collection:
 
     def waits_for(self, seconds: float, deadline: float) -> bool:
         """Tell whether something may still come for a scrape that may take `seconds`."""
-        self._batch.hurry()
+        self._batch.hurry(seconds)
         if perf_counter() >= deadline:
             return False
         return any(run.done or run.age < seconds for run in self.late)
+
+    def leave(self) -> None:
+        """Have go on without us what has not begun: the next scrape waits for it, and hurries not.
+
+        What is first in the way may hang.
+        """
+        self._batch.start()
 
     def missing(self) -> list[str]:
         """Return what has not come, in words."""
@@ -104,7 +111,7 @@ class Collection:
     def _wait(self, run: Run, seconds: float) -> Steps:
         began = perf_counter()
         while not run.done and perf_counter() - began < min(seconds / 2, PATIENCE) > run.age:
-            self._batch.hurry()
+            self._batch.hurry(seconds)
             yield True
 
     def _of_run(self, run: Run, seconds: float) -> Iterable[MetricFamily]:

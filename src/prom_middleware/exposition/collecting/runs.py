@@ -93,9 +93,12 @@ class Batch:
             self._moved = perf_counter()
             _start_thread(self._work, self._give_up)
 
-    def hurry(self) -> None:
-        """Begin with the next in another thread, if the one under way takes too long."""
-        if self._queue and perf_counter() - self._moved > PATIENCE:
+    def hurry(self, seconds: float) -> None:
+        """Begin with the next in another thread, if the one under way takes too long.
+
+        A scrape that may take `seconds` has no more patience than a part of that.
+        """
+        if self._queue and perf_counter() - self._moved > min(PATIENCE, seconds / 4):
             self.start()
 
     def _work(self) -> None:
