@@ -14,13 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.core import Metric
 
-from bridge.systems import Closing, Deaf, Sink, gauge, page, registry_of
+from bridge.systems import Closing, Deaf, Families, Sink, gauge, page, registry_of
 from metrics import value
 from ports import free_port
 from prom_middleware import failures
 from prom_middleware.bridge import Bridge, GraphiteBridge
 from prom_middleware.bridge.outgoing.buffer import Batch, Buffer
+from prom_middleware.bridge.outgoing.collecting import families_of
 from prom_middleware.errors import OptionError
 from waiting import becomes, eventually
 
@@ -237,3 +239,21 @@ def test_the_bridge_of_prometheus_client_starts_and_stops(sink: Sink) -> None:
 def test_an_option_that_cannot_be_is_refused(options: dict[str, object]) -> None:
     with pytest.raises(OptionError):
         Bridge(**{"to": "graphite://127.0.0.1", **options})  # type: ignore[arg-type]
+
+
+def test_collectors_that_hang_hide_no_other_for_good() -> None:
+    class Hanging:
+        def collect(self) -> list[Metric]:
+            open_again.wait(60)
+            return []
+
+    open_again, registry = threading.Event(), CollectorRegistry()
+    hanging = [Hanging() for _ in range(6)]
+    for collector in hanging:
+        registry.register(collector)
+    registry.register(Families(gauge("number", ({}, 1))))
+    try:
+        found = eventually(lambda: families_of(registry, 0.2), bool)
+    finally:
+        open_again.set()
+    assert [family.name for family in found] == ["number"]

@@ -36,6 +36,7 @@ def families_of(registry: Collector, seconds: float) -> list[MetricFamily]:
         wake.wait(PAUSE)
         wake.clear()
     collection.count_missing()
+    collection.leave()
     return collection.families
 
 
