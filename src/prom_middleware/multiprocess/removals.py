@@ -16,6 +16,7 @@ from hashlib import blake2b
 from time import time
 from typing import Protocol
 
+from prom_middleware import failures
 from prom_middleware.multiprocess.shapes import (
     GAUGES,
     REMOVAL,
@@ -107,20 +108,22 @@ class Removals:
         self._known: dict[Family, dict[Labels, int]] = {}
         # The names of label sets that were removed since what is known of them was read.
         self._stale: set[bytes] = set()
+        # Whether something was removed of which it could not be read what that was.
+        self.is_deaf = False
         self.seen = 0
         self.announcements = announcements_for(store)
 
     def number(self, family: Family, labels: Labels) -> int:
         """Return which removal of this label set was the last, as of the last `look`."""
         if self._stale:
-            self._refresh(family, labels)
+            self._attempt(partial(self._refresh, family, labels))
         if not self._known:
             return 0
         return self._known.get(removals_of(family), {}).get(labels, 0)
 
     def is_stale(self, family: Family, labels: Labels) -> bool:
         """Tell whether `number` could not be read: somebody had the store's lock for too long."""
-        return bool(self._stale) and name_of(family, labels) in self._stale
+        return self.is_deaf or (bool(self._stale) and name_of(family, labels) in self._stale)
 
     def left(self, family: Family, labels: Labels) -> list[float]:
         """Return the sums that all processes have of a label set since it was removed, if any."""
@@ -130,7 +133,15 @@ class Removals:
     def look(self) -> None:
         """Hear of removals by any process."""
         if self.announcements.length() != self.seen:  # on the way of users' requests
-            self._hear()
+            self.is_deaf = not self._attempt(self._hear)
+
+    def _attempt(self, read: Callable[[], object]) -> object:
+        """Return what `read` returns; None where no descriptor is free to read with."""
+        try:
+            return read()
+        except OSError as error:
+            failures.report("multiprocess.remove", error)
+            return None
 
     def _hear(self) -> bool:
         """Tell whether all is known that was removed, or at least of what."""
@@ -145,7 +156,7 @@ class Removals:
     def renew(self) -> None:
         """Begin anew, the store being another."""
         self.announcements.reopen()
-        self._known, self._stale, self.seen = {}, set(), -1
+        self._known, self._stale, self.seen, self.is_deaf = {}, set(), -1, False
 
     def close(self) -> None:
         """Hear of nothing any more."""

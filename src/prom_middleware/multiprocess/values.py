@@ -5,8 +5,10 @@ The rules of `instrumentation/observation.py` hold here: `inc` is on the way of 
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet, ref
 
 from prom_middleware import failures
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from prom_middleware.stores import Store
 
 
+# Of gauges, while another process has the store's lock for too long.
+MOST_KEPT = 10_000
+
+
 class Home:
     """The store in which this process's metrics live, and which values it has there."""
 
@@ -32,7 +38,9 @@ class Home:
         self.turn = store.turn
         self.removals = Removals(store)
         self._values: set[ref[SharedValue]] = set()
-        self.marked = False
+        self.marked = self.resuming = False
+        # What was set while nobody could read after which removal that was.
+        self.postponed: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque(maxlen=MOST_KEPT)
         store.renewals.append(self._renew)
         store.arrivals.append(self.mark)
         _homes.add(self)
@@ -56,8 +64,23 @@ class Home:
         self.void()
         self.removals.renew()
 
+    def resume(self) -> None:
+        """Set what was postponed, in its order, as far as that is possible; the turn is ours."""
+        self.resuming = True
+        try:
+            for left in reversed(range(len(self.postponed))):
+                write, arguments = self.postponed.popleft()
+                write(*arguments)
+                if len(self.postponed) > left:
+                    self.postponed.rotate()
+                    return
+        finally:
+            self.resuming = False
+
     def view(self) -> View:
         """Return what all workers have now."""
+        if self.postponed:
+            self.turn.update(self.resume)
         return View(self.store.snapshot())
 
     def close(self) -> None:
@@ -86,7 +109,8 @@ _homes: WeakSet[Home] = WeakSet()
 @in_child
 def _in_child() -> None:
     for home in _homes:
-        home.marked = False
+        home.marked = home.resuming = False
+        home.postponed.clear()
 
 
 class SharedValue:
@@ -316,6 +340,8 @@ class GaugeValue(SharedValue):
     def _bound(self) -> int | None:
         if self.gone:
             return None
+        if self.home.postponed and not self.home.resuming:
+            self.home.resume()
         if self.labels:
             self._look()
         if self.offset is None:
@@ -325,7 +351,7 @@ class GaugeValue(SharedValue):
     def _look(self) -> None:
         removals = self.home.removals
         removals.look()
-        if self.seen != removals.seen or self.offset is None:
+        if self.seen != removals.seen or self.offset is None or removals.is_deaf:
             self.number = removals.number(self.family, self.labels)
             self.seen = -1 if removals.is_stale(self.family, self.labels) else removals.seen
 
@@ -337,16 +363,23 @@ class GaugeValue(SharedValue):
             cells[offset] = cells[offset + TIME] = 0.0
         return current
 
+    def _later(self, write: Callable[..., None], *arguments: Any) -> bool:
+        """Tell whether it is unknown what was removed: what is set now would be void then."""
+        if self.seen >= 0 and (self.home.resuming or not self.home.postponed):
+            return False
+        self.home.postponed.append((write, arguments))
+        return True
+
     def _add(self, amount: float) -> None:
         offset = self._bound()
-        if offset is not None:
+        if offset is not None and not self._later(self._add, amount):
             current = self._cleared(offset)
             self._store.cells[offset] += amount
             self._store.cells[offset + SET] = current
 
     def _put(self, value: float, timestamp: float | None) -> None:
         offset = self._bound()
-        if offset is not None:
+        if offset is not None and not self._later(self._put, value, timestamp):
             current, cells = self._cleared(offset), self._store.cells
             cells[offset] = value
             cells[offset + TIME] = timestamp or 0.0
