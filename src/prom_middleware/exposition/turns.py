@@ -103,14 +103,20 @@ class Generation:
 
         collection = Collection(self.registry, wants, self._wake)
         try:
-            yield from collection.steps(max(scrape.wanted.seconds for scrape in self.scrapes))
-            self._rendering = True
-            groups: dict[Any, list[Scrape]] = {}
-            for scrape in self.scrapes:
-                groups.setdefault(scrape.wanted.key, []).append(scrape)
-            yield from _in_turns([self._render(group, collection) for group in groups.values()])
-        finally:
-            collection.leave()  # time is up, or a signal's handler has raised
+            yield from self._answer(collection)
+        finally:  # also where time is up, or a signal's handler has raised
+            try:
+                collection.leave()
+            except Exception as error:  # everybody has been answered by now
+                failures.report("collect", error)
+
+    def _answer(self, collection: Collection) -> Steps:
+        yield from collection.steps(max(scrape.wanted.seconds for scrape in self.scrapes))
+        self._rendering = True
+        groups: dict[Any, list[Scrape]] = {}
+        for scrape in self.scrapes:
+            groups.setdefault(scrape.wanted.key, []).append(scrape)
+        yield from _in_turns([self._render(group, collection) for group in groups.values()])
 
     def _render(self, scrapes: list[Scrape], collection: Collection) -> Steps:
         wanted = scrapes[0].wanted
