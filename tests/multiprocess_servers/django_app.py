@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 
+import patience  # noqa: F401
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse

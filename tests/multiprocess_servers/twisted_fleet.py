@@ -10,6 +10,7 @@ import socket
 import sys
 from typing import Any
 
+import patience  # noqa: F401
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.static import File

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import patience  # noqa: F401
+
 from prom_middleware import instrument
 
 
