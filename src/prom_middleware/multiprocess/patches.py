@@ -189,9 +189,8 @@ def _collect_metric(self: Any) -> Iterable[Metric]:
         try:
             return [collecting.collect(_view(_installed), family, self)]
         except Exception as error:
-            # Nothing: with what this process has of it, a counter would seem to have fallen.
             failures.report("multiprocess.collect", error)
-            return []
+            return []  # with what this process has of it, a counter would seem to have fallen
     found: Iterable[Metric] = _originals[MetricWrapperBase, "collect"](self)
     return found
 

@@ -113,7 +113,7 @@ class Turn:
             self._in_vain_until = monotonic() + PAUSE
 
     def _is_in_vain(self) -> bool:
-        # Else each request would be late for as long as a scrape waits for what is locked.
+        # Else each request would be late for as long as somebody waits for a lock or a disk.
         return self.waits and len(self.pending) < MOST_KEPT and monotonic() < self._in_vain_until
 
     def read(self, view: Callable[[], View], timeout: float = 1.0) -> View:

@@ -13,9 +13,6 @@ from twisted.web.server import NOT_DONE_YET
 
 from prom_middleware import failures
 from prom_middleware.exposition import AccessRule, ScrapeRequest
-from prom_middleware.exposition.beside import start
-from prom_middleware.exposition.options import Limits
-from prom_middleware.exposition.scraping import Visit
 from prom_middleware.instrumentation import discard_observations
 from prom_middleware.multiprocess.showing import note_shown
 from prom_middleware.options import access_rule, collector
@@ -45,6 +42,12 @@ class MetricsResource(Resource):  # type: ignore[misc]
         **options: Unpack[ScrapeOptions],
     ) -> None:
         super().__init__()
+        # Not by who imports the door, nor by the first scrape: see `exposition.wsgi.MetricsApp`.
+        from prom_middleware.exposition.beside import start
+        from prom_middleware.exposition.options import Limits
+        from prom_middleware.exposition.scraping import Visit
+
+        self._beside, self._begin = start, Visit
         self._registry = collector(registry)
         self.access = access_rule(access)
         self._limits = Limits.from_options(options) if options else None
@@ -61,38 +64,37 @@ class MetricsResource(Resource):  # type: ignore[misc]
 
     def _visit(self, request: Any) -> Any:
         reactor = _running_reactor(request)
-        visit = Visit(self._registry, self._limits, gentle=reactor is not None)
+        visit = self._begin(self._registry, self._limits, gentle=reactor is not None)
         answer = partial(visit.answer, partial(_scrape_request, request), self.access)
         try:
-            if reactor is None or not visit.admitted or not _start(reactor, request, answer):
+            if reactor is None or not visit.admitted or not self._start(reactor, request, answer):
                 return _begin(request, answer()).body
             return NOT_DONE_YET
         except Exception:
             visit.leave()
             raise
 
+    def _start(self, reactor: Any, request: Any, answer: Callable[[], Answer]) -> bool:
+        """Make the answer in a thread, and have the reactor send it."""
+        gone: list[Any] = []
+        request.notifyFinish().addBoth(gone.append)
+        answers: list[Answer] = []
+
+        def send() -> None:
+            try:
+                if not gone:
+                    _Sender(request, _begin(request, answers[0])).begin()
+            except Exception as error:
+                failures.report("scrape", error)
+                request.loseConnection()
+
+        return self._beside(lambda: answers.append(answer()), partial(reactor.callFromThread, send))
+
 
 def _running_reactor(request: Any) -> Any:
     """Return the reactor that serves the request; None where none runs, as in tests."""
     reactor = getattr(getattr(request, "site", None), "reactor", None)
     return reactor if getattr(reactor, "running", False) else None
-
-
-def _start(reactor: Any, request: Any, answer: Callable[[], Answer]) -> bool:
-    """Make the answer in a thread, and have the reactor send it."""
-    gone: list[Any] = []
-    request.notifyFinish().addBoth(gone.append)
-    answers: list[Answer] = []
-
-    def send() -> None:
-        try:
-            if not gone:
-                _Sender(request, _begin(request, answers[0])).begin()
-        except Exception as error:
-            failures.report("scrape", error)
-            request.loseConnection()
-
-    return start(lambda: answers.append(answer()), partial(reactor.callFromThread, send))
 
 
 class _Sender:
