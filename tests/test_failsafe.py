@@ -24,7 +24,7 @@ BUILD = "it builds the door"
 GUARD = "its whole body is a guard, as test_guards_are_nothing_else shows"
 RETURNS = "a guard, and after it the response is returned"
 EXEMPT = {
-    "asgi.middleware.PrometheusMiddleware.__call__": ENTRY,
+    "asgi.serving.Door.serve": ENTRY,
     "asgi.exchange.Exchange.receive": ENTRY,
     "asgi.exchange.Exchange.send": ENTRY,
     "asgi.websocket.observe_websocket": ENTRY,
@@ -129,7 +129,7 @@ EXEMPT = {
     "django.responses.Stream._failed": GUARD,
     "django.responses.Stream._count": GUARD,
     "django.responses.Stream._read_to_the_end": GUARD,
-    "asgi.middleware._announce": GUARD,
+    "asgi.serving._announce": GUARD,
 }
 # What itself sets the number of requests in progress right cannot do so when it is what fails.
 KEEPS_IN_PROGRESS = (

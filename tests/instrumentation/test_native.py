@@ -395,6 +395,7 @@ def test_a_scrape_in_the_middle_of_an_update(clock: Clock) -> None:
     assert list(row(registry).values) == [1.0, 2.0, 2.0, 0.5]
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("stream", [False, pytest.param(True, marks=pytest.mark.once)])
 def test_both_histograms_agree_wherever_a_worker_died(
     shared: MultiprocessStore, stream: bool

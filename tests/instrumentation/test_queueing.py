@@ -92,7 +92,7 @@ def test_a_failure_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(header: str) -> float:
         raise RuntimeError(header)
 
-    monkeypatch.setattr("prom_middleware.instrumentation.queue_seconds", broken)
+    monkeypatch.setattr("prom_middleware.instrumentation.core.queue_seconds", broken)
     before = failures.counts().get("queue", 0)
     core().queued("1")
     assert failures.counts()["queue"] == before + 1

@@ -281,6 +281,7 @@ CALLS = {
 }
 
 
+@pytest.mark.interpreted
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("warm", [False, True], ids=["first", "later"])
 def test_an_exception_from_outside_does_not_stop_the_recording(name: str, warm: bool) -> None:

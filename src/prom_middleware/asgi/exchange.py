@@ -11,7 +11,7 @@ import sys
 
 from prom_middleware import failures
 from prom_middleware.exposition.asgi import Message, Receive, Send
-from prom_middleware.instrumentation import (
+from prom_middleware.instrumentation.observation import (
     COMPLETE,
     DISCONNECT,
     STATUSES,

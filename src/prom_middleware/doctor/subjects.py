@@ -122,9 +122,14 @@ def _doors(place: int, layer: Layer) -> list[Door]:
     if DJANGO_DOOR.fullmatch(layer.module):
         return [Door(place, configured())]
     cores = getattr(getattr(layer.thing, "requestFactory", None), CORES, ())
-    own = _own(layer.thing)
-    found = [*cores, own.get("core"), own.get("_core")]
+    # Asked for, since what is compiled keeps nothing in a dictionary.
+    names = ("core", "_core") if _is_ours(layer.thing) else ()
+    found = [*cores, *(getattr(layer.thing, name, None) for name in names)]
     return [Door(place, core.config) for core in found if isinstance(core, Instrumentation)]
+
+
+def _is_ours(thing: object) -> bool:
+    return any(kind.__module__.startswith("prom_middleware.") for kind in type(thing).__mro__)
 
 
 def _own(thing: object) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
+from prom_middleware.instrumentation.at_hand import AtHand
 from prom_middleware.instrumentation.rare import Rare, is_event_stream, mark
 from prom_middleware.instrumentation.series import PROMISED, RECEIVED, SENT, STREAMS
 from prom_middleware.instrumentation.tracing import TRACING
@@ -29,7 +30,6 @@ from prom_middleware.instrumentation.tracing import TRACING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from prom_middleware.instrumentation import Instrumentation
     from prom_middleware.instrumentation.rare import Trace
     from prom_middleware.stores import Labels
 
@@ -50,7 +50,7 @@ ERROR = "error"
 INCOMPLETE = "incomplete"
 
 
-def status_label(status: int) -> str:
+def status_label(status: int | str) -> str:
     """Return the label of a status code; what is no code of three digits is `_OTHER`."""
     code = int(status)  # Hypercorn sends a string's number, too
     return STATUSES.get(code) or (str(code) if 100 <= code <= 999 else OTHER)
@@ -85,7 +85,7 @@ class Observation:
     calls = False
 
     # No __init__: a class calls it by way of C, which takes longer than half of what it would do.
-    def begin(self, core: Instrumentation, request: Any, method: str) -> None:
+    def begin(self, core: AtHand, request: Any, method: str) -> None:
         """Count the request as in progress, and start the clock."""
         self.core = core
         self.request = request

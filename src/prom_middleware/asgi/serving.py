@@ -1,0 +1,140 @@
+"""How the middleware serves a connection: what is a scrape, what is observed, what passes.
+
+Part of the hot path: the rules of `instrumentation/observation.py` hold here.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from functools import partial
+
+from prom_middleware import failures
+from prom_middleware.asgi.dialect import Dialect, is_within
+from prom_middleware.asgi.exchange import Exchange
+from prom_middleware.asgi.tree import path_below, path_below_root
+from prom_middleware.exposition.asgi import ASGIApp, Receive, Scope, Send
+from prom_middleware.instrumentation import Instrumentation, nesting
+from prom_middleware.instrumentation.queueing import HEADERS, RAW_HEADERS
+from prom_middleware.instrumentation.tracing import RAW_TRACEPARENT
+
+# What a door has beside its application.
+KEPT = ("_core", "_dialect", "_metrics", "_metrics_paths", "_noted", "_traces")
+
+
+class Door:
+    """What stands before an application; the middleware that is derived from it makes it so."""
+
+    def stand(
+        self, app: ASGIApp, core: Instrumentation, dialect: Dialect, metrics: ASGIApp
+    ) -> None:
+        """Stand before `app`; what `core` records is shown by `metrics`."""
+        self.app = app
+        self._core, self._dialect, self._metrics = core, dialect, metrics
+        self._metrics_paths = core.config.metrics_paths
+        self._traces = frozenset((RAW_TRACEPARENT,) if core.traced else ())
+        self._noted = RAW_HEADERS | self._traces
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection.
+
+        One function: a call costs as much as what it would do.
+        """
+        app, exchange = self.app, None  # what goes wrong below must leave these as they are
+        core = self._core
+        key, mixed = core.key, nesting.inner_doors
+        try:
+            # In this order: CPython 3.11 compares more slowly before a long jump.
+            if scope["type"] != "http":
+                app = self._otherwise(scope)
+            else:
+                path = scope["path"]
+                if scope.get("root_path"):
+                    path = path_below(scope["root_path"], scope)
+                if path in self._metrics_paths:
+                    app = self._metrics
+                elif key in scope and not scope[key].done:
+                    self._dialect.refine(scope[key], scope)
+                elif mixed and is_within(scope, key):
+                    app = self._dialect.within(scope["wsgi_environ"], key, scope, app)
+                elif core.excluded is None or not core.excluded(path_below_root(scope)):
+                    noted, trace = self._noted, None
+                    try:
+                        headers = scope["headers"]
+                    except KeyError:  # a test client's scope, at most
+                        headers = ()
+                    for header in headers:
+                        if header[0] in noted:
+                            if header[0] == RAW_TRACEPARENT:  # two of them are as good as none
+                                trace = header[1] if trace is None else b""
+                            else:
+                                core.queued(*_queue_headers(scope))
+                                noted = self._traces
+                    begun = Exchange()
+                    begun.server_receive, begun.server_send = receive, send
+                    begun.begin(core, scope, scope["method"])
+                    try:
+                        if trace is not None:
+                            begun.trace = trace
+                        scope[key] = exchange = begun
+                    except Exception:
+                        begun.discard()
+                        raise
+                    if mixed:
+                        _announce(exchange, key, scope)
+        except Exception as error:
+            failures.report("start", error)
+        if exchange is None:
+            await app(scope, receive, send)
+            return
+
+        try:
+            await app(scope, exchange.receive, exchange.send)
+        except BaseException as error:
+            exchange.failed(error)
+            raise
+        finally:
+            if not exchange.done:
+                exchange.returned()
+            # A server's `send` holds the scope: left there, each request would wait for the GC.
+            scope.pop(key, None)
+
+    def _otherwise(self, scope: Scope) -> ASGIApp:
+        if scope["type"] == "websocket":
+            return self._connect(scope)
+        if scope["type"] == "lifespan":
+            _notice_loop()
+        return self.app
+
+    def _connect(self, scope: Scope) -> ASGIApp:
+        core = self._core
+        outer = scope.get(core.key)
+        if outer is not None and not outer.done:
+            self._dialect.refine(outer, scope)
+            return self.app
+        if core.excluded is not None and core.excluded(path_below_root(scope)):
+            return self.app
+        from prom_middleware.asgi.websocket import observe_websocket  # the first one waits
+
+        scope[core.key] = connection = core.connect(scope)
+        return partial(observe_websocket, self.app, connection)
+
+
+def _notice_loop() -> None:
+    # Loaded by whoever called `runtime.install`.
+    installation = sys.modules.get("prom_middleware.runtime.installation")
+    if installation is not None:
+        installation.notice_event_loop()
+
+
+def _announce(exchange: Exchange, key: str, scope: Scope) -> None:
+    try:
+        method, root, path = scope["method"], scope.get("root_path") or "", scope["path"]
+        nesting.announce(nesting.Announced(exchange, key, method, root, path))
+    except Exception as error:
+        failures.report("announce", error)
+
+
+def _queue_headers(scope: Scope) -> Iterator[str]:
+    found = {name: value.decode("latin-1") for name, value in reversed(scope["headers"])}
+    return (found[name.encode()] for name in HEADERS if name.encode() in found)
