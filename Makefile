@@ -5,6 +5,8 @@
 #   make demo-federation   two data centres, and Prometheus servers that federate
 #   make test       the tests                        (ARGS="-k flask" goes to pytest)
 #   make test-all   every Python here, with the oldest and the newest frameworks
+#   make test-compiled   those of the doors, with the build that is compiled
+#   make wheel      that build, for this Python: dist/*.whl
 #   make bench      what requests and scrapes cost, beside other packages
 #   make lint       format, lint, types, import contracts
 #   make lock       write requirements/*.txt anew    (ARGS=--upgrade for newer versions)
@@ -23,6 +25,12 @@ UV := $(VENV)/bin/python -m uv
 READY := $(VENV)/.ready
 HAS_UV := $(VENV)/.uv-$(UV_VERSION)
 READY_BENCH := $(BENCH)/.ready
+# The compiled build, where PYTHONPATH finds it before the sources.
+COMPILED := build/compiled
+SOURCES := $(shell find src -name '*.py' -o -name '*.pxd')
+# What an application meets first.
+DOORS := $(addprefix tests/,asgi wsgi_door flask_door django_door twisted_door instrumentation doctor \
+	test_every_door.py test_failsafe.py test_reference_model.py test_compiled.py)
 
 # Another project's environment, active or configured, has no say here.
 unexport VIRTUAL_ENV UV_PYTHON UV_PROJECT_ENVIRONMENT
@@ -31,7 +39,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export UV_PYTHON_DOWNLOADS := never
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-batch demo-federation test test-all bench lint format lock clean
+.PHONY: help demo demo-batch demo-federation test test-all test-compiled wheel bench lint format lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -52,7 +60,16 @@ test: $(READY)
 test-all: $(READY)
 	PATH="$$(.ci/pythons | cut -d' ' -f2 | tr '\n' ':')$$PATH" $(VENV)/bin/python -m nox $(ARGS)
 
+test-compiled: $(READY) $(COMPILED)/.ready
+	PYTHONPATH=$(CURDIR)/$(COMPILED) PROM_MIDDLEWARE_COMPILED=1 $(VENV)/bin/python -m pytest \
+		$(SIDE_BY_SIDE) -m "not interpreted" $(DOORS) $(ARGS)
+
+wheel: $(COMPILED)/.ready
+	@mkdir -p dist && cp build/wheel/*.whl dist/ && ls dist/*.whl
+
+# Without a compiler, all but the compiled build is measured.
 bench: $(READY_BENCH)
+	-@$(MAKE) --no-print-directory $(COMPILED)/.ready
 	$(BENCH)/bin/python -m benchmarks $(ARGS)
 
 lint: $(READY)
@@ -89,6 +106,13 @@ $(READY_BENCH): $(HAS_UV) requirements/bench.txt pyproject.toml
 	@$(UV) venv --quiet --clear --python $(VENV)/bin/python $(BENCH)
 	@$(UV) pip install --quiet --python $(BENCH)/bin/python -r requirements/bench.txt
 	@$(UV) pip install --quiet --python $(BENCH)/bin/python --no-deps -e .
+	@touch $@
+
+$(COMPILED)/.ready: $(HAS_UV) pyproject.toml hatch_build.py $(SOURCES)
+	@echo "Compiling for $$($(VENV)/bin/python --version) ..."
+	@rm -rf $(COMPILED) build/wheel
+	@HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 $(UV) build --quiet --python $(VENV)/bin/python -o build/wheel
+	@$(VENV)/bin/python -m zipfile -e build/wheel/*.whl $(COMPILED)
 	@touch $@
 
 $(HAS_UV):

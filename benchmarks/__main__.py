@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import exposition, floods, imports, multiprocess, parsing, pushgateway
-from benchmarks.door import DOORS
+from benchmarks.door import BUILD, COMPILED, DOORS
 from benchmarks.report import Results, markdown
 from benchmarks.rounds import PROCESSES, Plan, together
 
@@ -34,7 +34,7 @@ def main() -> None:
     extra = ["--quick"] if options.quick else ["--seconds", str(options.seconds)]
     # Only where no figure matters may the doors run beside each other.
     with ThreadPoolExecutor(4 if options.quick else 1) as pool:
-        names = options.door or list(DOORS)
+        names = options.door or _doors()
         runs = pool.map(lambda name: _door(name, options.quick, options.seconds), names)
         doors = dict(zip(names, runs, strict=True))
     several, scrapes, pushes, parsed, flooded = (
@@ -60,13 +60,21 @@ def main() -> None:
 
 
 def _door(name: str, quick: bool, seconds: float) -> Any:
+    where = {"PYTHONPATH": str(BUILD)} if COMPILED in name else {}
     if quick:
-        return _run("benchmarks.door", name, "--quick")
+        return _run("benchmarks.door", name, "--quick", **where)
     share = str(seconds / PROCESSES)
     return together(
-        _run("benchmarks.door", name, "--seconds", share, PYTHONHASHSEED=str(seed))
+        _run("benchmarks.door", name, "--seconds", share, PYTHONHASHSEED=str(seed), **where)
         for seed in range(1, PROCESSES + 1)
     )
+
+
+def _doors() -> list[str]:
+    if BUILD.exists():
+        return list(DOORS)
+    print(f"Without {BUILD}, the compiled build is not measured.", file=sys.stderr)
+    return [name for name in DOORS if COMPILED not in name]
 
 
 def _memory(quick: bool) -> dict[int, dict[str, float]]:

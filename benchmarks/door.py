@@ -11,13 +11,18 @@ import json
 import sys
 import warnings
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from benchmarks.rounds import QUICK, Case, Contender, Plan, measure, verify
+from prom_middleware.instrumentation import observation
 
 # Ends the name of a door that is measured once more, see `matching.py`.
 NOT_COUNTED = ", matching not counted"
 SERVED = f"Starlette under uvicorn{NOT_COUNTED}"
+# In the name of a door that is measured once more, with the build that `make wheel` compiles.
+COMPILED = ", compiled"
+BUILD = Path(__file__).parent.parent / "build" / "compiled"
 DOORS = {
     "ASGI": "asgi:raw",
     "ASGI, beside its peers": "asgi:raw_beside_peers",
@@ -32,6 +37,14 @@ DOORS = {
     f"Django, WSGI{NOT_COUNTED}": "django:wsgi_uncounted",
     "Django, ASGI": "django:asgi",
     "Twisted": "twisted:cases",
+    f"ASGI{COMPILED}": "asgi:raw",
+    f"ASGI, beside its peers{COMPILED}": "asgi:raw_beside_peers",
+    f"Starlette{COMPILED}{NOT_COUNTED}": "uncounted:starlette",
+    f"FastAPI{COMPILED}": "asgi:fastapi",
+    f"FastAPI{COMPILED}{NOT_COUNTED}": "uncounted:fastapi",
+    f"Starlette under uvicorn{COMPILED}{NOT_COUNTED}": "uncounted:starlette_served",
+    f"WSGI{COMPILED}": "wsgi:raw",
+    f"Flask{COMPILED}": "wsgi:flask_cases",
 }
 ROUTES, QUICK_ROUTES = (1, 500), (1, 20)
 
@@ -44,6 +57,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=Plan.seconds)
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # those of the peers are not our concern
+    if observation.__file__.endswith(".py") == (COMPILED in options.door):
+        sys.exit(f"{options.door} is not what {observation.__file__} is")
     module, function = DOORS[options.door].split(":")
     build = getattr(import_module(f"benchmarks.doors.{module}"), function)
     cases: list[Case] = build(QUICK_ROUTES if options.quick else ROUTES)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks import environment, exposed, floods, parsing, pushed, several
-from benchmarks.door import NOT_COUNTED, SERVED
+from benchmarks.door import COMPILED, NOT_COUNTED, SERVED
 from benchmarks.figures import Figure, Target
 from benchmarks.rounds import OURS, PEER, TIMER
 from benchmarks.tables import table
@@ -26,7 +26,8 @@ counted exactly the requests that they were given, under the right route and sta
 be no figures. Peers record a latency histogram and requests by method, route and status, and the
 requests in progress and body sizes where they have them; OpenTelemetry has the SDK's real
 MeterProvider with an in-memory reader, and tracing is off. The bare timer is the practical limit:
-two readings of the clock and one unlabelled histogram, without a lock.
+two readings of the clock and one unlabelled histogram, without a lock. "Compiled" is the build that
+`make wheel` makes, beside the same applications and peers.
 """
 
 ASGI_DOORS = ("ASGI", "Starlette", "FastAPI")
@@ -102,7 +103,8 @@ def _door(name: str, cases: list[dict[str, Any]]) -> str:
         for case in cases
     )
     uncounted = UNCOUNTED if name.endswith(NOT_COUNTED) else ""
-    remarks = f"{rounds}.{uncounted}{REMARKS.get(name, '')}{_growth(cases)}"
+    remark = REMARKS.get(name.replace(COMPILED, ""), "")
+    remarks = f"{rounds}.{uncounted}{remark}{_growth(cases)}"
     return f"### {name}\n\n{table(head, rows)}\n\n{remarks}"
 
 
