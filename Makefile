@@ -108,6 +108,7 @@ $(READY_BENCH): $(HAS_UV) requirements/bench.txt pyproject.toml
 	@$(UV) pip install --quiet --python $(BENCH)/bin/python --no-deps -e .
 	@touch $@
 
+# What is compiled goes into the wheel alone: the sources stay as they are.
 $(COMPILED)/.ready: $(HAS_UV) pyproject.toml hatch_build.py $(SOURCES)
 	@echo "Compiling for $$($(VENV)/bin/python --version) ..."
 	@rm -rf $(COMPILED) build/wheel
