@@ -13,7 +13,8 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 # What annotations say is for mypy: they must not make a request fail that Python would serve.
-DIRECTIVES = {"annotation_typing": False, "binding": True}
+# And what lacks its core raises an AttributeError, as there: unchecked, None is read as a structure.
+DIRECTIVES = {"annotation_typing": False, "binding": True, "nonecheck": True}
 
 
 class Compiled(BuildHookInterface):

@@ -347,3 +347,11 @@ def test_labels_that_cannot_be_break_nothing(registry: CollectorRegistry, answer
     app = PrometheusMiddleware(ok, registry=registry, labels={"extra": label})
     assert request(app, failing=True).body == b"ok"
     check(registry, [(*UNMATCHED, 200, "", "complete")])
+
+
+def test_a_door_that_was_not_made_says_so() -> None:
+    class Unmade(PrometheusMiddleware):
+        def __init__(self, app: Any) -> None:
+            self.app = app
+
+    assert isinstance(request(Unmade(ok)).error, AttributeError)

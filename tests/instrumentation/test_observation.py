@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from instrumentation.driver import Plain, record
 from metrics import collected, value
 from prom_middleware import failures
-from prom_middleware.instrumentation import Instrumentation
+from prom_middleware.instrumentation import Instrumentation, Observation
 
 
 class Lost(Plain):
@@ -42,3 +42,10 @@ def test_an_exception_is_not_taken_for_another_one_that_is_gone() -> None:
     samples = collected(registry)
     for name in ("ValueError", "KeyError"):
         assert value(samples, "http_request_exceptions_total", {"exception": name}) == 100
+
+
+@pytest.mark.parametrize("name", ["finish", "returned", "discard"])
+def test_one_that_never_began_is_a_failure_and_no_more(name: str) -> None:
+    before = sum(failures.counts().values())
+    getattr(Observation(), name)()
+    assert sum(failures.counts().values()) == before + 1
