@@ -355,3 +355,24 @@ def test_a_door_that_was_not_made_says_so() -> None:
             self.app = app
 
     assert isinstance(request(Unmade(ok)).error, AttributeError)
+
+
+def test_around_another_application_it_keeps_all_that_it_has(registry: CollectorRegistry) -> None:
+    door = PrometheusMiddleware(ok, registry=registry)
+    door.note = "of its user"
+    moved = door.around(PrometheusMiddleware(ok, registry=CollectorRegistry()))
+    assert (type(moved), vars(moved)["note"]) == (PrometheusMiddleware, "of its user")
+    assert door.app is ok
+    assert request(moved).body == b"ok"
+    check(registry, [(*UNMATCHED, 200, "", "complete")])
+
+
+@pytest.mark.interpreted
+def test_around_another_application_a_derived_class_keeps_its_slots() -> None:
+    class Slotted(PrometheusMiddleware):
+        __slots__ = ("note",)
+
+    door: Any = Slotted(ok, registry=CollectorRegistry())
+    door.note = "of its user"
+    moved: Any = door.around(PrometheusMiddleware(ok, registry=CollectorRegistry()))
+    assert moved.note == "of its user"

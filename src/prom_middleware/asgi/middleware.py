@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING
 
 from prom_middleware.asgi.dialect import Dialect
-from prom_middleware.asgi.serving import KEPT, Door
+from prom_middleware.asgi.serving import Door
 from prom_middleware.errors import NotAnApplicationError
 from prom_middleware.exposition.asgi import ASGIApp, make_asgi_app
 from prom_middleware.instrumentation import Instrumentation, nesting
@@ -40,10 +41,6 @@ class PrometheusMiddleware(Door):
             if inner._core is self._core:
                 return app
             inner = inner.app
-        # Not by `copy`, which knows nothing of what a compiled class keeps.
-        door = type(self).__new__(type(self))
-        vars(door).update(vars(self))
-        for name in KEPT:
-            setattr(door, name, getattr(self, name))
+        door = copy(self)
         door.app = app
         return door

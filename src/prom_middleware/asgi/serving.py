@@ -18,9 +18,6 @@ from prom_middleware.instrumentation import Instrumentation, nesting
 from prom_middleware.instrumentation.queueing import HEADERS, RAW_HEADERS
 from prom_middleware.instrumentation.tracing import RAW_TRACEPARENT
 
-# What a door has beside its application.
-KEPT = ("_core", "_dialect", "_metrics", "_metrics_paths", "_noted", "_traces")
-
 
 class Door:
     """What stands before an application; the middleware that is derived from it makes it so."""
