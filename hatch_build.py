@@ -13,7 +13,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 # What annotations say is for mypy: they must not make a request fail that Python would serve.
-# And what lacks its core raises an AttributeError, as there: unchecked, None is read as a structure.
+# What lacks its core raises an AttributeError, as there: unchecked, None is read as a structure.
 DIRECTIVES = {"annotation_typing": False, "binding": True, "nonecheck": True}
 
 
@@ -22,11 +22,20 @@ class Compiled(BuildHookInterface):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, and tell hatchling what to include."""
-        source, target = Path(self.root, "src"), Path(tempfile.mkdtemp(prefix="prom_middleware"))
+        if version == "editable":  # what is imported then is the source, beside which is nothing
+            return
+        # Of `self`, for as long as hatchling reads from it.
+        self.scratch = tempfile.TemporaryDirectory(prefix="prom_middleware")
+        source, target = Path(self.root, "src"), Path(self.scratch.name)
         _compile(source, target)
         build_data["pure_python"], build_data["infer_tag"] = False, True
         for built in (target / "lib").rglob("*.so"):
             build_data["force_include"][str(built)] = str(built.relative_to(target / "lib"))
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Remove what was compiled, now that it is in the wheel."""
+        if version != "editable":
+            self.scratch.cleanup()
 
 
 def _compile(source: Path, target: Path) -> None:
