@@ -112,7 +112,10 @@ $(READY_BENCH): $(HAS_UV) requirements/bench.txt pyproject.toml
 $(COMPILED)/.ready: $(HAS_UV) pyproject.toml hatch_build.py $(SOURCES)
 	@echo "Compiling for $$($(VENV)/bin/python --version) ..."
 	@rm -rf $(COMPILED) build/wheel
-	@HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 $(UV) build --quiet --python $(VENV)/bin/python -o build/wheel
+	@mkdir -p build && HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 $(UV) build --python $(VENV)/bin/python \
+		-o build/wheel >build/compile.log 2>&1 || { cat build/compile.log >&2; \
+		echo "It needs a C compiler, and Python's headers: on Debian and Ubuntu," \
+			"apt-get install gcc libc6-dev python3-dev" >&2; exit 1; }
 	@$(VENV)/bin/python -m zipfile -e build/wheel/*.whl $(COMPILED)
 	@touch $@
 
