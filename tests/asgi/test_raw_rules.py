@@ -211,9 +211,10 @@ def test_pathsend_is_final(registry: CollectorRegistry, tmp_path: Any, expected:
         ([{}], 1000),
         ([{"count": 10}], 10),
         ([{"offset": 400}], 600),
+        ([{"offset": 1400}], 0),
         ([{"offset": 0, "count": 100, "more_body": True}, {"offset": 900, "count": 100}], 200),
     ],
-    ids=["whole", "count", "offset", "parts"],
+    ids=["whole", "count", "offset", "behind-the-end", "parts"],
 )
 def test_zerocopysend_counts_and_ends(
     registry: CollectorRegistry, tmp_path: Any, parts: Any, sent: int

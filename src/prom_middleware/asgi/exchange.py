@@ -163,4 +163,4 @@ def _zero_copied(message: Message) -> int:
     file, offset = message["file"], message.get("offset")
     descriptor = file if isinstance(file, int) else file.fileno()
     start = os.lseek(descriptor, 0, os.SEEK_CUR) if offset is None else int(offset)
-    return os.fstat(descriptor).st_size - start
+    return max(os.fstat(descriptor).st_size - start, 0)  # nothing is behind the end
