@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest import mock
 
 import pytest
 from fastapi import APIRouter, FastAPI
@@ -17,7 +18,20 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route, Router
 
-from asgi.driver import Answer, Server, check, http_scope, http_server, ok, request, row, run
+from asgi.driver import (
+    LAST,
+    STARTED,
+    Answer,
+    Server,
+    check,
+    http_scope,
+    http_server,
+    ok,
+    request,
+    row,
+    run,
+    sending,
+)
 from metrics import collected, in_progress, records, series, value
 from naming import without_address
 from prom_middleware import instrument
@@ -355,6 +369,20 @@ def test_a_door_that_was_not_made_says_so() -> None:
             self.app = app
 
     assert isinstance(request(Unmade(ok)).error, AttributeError)
+
+
+def test_what_is_patched_for_a_while_is_as_it_was(registry: CollectorRegistry) -> None:
+    door = PrometheusMiddleware(ok, registry=registry)
+    with mock.patch.object(door, "app", sending(STARTED, LAST)):
+        assert request(door).body == b"last"
+    assert request(door).body == b"ok"
+
+
+def test_a_derived_class_says_what_its_application_is(registry: CollectorRegistry) -> None:
+    class Chosen(PrometheusMiddleware):
+        app = property(lambda self: sending(STARTED, LAST), lambda self, app: None)
+
+    assert request(Chosen(ok, registry=registry)).body == b"last"
 
 
 def test_around_another_application_it_keeps_all_that_it_has(registry: CollectorRegistry) -> None:
