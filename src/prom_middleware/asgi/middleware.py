@@ -23,6 +23,7 @@ class PrometheusMiddleware(Door):
     Raises a ConfigurationError for wrong options, NotAnApplicationError for what is not callable.
     """
 
+    # Compiled, a `__call__` of the door's own class would be no coroutine function to a server.
     __call__ = Door.serve
 
     def __init__(self, app: ASGIApp, **options: Unpack[Options]) -> None:
@@ -31,7 +32,7 @@ class PrometheusMiddleware(Door):
         dialect = Dialect(app)
         core = Instrumentation(options, dialect)
         metrics = make_asgi_app(core.config.registry, access=core.config.access)
-        self.stand(app, core, dialect, metrics)
+        self._stand(app, core, dialect, metrics)
         nesting.expect_outer_doors()
 
     def around(self, app: ASGIApp) -> ASGIApp:

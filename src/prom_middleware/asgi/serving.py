@@ -22,7 +22,7 @@ from prom_middleware.instrumentation.tracing import RAW_TRACEPARENT
 class Door:
     """What stands before an application; the middleware that is derived from it makes it so."""
 
-    def stand(
+    def _stand(
         self, app: ASGIApp, core: Instrumentation, dialect: Dialect, metrics: ASGIApp
     ) -> None:
         """Stand before `app`; what `core` records is shown by `metrics`."""
