@@ -44,7 +44,15 @@ def _compile(source: Path, target: Path) -> None:
 
     hot = [path.with_suffix(".py").relative_to(source) for path in sorted(source.rglob("*.pxd"))]
     extensions = cythonize(
-        [Extension(".".join(path.with_suffix("").parts), [str(source / path)]) for path in hot],
+        [
+            Extension(
+                ".".join(path.with_suffix("").parts),
+                [str(source / path)],
+                # Without what debuggers read: that is most of it, and names the scratch directory.
+                extra_compile_args=["-g0"],
+            )
+            for path in hot
+        ],
         build_dir=str(target),
         include_path=[str(source)],
         language_level=3,
