@@ -2,6 +2,9 @@
 
 HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 asks for it, as `make wheel` does. What is compiled is each file
 that has a `.pxd` beside it, which gives its classes a layout in C; else the same is interpreted.
+
+Only one interpreter of a process can import what is compiled. In a second one, such as mod_wsgi and
+uWSGI make for a second application, the import of a door is an ImportError that says so.
 """
 
 from __future__ import annotations
