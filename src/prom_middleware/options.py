@@ -15,6 +15,11 @@ Check = Callable[[Any], Any]
 Test = Callable[[Any], bool]
 
 
+def is_encodable(value: object) -> bool:
+    """Tell whether a value is text that can be written as UTF-8."""
+    return isinstance(value, str) and value == value.encode("utf-8", "replace").decode("utf-8")
+
+
 def checked(options: Mapping[str, Any], checks: Mapping[str, Check]) -> dict[str, Any]:
     """Return what `checks` make of `options`; raise OptionError for one that does not exist."""
     for name in options:

@@ -15,7 +15,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_netw
 from typing import NamedTuple
 
 from prom_middleware.errors import OptionError
-from prom_middleware.instrumentation.labels import is_encodable
+from prom_middleware.options import is_encodable
 
 
 class ScrapeRequest(NamedTuple):

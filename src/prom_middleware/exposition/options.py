@@ -8,8 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypedDict
 
 from prom_middleware.exposition.selection.selectors import LABEL
-from prom_middleware.instrumentation.labels import is_encodable
-from prom_middleware.options import SECONDS_OR_NONE, checked, rules, whole
+from prom_middleware.options import SECONDS_OR_NONE, checked, is_encodable, rules, whole
 
 ErrorHandling = Literal["continue", "http_error"]
 # Prometheus's own scrape_timeout, for whoever sends none.

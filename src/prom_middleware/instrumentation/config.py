@@ -18,13 +18,13 @@ from prom_middleware.errors import (
     PresetError,
     ReservedLabelError,
 )
-from prom_middleware.instrumentation.labels import is_encodable
 from prom_middleware.instrumentation.presets import PRESETS
 from prom_middleware.instrumentation.series import DEFAULT_BUCKETS, Schema
 from prom_middleware.options import (
     Check,
     access_rule,
     checked,
+    is_encodable,
     is_switch,
     makes_objects,
     nearest,

@@ -17,11 +17,6 @@ if TYPE_CHECKING:
 MAX_LENGTH = 128
 
 
-def is_encodable(value: object) -> bool:
-    """Tell whether a value is text that can be written as UTF-8."""
-    return isinstance(value, str) and value == value.encode("utf-8", "replace").decode("utf-8")
-
-
 class Facts(NamedTuple):
     """What a label callable is told about a request that has ended.
 

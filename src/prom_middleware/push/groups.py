@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from prom_middleware.errors import OptionError
-from prom_middleware.instrumentation.labels import is_encodable
-from prom_middleware.options import checked, is_text, rules
+from prom_middleware.options import checked, is_encodable, is_text, rules
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 # Servers and proxies take these for something else than a value, whether escaped or not.

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple, TypedDict
 from prometheus_client.exposition import default_handler
 
 from prom_middleware.errors import OptionError
-from prom_middleware.instrumentation.labels import is_encodable
-from prom_middleware.options import SECONDS_OR_NONE, checked, rules, whole
+from prom_middleware.options import SECONDS_OR_NONE, checked, is_encodable, rules, whole
 from prom_middleware.push.groups import Credentials
 from prom_middleware.push.payload import CODINGS
 

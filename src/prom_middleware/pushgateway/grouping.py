@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import re
 
-from prom_middleware.instrumentation.labels import is_encodable
+from prom_middleware.options import is_encodable
 from prom_middleware.pushgateway.families import Labels
 from prom_middleware.pushgateway.numbers import go_quote
 
