@@ -171,7 +171,6 @@ def test_public_names(name: str) -> None:
     assert sorted(module.__all__) == list(module.__all__)
 
 
-@pytest.mark.interpreted
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_things_say_what_they_are(name: str) -> None:
     module = _import(name)

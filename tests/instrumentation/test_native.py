@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import random
@@ -427,11 +428,14 @@ def test_no_bucket_falls_while_workers_are_killed(shared: MultiprocessStore) -> 
     registry = CollectorRegistry()
     instrumentation = core(registry, native_histograms=True)
     dice = random.Random(3)
+    ready, told = os.pipe()
 
     def work(seed: int) -> None:
         own = random.Random(seed)
         instrumentation.store.born = -math.inf  # for requests that seem to have begun long ago
-        while True:
+        for number in itertools.count():
+            if number == 20:
+                os.write(told, b".")
             begun = instrumentation.start({"route": "/r"}, "GET")
             begun.status = "200"
             begun.promise()
@@ -445,6 +449,7 @@ def test_no_bucket_falls_while_workers_are_killed(shared: MultiprocessStore) -> 
     last: dict[int, float] = {}
     try:
         for number in range(40):
+            os.read(ready, 1)  # a busy machine may start them late: one more has recorded something
             sleep(dice.random() * 0.02)
             victim = workers.pop(0)
             os.kill(victim, signal.SIGKILL)
@@ -457,6 +462,8 @@ def test_no_bucket_falls_while_workers_are_killed(shared: MultiprocessStore) -> 
         for worker in workers:
             os.kill(worker, signal.SIGKILL)
             end(worker)
+        os.close(ready)
+        os.close(told)
     found = check(row(registry))
     assert sum(found.buckets.values()) > 100
     assert found.buckets.get(INFINITE, 0) <= 43
