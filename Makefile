@@ -30,7 +30,7 @@ COMPILED := build/compiled
 SOURCES := $(shell find src -name '*.py' -o -name '*.pxd')
 # What an application meets first.
 DOORS := $(addprefix tests/,asgi wsgi_door flask_door django_door twisted_door instrumentation doctor \
-	test_every_door.py test_failsafe.py test_reference_model.py test_compiled.py)
+	test_every_door.py test_failsafe.py test_public_surface.py test_reference_model.py test_compiled.py)
 
 # Another project's environment, active or configured, has no say here.
 unexport VIRTUAL_ENV UV_PYTHON UV_PROJECT_ENVIRONMENT
