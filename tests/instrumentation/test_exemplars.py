@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 from collections.abc import Iterator
 from math import inf
 from pathlib import Path
 from threading import Thread
-from time import sleep
 from typing import Any
 
 import pytest
@@ -33,7 +30,7 @@ from prom_middleware.instrumentation.exemplars import (
 from prom_middleware.instrumentation.tracing import parent_trace
 from prom_middleware.stores import Family, MemoryStore
 from prom_middleware.stores.multiprocess import MultiprocessStore
-from stores.multiprocess.children import end, fork, killed, run
+from stores.multiprocess.children import killed, run, three_at_work
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 HEADER = f"00-{TRACE}-{SPAN}-01"
@@ -395,28 +392,21 @@ def test_never_half_of_one_while_workers_are_killed(
     registry = CollectorRegistry()
     instrumentation = core(registry)
 
-    def work(seed: int) -> None:
+    def work(seed: int) -> Iterator[None]:
         dice = random.Random(seed)
         while True:
             begun = instrumentation.start({"route": "/r"}, "GET")
             begun.status, begun.trace = "200", header(dice.randrange(1, 1 << 60))
             begun.finish()
+            yield
 
-    workers = [fork(lambda seed=seed: work(seed)) for seed in range(3)]
     seen = set()
-    try:
-        for number in range(30):
-            sleep(0.01)
-            os.kill(workers[0], signal.SIGKILL)
-            end(workers.pop(0))
-            workers.append(fork(lambda number=number: work(100 + number)))
+    with three_at_work(work) as kill_oldest:
+        for _ in range(30):
+            kill_oldest()
             for one in shown(registry).values():
                 assert one.labels["trace_id"] == one.labels["span_id"].zfill(32)
                 seen.add(one.labels["trace_id"])
-    finally:
-        for worker in workers:
-            os.kill(worker, signal.SIGKILL)
-            end(worker)
     assert len(seen) > 5
 
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import os
 import random
-import signal
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from sys import float_info
 from threading import Thread
-from time import sleep
 from typing import Any
 
 import pytest
@@ -42,7 +38,7 @@ from prom_middleware.instrumentation.native import (
 )
 from prom_middleware.instrumentation.series import STREAMS
 from prom_middleware.stores.multiprocess import MultiprocessStore
-from stores.multiprocess.children import end, fork, killed, run
+from stores.multiprocess.children import killed, run, three_at_work
 from stores.multiprocess.deaths import STEPS, Death, at_lines
 
 DURATION = "http_request_duration_seconds"
@@ -427,15 +423,11 @@ def test_both_histograms_agree_wherever_a_worker_died(
 def test_no_bucket_falls_while_workers_are_killed(shared: MultiprocessStore) -> None:
     registry = CollectorRegistry()
     instrumentation = core(registry, native_histograms=True)
-    dice = random.Random(3)
-    ready, told = os.pipe()
 
-    def work(seed: int) -> None:
+    def work(seed: int) -> Iterator[None]:
         own = random.Random(seed)
         instrumentation.store.born = -math.inf  # for requests that seem to have begun long ago
-        for number in itertools.count():
-            if number == 20:
-                os.write(told, b".")
+        while True:
             begun = instrumentation.start({"route": "/r"}, "GET")
             begun.status = "200"
             begun.promise()
@@ -443,27 +435,16 @@ def test_no_bucket_falls_while_workers_are_killed(shared: MultiprocessStore) -> 
             if own.random() < 0.5:
                 begun.note_type("text/event-stream")
             begun.finish()
+            yield
 
     record(instrumentation)
-    workers = [fork(lambda seed=seed: work(seed)) for seed in range(3)]
     last: dict[int, float] = {}
-    try:
-        for number in range(40):
-            os.read(ready, 1)  # a busy machine may start them late: one more has recorded something
-            sleep(dice.random() * 0.02)
-            victim = workers.pop(0)
-            os.kill(victim, signal.SIGKILL)
-            end(victim)
-            workers.append(fork(lambda number=number: work(number)))
+    with three_at_work(work) as kill_oldest:
+        for _ in range(40):
+            kill_oldest()
             found = check(row(registry)).buckets
             assert all(found.get(index, 0) >= count for index, count in last.items())
             last = dict(found)
-    finally:
-        for worker in workers:
-            os.kill(worker, signal.SIGKILL)
-            end(worker)
-        os.close(ready)
-        os.close(told)
     found = check(row(registry))
     assert sum(found.buckets.values()) > 100
     assert found.buckets.get(INFINITE, 0) <= 43

@@ -7,8 +7,13 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count, islice
 from pathlib import Path
+from random import random
+from time import sleep
 from traceback import print_exc
 
 from prom_middleware import failures
@@ -62,6 +67,50 @@ def killed(child: Callable[[], object]) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
     assert run(suicidal) == -signal.SIGKILL
+
+
+@contextmanager
+def three_at_work(work: Callable[[int], Iterator[object]]) -> Iterator[Callable[[], None]]:
+    """Keep three children at `work`, each with a number of its own; yield what kills the oldest.
+
+    It has gone twenty steps by then: a busy machine may start children late, and who kills by the
+    clock may kill all of them before any has done anything.
+    """
+    workers = deque(_Worker(work, number) for number in range(3))
+    numbers = count(len(workers))
+
+    def kill_oldest() -> None:
+        assert os.read(workers[0].heard, 1) == b"."
+        sleep(random() * 0.02)
+        workers.popleft().kill()
+        workers.append(_Worker(work, next(numbers)))
+
+    try:
+        yield kill_oldest
+    finally:
+        for worker in workers:
+            worker.kill()
+
+
+class _Worker:
+    def __init__(self, work: Callable[[int], Iterator[object]], number: int) -> None:
+        self.heard, told = os.pipe()
+
+        def child() -> None:
+            steps = work(number)
+            for _ in islice(steps, 20):
+                pass
+            os.write(told, b".")
+            for _ in steps:
+                pass
+
+        self.pid = fork(child)
+        os.close(told)  # a child that ends early is heard of at once
+
+    def kill(self) -> None:
+        os.close(self.heard)
+        os.kill(self.pid, signal.SIGKILL)
+        assert end(self.pid) == -signal.SIGKILL
 
 
 def add(store: MultiprocessStore, family: Family, labels: Labels, *amounts: float) -> None:
