@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -90,3 +91,36 @@ def test_the_search_for_the_server_keeps_nothing_of_what_it_looked_through() -> 
         assert gone() is None
     finally:
         gc.enable()
+
+
+# Each collection of garbage finds a `threading.local`; the one within the search comes at some `n`.
+COLLECTING = """
+import gc
+import multiprocessing
+from threading import local
+
+from prom_middleware.stores.multiprocess.servers import server_process
+
+
+class Cycle:
+    def __init__(self):
+        self.me, self.local = self, local()
+        self.local.value = 1
+
+
+for n in range(1, 200):
+    gc.disable()
+    gc.collect()
+    Cycle()
+    gc.set_threshold(n)
+    gc.enable()
+    server_process()
+    assert gc.isenabled()
+gc.disable()
+server_process()
+assert not gc.isenabled()
+"""
+
+
+def test_the_search_for_the_server_waits_for_no_lock_of_the_interpreter() -> None:
+    subprocess.run([sys.executable, "-c", COLLECTING], check=True, timeout=60)

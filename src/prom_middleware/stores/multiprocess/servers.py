@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sys
@@ -75,7 +76,7 @@ def _main_thread() -> Iterator[FrameType]:
 
 
 def _innermost() -> list[FrameType]:
-    running = sys._current_frames()
+    running = _running()
     main = running.get(threading.main_thread().ident or 0)
     try:
         return [*running.values(), *_switched_away()] if main is None else [main]
@@ -83,6 +84,21 @@ def _innermost() -> list[FrameType]:
         # One of them is this function's own: it would keep itself, and all that lives in those
         # further out, until the garbage collector comes.
         del running, main
+
+
+def _running() -> dict[int, FrameType]:
+    """Return the innermost frame of each thread, without a collection of garbage meanwhile.
+
+    One that clears away a `threading.local` would have CPython 3.11 wait for itself for ever:
+    https://github.com/python/cpython/issues/106883
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return sys._current_frames()
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:
