@@ -29,8 +29,9 @@ READY_BENCH := $(BENCH)/.ready
 COMPILED := build/compiled
 SOURCES := $(shell find src -name '*.py' -o -name '*.pxd')
 # What an application meets first.
-DOORS := $(addprefix tests/,asgi wsgi_door flask_door django_door twisted_door instrumentation doctor \
-	test_every_door.py test_failsafe.py test_public_surface.py test_reference_model.py test_compiled.py)
+DOORS := $(addprefix tests/,asgi wsgi_door flask_door django_door twisted_door instrumentation \
+	test_every_door.py test_failsafe.py test_public_surface.py test_reference_model.py test_compiled.py \
+	servers/test_real_servers.py)
 
 # Another project's environment, active or configured, has no say here.
 unexport VIRTUAL_ENV UV_PYTHON UV_PROJECT_ENVIRONMENT
@@ -62,7 +63,7 @@ test-all: $(READY)
 
 test-compiled: $(READY) $(COMPILED)/.ready
 	PYTHONPATH=$(CURDIR)/$(COMPILED) PROM_MIDDLEWARE_COMPILED=1 $(VENV)/bin/python -m pytest \
-		$(SIDE_BY_SIDE) -m "not interpreted" $(DOORS) $(ARGS)
+		$(SIDE_BY_SIDE) -m "not interpreted and not once" --hypothesis-profile=matrix $(DOORS) $(ARGS)
 
 wheel: $(COMPILED)/.ready
 	@mkdir -p dist && cp build/wheel/*.whl dist/ && ls dist/*.whl
