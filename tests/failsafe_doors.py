@@ -251,10 +251,10 @@ def twisted(options: Mapping[str, Any], doors: int) -> Client:
     site = Site(root, reactor=Clock())
     for _ in range(doors):
         site = instrument(site, **options)
-    return partial(_twisted_client, site)
+    return partial(twisted_client, site)
 
 
-def _twisted_client(site: Any, request: Request) -> Outcome:
+def twisted_client(site: Any, request: Request) -> Outcome:
     from twisted.internet.address import IPv4Address
     from twisted.internet.error import ConnectionDone
     from twisted.internet.testing import StringTransport
