@@ -159,6 +159,13 @@ async def _waits(_: str) -> Any:
 
 
 def django(asynchronous: bool, options: Mapping[str, Any], doors: int) -> Client:
+    return django_client(asynchronous, options, _django_urls, doors)
+
+
+def django_client(
+    asynchronous: bool, options: Mapping[str, Any], urls: Callable[[], ModuleType], doors: int = 1
+) -> Client:
+    """Return a client of Django with `urls`, and with our middleware alone."""
     import django as framework
     from django.conf import settings
 
@@ -175,7 +182,7 @@ def django(asynchronous: bool, options: Mapping[str, Any], doors: int) -> Client
     overridden = override_settings(
         DEBUG=False,
         ALLOWED_HOSTS=["*"],
-        ROOT_URLCONF=_django_urls(),
+        ROOT_URLCONF=urls(),
         MIDDLEWARE=[entry],
         PROM_MIDDLEWARE=dict(options),
     )

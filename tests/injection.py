@@ -45,21 +45,22 @@ def functions_of(call: Callable[[], object]) -> dict[str, set[Stack]]:
 
     def watch(frame: FrameType, event: str, _: object) -> None:
         code = frame.f_code
-        if event == "call" and _is_ours(code) and code.co_name != "<module>":
+        if event == "call" and is_ours(code) and code.co_name != "<module>":
             seen.setdefault(name_of(code), set()).add(tuple(_stack(frame)))
 
-    with _profiling(watch):
+    with profiling(watch):
         call()
     return seen
 
 
-def _is_ours(code: CodeType) -> bool:
+def is_ours(code: CodeType) -> bool:
+    """Tell whether `code` is the package's."""
     return code.co_filename.startswith(str(PACKAGE))
 
 
 def _stack(frame: FrameType | None) -> Iterator[CodeType]:
     while frame is not None:
-        if _is_ours(frame.f_code):
+        if is_ours(frame.f_code):
             yield frame.f_code
         frame = frame.f_back
 
@@ -74,7 +75,7 @@ def raising_once(code: CodeType) -> Iterator[list[object]]:
             fired.append(code)
             raise InjectedError(name_of(code))
 
-    with _profiling(inject):
+    with profiling(inject):
         yield fired
 
 
@@ -94,7 +95,8 @@ def raising_always(code: CodeType) -> Iterator[list[object]]:
 
 
 @contextmanager
-def _profiling(profile: Callable[[FrameType, str, object], None]) -> Iterator[None]:
+def profiling(profile: Callable[[FrameType, str, object], None]) -> Iterator[None]:
+    """Have `profile` told of all calls, in new threads, too."""
     threading.setprofile(profile)
     sys.setprofile(profile)
     try:

@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from types import FrameType, ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from failsafe_apps import Request, asgi_client, wsgi_client
-from failsafe_doors import Client, twisted_client
-from injection import PACKAGE
+from failsafe_doors import Client, django_client, twisted_client
+from injection import is_ours, profiling
 from metrics import collected, value
 from prom_middleware import instrument
 
@@ -67,41 +67,22 @@ def flask(routes: int, registry: CollectorRegistry) -> Client:
 
 
 def django(asynchronous: bool, routes: int, registry: CollectorRegistry) -> Client:
-    import django as framework
-    from django.conf import settings
+    def urls() -> ModuleType:
+        from django.http import HttpResponse
+        from django.urls import path
 
-    if not settings.configured:
-        settings.configure(SECRET_KEY="not secret", ALLOWED_HOSTS=["*"])
-        framework.setup()
-    from django.core.handlers.asgi import ASGIHandler
-    from django.core.handlers.wsgi import WSGIHandler
-    from django.http import HttpResponse
-    from django.test import override_settings
-    from django.urls import path
+        def item(_: Any, key: str) -> HttpResponse:
+            return HttpResponse(b"item")
 
-    def item(_: Any, key: str) -> HttpResponse:
-        return HttpResponse(b"item")
+        async def async_item(_: Any, key: str) -> HttpResponse:
+            return HttpResponse(b"item")
 
-    async def async_item(_: Any, key: str) -> HttpResponse:
-        return HttpResponse(b"item")
+        found, view = ModuleType("flat_urls"), async_item if asynchronous else item
+        patterns = [path(f"r{n}/<key>", view) for n in range(routes)]
+        found.urlpatterns = patterns  # type: ignore[attr-defined]
+        return found
 
-    urls, view = ModuleType("flat_urls"), async_item if asynchronous else item
-    urls.urlpatterns = [path(f"r{n}/<key>", view) for n in range(routes)]  # type: ignore[attr-defined]
-    changed = override_settings(
-        ALLOWED_HOSTS=["*"],
-        ROOT_URLCONF=urls,
-        MIDDLEWARE=["prom_middleware.django.PrometheusMiddleware"],
-        PROM_MIDDLEWARE={"registry": registry},
-    )
-    with changed:
-        handler = ASGIHandler() if asynchronous else WSGIHandler()
-    client = asgi_client if asynchronous else wsgi_client
-
-    def call(request: Request) -> Any:
-        with changed:
-            return client(handler, request)
-
-    return call
+    return django_client(asynchronous, {"registry": registry}, urls)
 
 
 def twisted(routes: int, registry: CollectorRegistry) -> Client:
@@ -133,63 +114,70 @@ def klein(routes: int, registry: CollectorRegistry) -> Client:
     return partial(twisted_client, instrument(site, registry=registry))
 
 
-DOORS: dict[str, tuple[str, Callable[[int, CollectorRegistry], Client]]] = {
-    "starlette": ("starlette", starlette),
-    "fastapi": ("fastapi", fastapi),
-    "flask": ("flask", flask),
-    "django-wsgi": ("django", partial(django, False)),
-    "django-asgi": ("django", partial(django, True)),
-    "twisted": ("twisted", twisted),
-    "klein": ("klein", klein),
+class Door(NamedTuple):
+    """What has to be installed, how the client of an application is made, what its places are."""
+
+    package: str
+    client: Callable[[int, CollectorRegistry], Client]
+    place: str
+
+
+DOORS = {
+    "starlette": Door("starlette", starlette, "{key}"),
+    "fastapi": Door("fastapi", fastapi, "{key}"),
+    "flask": Door("flask", flask, "<key>"),
+    "django-wsgi": Door("django", partial(django, False), "<key>"),
+    "django-asgi": Door("django", partial(django, True), "<key>"),
+    "twisted": Door("twisted", twisted, "{path}"),
+    "klein": Door("klein", klein, "<key>"),
 }
-INSTALLED = [name for name, door in DOORS.items() if find_spec(door[0]) is not None]
+INSTALLED = [name for name, door in DOORS.items() if find_spec(door.package) is not None]
 
 
 @contextmanager
-def counting(done: Counter[str]) -> Iterator[None]:
-    """Count the lines that our functions go through, and what they call that is not ours.
+def tracing(trace: Callable[[FrameType, str, object], Any]) -> Iterator[None]:
+    before = sys.gettrace()  # coverage's
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+class Work(Counter[str]):
+    """The lines that our functions go through, and what they call that is not ours.
 
     A line that repeats itself, as one of a comprehension does, counts each time.
     """
 
-    def ours(frame: FrameType | None) -> bool:
-        return frame is not None and frame.f_code.co_filename.startswith(str(PACKAGE))
-
-    def enter(frame: FrameType, event: str, _: object) -> Any:
-        return step if ours(frame) else None
-
-    def step(frame: FrameType, event: str, _: object) -> Any:
+    def trace(self, frame: FrameType, event: str, _: object) -> Any:
+        if not is_ours(frame.f_code):
+            return None
         if event == "line":
-            done[f"lines of {frame.f_code.co_name}"] += 1
-        return step
+            self[f"lines of {frame.f_code.co_name}"] += 1
+        return self.trace
 
-    def call(frame: FrameType, event: str, called: Any) -> None:
-        if event == "c_call" and ours(frame):
-            done[f"{frame.f_code.co_name} calls {called.__qualname__}"] += 1
-        elif event == "call" and not ours(frame) and ours(frame.f_back):
-            done[f"{frame.f_back.f_code.co_name} calls {frame.f_code.co_name}"] += 1  # type: ignore[union-attr]
+    def profile(self, frame: FrameType, event: str, called: Any) -> None:
+        if event == "c_call":
+            self._call(frame, called.__qualname__)
+        elif event == "call" and not is_ours(frame.f_code):
+            self._call(frame.f_back, frame.f_code.co_name)
 
-    trace, profile = sys.gettrace(), sys.getprofile()
-    sys.settrace(enter)
-    sys.setprofile(call)
-    try:
-        yield
-    finally:
-        sys.setprofile(profile)
-        sys.settrace(trace)
+    def _call(self, caller: FrameType | None, called: str) -> None:
+        if caller is not None and is_ours(caller.f_code):
+            self[f"{caller.f_code.co_name} calls {called}"] += 1
 
 
-def work(door: str, routes: int) -> Counter[str]:
+def work(door: Door, routes: int) -> Work:
     """Return what is done for a request to the last of the routes, once some have had requests."""
     registry = CollectorRegistry()
-    client = DOORS[door][1](routes, registry)
+    client = door.client(routes, registry)
     for n in (*range(0, routes - 1, 10), routes - 1, routes - 1):
         assert client(Request(f"/r{n}/3")).error is None
-    done: Counter[str] = Counter()
-    with counting(done):
+    done = Work()
+    with tracing(done.trace), profiling(done.profile):
         client(Request(f"/r{routes - 1}/3"))
-    key = {"starlette": "{key}", "fastapi": "{key}", "twisted": "{path}"}.get(door, "<key>")
-    labels = {"method": "GET", "route": f"/r{routes - 1}/{key}", "status": "200"}
+    labels = {"method": "GET", "route": f"/r{routes - 1}/{door.place}", "status": "200"}
     assert value(collected(registry), "http_requests_total", labels) == 3
     return done
 
@@ -197,6 +185,6 @@ def work(door: str, routes: int) -> Counter[str]:
 @pytest.mark.interpreted
 @pytest.mark.parametrize("door", INSTALLED)
 def test_the_work_is_the_same_with_many_routes(door: str) -> None:
-    few = work(door, FEW)
+    few = work(DOORS[door], FEW)
     assert sum(few.values()) > 50
-    assert work(door, MANY) == few
+    assert work(DOORS[door], MANY) == few
