@@ -70,6 +70,7 @@ def main() -> None:
 def _case(case: Case) -> dict[str, Any]:
     return {
         "routes": case.routes,
+        "strangers": case.strangers,
         "rounds": case.rounds,
         "batch": case.batch,
         "bare": case.baseline,

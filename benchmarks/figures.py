@@ -60,18 +60,10 @@ class Target:
     @classmethod
     def ratio(cls, what: str, over: Figure, under: Figure, limit: float) -> Target:
         """Return the target for a quotient of two medians."""
-        return cls.product(what, (over,), (under,), limit)
-
-    @classmethod
-    def product(
-        cls, what: str, over: Sequence[Figure], under: Sequence[Figure], limit: float
-    ) -> Target:
-        """Return the target for the product of some medians, divided by that of others."""
-        if min(figure.median for figure in (*over, *under)) <= 0:
+        if min(over.median, under.median) <= 0:
             return cls(what, math.nan, math.nan, limit)
-        value = math.prod(figure.median for figure in over)
-        value /= math.prod(figure.median for figure in under)
-        return cls(what, value, value * _relative(*over, *under), limit)
+        value = over.median / under.median
+        return cls(what, value, value * _relative(over, under), limit)
 
     @property
     def verdict(self) -> str:

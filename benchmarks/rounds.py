@@ -42,11 +42,15 @@ class Contender:
 
 @dataclass
 class Case:
-    """One application with so many routes, bare and instrumented in every way."""
+    """One application with so many routes, bare and instrumented in every way.
+
+    Before them, so many strangers are tried, see `matching.py`.
+    """
 
     routes: int
     bare: Contender
     contenders: Sequence[Contender]
+    strangers: int = 0
     baseline: list[float] = field(default_factory=list)
     batch: int = 0
     rounds: int = 0

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from types import ModuleType
 from typing import Any
@@ -102,6 +102,19 @@ class Passed(URLPattern):
         self._tell()
 
 
+class Strangers(URLPattern):
+    """Try other routes, and match nothing."""
+
+    def __init__(self, others: Sequence[URLPattern]) -> None:
+        super().__init__(RoutePattern("-"), view)
+        self._others = others
+
+    def resolve(self, path: str) -> None:
+        """Match nothing."""
+        for route in self._others:
+            route.resolve(path)
+
+
 @dataclass(frozen=True)
 class Handler:
     """One of Django's two, and how it is called."""
@@ -127,7 +140,9 @@ def asgi(routes: tuple[int, ...]) -> list[Case]:
 
 def wsgi_uncounted(routes: tuple[int, ...]) -> list[Case]:
     """Return the same cases without peers, and the matching is not counted."""
-    return [_case(number, WSGI, watch=Stopwatch()) for number in _set_up(routes)]
+    cases = [_case(number, WSGI, watch=Stopwatch()) for number in _set_up(routes)]
+    strange = _case(max(routes), WSGI, watch=Stopwatch(), hide=Strangers)
+    return [*cases, replace(strange, routes=1, strangers=max(routes) - 1)]
 
 
 def _set_up(routes: tuple[int, ...]) -> tuple[int, ...]:
@@ -136,14 +151,19 @@ def _set_up(routes: tuple[int, ...]) -> tuple[int, ...]:
     return routes
 
 
-def _urls(routes: int, view: Callable[..., Any], watch: Stopwatch | None) -> str:
-    module = ModuleType(f"benchmarks_urls_{routes}")
+def _urls(
+    routes: int,
+    view: Callable[..., Any],
+    watch: Stopwatch | None,
+    hide: type[Strangers] | None,
+) -> str:
+    module = ModuleType(f"benchmarks_urls_{routes}" + ("_hidden" if hide else ""))
     patterns = [
         django_path(traffic.template(n, PARAMETER)[1:], view, name=f"item{n}")
         for n in range(routes)
     ]
     if watch is not None:
-        patterns = watch.around(patterns, Passed)
+        patterns = watch.around(patterns, Passed, hide)
     module.urlpatterns = patterns  # type: ignore[attr-defined]
     sys.modules[module.__name__] = module
     return module.__name__
@@ -158,8 +178,9 @@ def _case(
     handler: Handler,
     peers: Callable[..., Iterator[Contender]] = _no_peers,
     watch: Stopwatch | None = None,
+    hide: type[Strangers] | None = None,
 ) -> Case:
-    urls = _urls(routes, handler.view, watch)
+    urls = _urls(routes, handler.view, watch, hide)
 
     def contender(
         name: str, role: str, middleware: Sequence[str], count: Count | None = None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from time import process_time
 from typing import Any
@@ -31,31 +32,51 @@ class Passed(BaseRoute):
         return Match.NONE, {}
 
 
+class Strangers(BaseRoute):
+    """Try other routes, and match nothing."""
+
+    def __init__(self, others: Sequence[BaseRoute]) -> None:
+        self._others = others
+
+    def matches(self, scope: Any) -> tuple[Match, dict[str, Any]]:
+        """Match nothing."""
+        for route in self._others:
+            route.matches(scope)
+        return Match.NONE, {}
+
+
 def starlette(routes: tuple[int, ...]) -> list[Case]:
     """Return the cases of Starlette."""
-    return [_case(partial(starlette_app, n), n, called) for n in routes]
+    return list(_cases(starlette_app, routes, called))
 
 
 def fastapi(routes: tuple[int, ...]) -> list[Case]:
     """Return the cases of FastAPI."""
-    return [_case(partial(fastapi_app, n), n, called) for n in routes]
+    return list(_cases(fastapi_app, routes, called))
 
 
 def starlette_served(routes: tuple[int, ...]) -> list[Case]:
     """Return the cases of Starlette under uvicorn."""
-    return [_case(partial(starlette_app, n), n, served) for n in routes]
+    return list(_cases(starlette_app, routes, served))
 
 
-def _case(make: Make, routes: int, drive: Drive) -> Case:
+def _cases(make: Callable[[int], Any], routes: tuple[int, ...], drive: Drive) -> Iterator[Case]:
+    for number in routes:
+        yield _case(partial(make, number), number, drive)
+    yield _case(partial(make, max(routes)), max(routes), drive, Strangers)
+
+
+def _case(make: Make, routes: int, drive: Drive, hide: type[Strangers] | None = None) -> Case:
     watch = Stopwatch()
 
     def app() -> Any:
         framework = make()
-        framework.router.routes[:] = watch.around(framework.routes, Passed)
+        framework.router.routes[:] = watch.around(framework.routes, Passed, hide)
         return framework
 
     bench = Bench(app, routes, routed=True, drive=lambda *app: watch.without(drive(*app)))
-    return bench.case(lambda _: iter(()), traffic.template(routes - 1))
+    case = bench.case(lambda _: iter(()), traffic.template(routes - 1))
+    return case if hide is None else replace(case, routes=1, strangers=routes - 1)
 
 
 class Connection(asyncio.Transport):
