@@ -197,6 +197,26 @@ def _traced_django(door: str, registry: CollectorRegistry) -> Any:
         return build({"registry": registry}, 1)
 
 
+def test_a_span_of_the_server_that_ends_with_the_last_message() -> None:
+    # As OpenTelemetry's own middleware has it: what it gives to us as `send` ends the span.
+    registry, spans = CollectorRegistry(), []
+    door = ASGIDoor(asgi_app, registry=registry)
+
+    async def traced(scope: Any, receive: Any, send: Any) -> None:
+        with TRACER.start_as_current_span("server", end_on_exit=False) as span:
+            spans.append(span)
+
+            async def ending(message: Any) -> None:
+                await send(message)
+                if message["type"] == "http.response.body" and not message.get("more_body"):
+                    span.end()
+
+            await door(scope, receive, ending)
+
+    asgi_client(traced, Request())
+    assert exemplars(registry) == [ids(spans[0])]
+
+
 def test_a_span_that_has_ended_is_none() -> None:
     registry = CollectorRegistry()
 

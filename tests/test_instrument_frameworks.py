@@ -318,8 +318,24 @@ def test_flask(times: int, derived: bool, late: bool, registry: CollectorRegistr
 def test_flask_s_wsgi_application_alone(registry: CollectorRegistry) -> None:
     flask = pytest.importorskip("flask", reason="Flask is not installed")
     app = flask.Flask("instrumented", static_folder=None)
+    app.add_url_rule("/users/<int:id>", "user", lambda id: str(id))  # noqa: A006
     served = instrument(app.wsgi_app, registry=registry)
     assert isinstance(served, wsgi.PrometheusMiddleware)
+    app.wsgi_app = served
+    assert wsgi_driver.call(app, wsgi_driver.environ(path="/users/3")).body == b"3"
+    assert records(registry) == [FLASK_HIT]
+
+
+def test_what_stands_around_flask_s_wsgi_application(registry: CollectorRegistry) -> None:
+    flask = pytest.importorskip("flask", reason="Flask is not installed")
+    from werkzeug.middleware.proxy_fix import ProxyFix
+
+    app = flask.Flask("instrumented", static_folder=None)
+    own, app.wsgi_app = app.wsgi_app, ProxyFix(app.wsgi_app)
+    served = instrument(own, registry=registry)
+    assert isinstance(app.wsgi_app, ProxyFix)  # not its own any more: it is served by whom we gave
+    assert wsgi_driver.call(served, wsgi_driver.environ(path="/")).status == 404
+    assert records(registry) == [("GET", "<unmatched>", 404, "", "complete")]
 
 
 # --- Django

@@ -26,6 +26,8 @@ def instrument(app: Any, **options: Unpack[Options]) -> Any:
     themselves, but what Twisted serves as a Site. Raises NotAnApplicationError for anything else, a
     ConfigurationError for wrong options.
     """
+    if _is_flask_s_own(app):
+        return _flask(app.__self__, **options).wsgi_app
     bases = _bases(app)
     for base, door in DOORS.items():
         if base in bases:
@@ -127,6 +129,12 @@ def _call_around(base: Any, door: Any) -> Any:
     return call
 
 
+def _is_flask_s_own(app: Any) -> bool:
+    """Tell whether this is the `wsgi_app` of a Flask application, which knows the rules."""
+    owner: Any = getattr(app, "__self__", None)
+    return FLASK in _bases(owner) and bool(app == owner.wsgi_app)
+
+
 def _flask(app: Any, **options: Any) -> Any:
     from prom_middleware.flask import Prometheus
 
@@ -160,10 +168,11 @@ def _klein(app: Any, **options: Any) -> Any:
     return _twisted(app.resource(), **options)
 
 
+FLASK = "flask.app.Flask"
 SITE, KLEIN = "twisted.web.server.Site", "klein._app.Klein"
 DOORS: dict[str, Callable[..., Any]] = {
     "starlette.applications.Starlette": _starlette,
-    "flask.app.Flask": _flask,
+    FLASK: _flask,
     "django.core.handlers.asgi.ASGIHandler": partial(_django, _asgi),
     "django.core.handlers.wsgi.WSGIHandler": partial(_django, _wsgi),
     SITE: _twisted,

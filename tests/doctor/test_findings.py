@@ -20,6 +20,7 @@ from doctor.applications import (
 )
 from prom_middleware import allow_networks, bearer_token, instrument
 from prom_middleware.exposition import make_asgi_app
+from prom_middleware.wsgi import PrometheusMiddleware as WSGIMiddleware
 
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -215,6 +216,34 @@ def test_more_routes_than_series(options: Options) -> None:
         app.add_url_rule(f"/{letter}", view_func=str, endpoint=letter)
     finding = only(instrument(app, max_series=20, **options), "routes")
     assert "do not fit into max_series=20" in finding.problem
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["around", "inside"])
+def test_a_door_of_wsgi_at_flask(inside: bool, options: Options) -> None:
+    app = flask_app()
+    door = WSGIMiddleware(app.wsgi_app if inside else app, **options)
+    if inside:
+        app.wsgi_app = door
+    finding = only(app if inside else door, "routes")
+    assert "rules of Flask" in finding.problem
+    assert "Prometheus(app)" in finding.remedy
+
+
+def test_a_door_of_wsgi_around_that_of_flask(options: Options) -> None:
+    app = instrument(flask_app(), **options)
+    assert "routes" not in dict(found(WSGIMiddleware(app, **options)))
+
+
+def test_a_router_of_protocols(options: Options) -> None:
+    class ProtocolTypeRouter:  # as that of Channels keeps them
+        def __init__(self, mapping: dict[str, Any]) -> None:
+            self.application_mapping = mapping
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await self.application_mapping[scope["type"]](scope, receive, send)
+
+    app = instrument(starlette_app(), **options)
+    assert found(ProtocolTypeRouter({"websocket": None, "http": app})) == []
 
 
 def test_a_framework_whose_routes_are_not_known(options: Options) -> None:

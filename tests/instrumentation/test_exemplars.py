@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
 from prometheus_client import CollectorRegistry
 from prometheus_client.samples import Exemplar
 
@@ -255,13 +256,23 @@ class TestSpans:
             request(instrumentation, clock, 0.0, None)
         assert shown(registry) == {}
 
-    def test_a_span_that_has_ended(self, clock: Clock) -> None:
+    @pytest.mark.parametrize(("ago", "is_its_own"), [(-0.1, True), (0.1, False)])
+    def test_a_span_that_has_ended_during_the_request_or_before(
+        self, clock: Clock, ago: float, is_its_own: bool
+    ) -> None:
         registry = CollectorRegistry()
         instrumentation = core(registry)
         with TracerProvider().get_tracer("t").start_as_current_span("request") as span:
-            span.end()
-            request(instrumentation, clock, 0.0, None)
-        assert shown(registry) == {}
+            span.end(int((clock.now - ago) * 1e9))
+            request(instrumentation, clock, 0.25, None)
+        assert bool(shown(registry)) is is_its_own
+
+    def test_a_span_that_only_passes_through_is_its_callers(self, clock: Clock) -> None:
+        registry = CollectorRegistry()
+        instrumentation = core(registry)
+        with use_span(NonRecordingSpan(SpanContext(1, 2, True, TraceFlags(1)))):
+            request(instrumentation, clock, 0.25, HEADER)
+        assert self.ids(registry) == {"trace_id": TRACE, "span_id": SPAN}
 
     def test_the_header_where_there_is_no_span(self, clock: Clock) -> None:
         registry = CollectorRegistry()

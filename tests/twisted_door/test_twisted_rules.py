@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
-from twisted.web.server import Site
+from twisted.web.resource import EncodingResourceWrapper, Resource
+from twisted.web.server import NOT_DONE_YET, GzipEncoderFactory, Site
 from twisted.web.vhost import NameVirtualHost
 
 from metrics import collected, in_progress, records, value
 from prom_middleware import instrument
 from twisted_door.reactor import ask, connect, in_reactor, parse, read_all, request, serving
-from twisted_door.resources import NOBODY, USER, tree
+from twisted_door.resources import NOBODY, USER, Leaf, tree
 from waiting import becomes, eventually
 
 Row = tuple[str, str, int, str, str]
@@ -163,6 +164,79 @@ def test_lost(line: str, begun: bool, expected: Row, tmp_path: Path) -> None:
             assert becomes(lambda: in_progress(registry), 1.0) == 1
         assert becomes(lambda: records(registry), [expected]) == [expected]
     assert in_progress(registry) == 0
+
+
+class Unfinished(Resource):
+    """Write what it has announced, or less, and never finish."""
+
+    isLeaf = True  # noqa: N815 - the name is Twisted's
+
+    def __init__(self, announced: bytes) -> None:
+        super().__init__()
+        self._announced = announced
+
+    def render(self, request: Any) -> int:
+        request.setHeader(b"content-length", self._announced)
+        request.write(b"whole")
+        return NOT_DONE_YET
+
+
+@pytest.mark.parametrize(
+    ("announced", "outcome"), [(b"5", "complete"), (b"6", "disconnect"), (b"5x", "disconnect")]
+)
+def test_who_leaves_with_the_whole_answer_has_aborted_nothing(
+    announced: bytes, outcome: str
+) -> None:
+    registry = CollectorRegistry()
+    with serving(instrument(Unfinished(announced), registry=registry)) as port:
+        with connect(port, request("GET /x")) as connection:
+            received = b""
+            while not received.endswith(b"whole"):
+                received += connection.recv(65536)
+        expected = [("GET", "/{path}", 200, "", outcome)]
+        assert becomes(lambda: records(registry), expected) == expected
+    assert in_progress(registry) == 0
+
+
+HOSTS = {
+    "a resource of the host's": ("GET /cart", "shop.test", "/cart"),
+    "with a port, in upper case": ("GET /cart", "SHOP.test:8080", "/cart"),
+    "the host's root": ("GET /", "shop.test", "/"),
+    "a leaf": ("GET /a/b", "leaf.test", "/{path}"),
+    "a miss": ("GET /nope", "shop.test", "<unmatched>"),
+    "no such host": ("GET /other", "localhost", "/other"),
+    "another host's resource": ("GET /cart", "localhost", "<unmatched>"),
+    "behind gzip": ("GET /cart", "zip.test", "/cart"),
+}
+
+
+@pytest.mark.parametrize(("line", "host", "route"), HOSTS.values(), ids=HOSTS)
+def test_a_host_of_its_own_has_its_own_resources(line: str, host: str, route: str) -> None:
+    def shop(segment: bytes) -> Resource:
+        root = Resource()
+        root.putChild(b"", Leaf(b"root"))
+        root.putChild(segment, Leaf())
+        return root
+
+    hosts, registry = NameVirtualHost(), CollectorRegistry()
+    hosts.addHost(b"shop.test", shop(b"cart"))
+    hosts.addHost(b"leaf.test", Leaf())
+    hosts.addHost(b"zip.test", EncodingResourceWrapper(shop(b"cart"), [GzipEncoderFactory()]))
+    hosts.default = shop(b"other")
+    with serving(instrument(hosts, registry=registry)) as port:
+        status = ask(port, line, {"Host": host}).status
+        expected = [answered("GET", route, status)]
+        assert becomes(lambda: records(registry), expected) == expected
+    assert status == (404 if route == "<unmatched>" else 200)
+
+
+def test_a_host_that_stands_behind_itself_is_looked_through_once() -> None:
+    hosts, registry = NameVirtualHost(), CollectorRegistry()
+    hosts.default = hosts
+    with serving(instrument(hosts, registry=registry)) as port:
+        assert ask(port, "GET /x").status == 500
+        expected = [answered("GET", "/{path}", 500, "RecursionError")]
+        assert becomes(lambda: records(registry), expected) == expected
 
 
 def test_t34_never_finished(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from prom_middleware.doctor.findings import Finding
-from prom_middleware.doctor.frameworks import foreign_framework
+from prom_middleware.doctor.frameworks import FLASK, foreign_framework
 from prom_middleware.doctor.guards import GUARDS, is_open
 from prom_middleware.doctor.pages import pages_of
-from prom_middleware.doctor.subjects import Subject
+from prom_middleware.doctor.subjects import Layer, Subject
 from prom_middleware.doctor.telemetry import frameworks_own, opentelemetry, other_packages
 from prom_middleware.instrumentation.labels import Facts
 
@@ -111,6 +111,16 @@ def unknown_routes(subject: Subject) -> Iterator[Finding]:
                 'name them with labels={"page": ...}, a function of the request with few values',
             )
             return
+    if subject.framework is FLASK and subject.doors and not any(map(_names_flask, subject.layers)):
+        yield Finding(
+            "routes",
+            "a WSGI door does not know the rules of Flask: every request is <unmatched>",
+            f"in its place, the extension: {FLASK.door}",
+        )
+
+
+def _names_flask(layer: Layer) -> bool:
+    return type(layer.thing).__module__ == "prom_middleware.flask"
 
 
 def exploding_labels(subject: Subject) -> Iterator[Finding]:

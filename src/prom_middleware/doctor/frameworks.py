@@ -159,13 +159,14 @@ DJANGO = Framework(
     protect='PROM_MIDDLEWARE = {"access": basic_auth("prometheus", "a long secret")} or '
     f'{{"access": allow_networks("10.0.0.0/8")}}; or {{"metrics_path": None}}, and {PORT}',
 )
+FLASK = Framework("Prometheus(app)", lambda app: app.wsgi_app, _flask_routes)
 _TWISTED = Framework("site = instrument(root)", routes=_twisted_routes)
 # By the base class of an application; FastAPI's is Starlette.
 FRAMEWORKS = {
     "starlette.applications.Starlette": Framework(
         "app = instrument(app)", _starlette_stack, _starlette_routes
     ),
-    "flask.app.Flask": Framework("Prometheus(app)", lambda app: app.wsgi_app, _flask_routes),
+    "flask.app.Flask": FLASK,
     "django.core.handlers.wsgi.WSGIHandler": DJANGO,
     "django.core.handlers.asgi.ASGIHandler": DJANGO,
     "twisted.web.server.Site": _TWISTED,

@@ -89,6 +89,9 @@ def _inner(thing: Any) -> Any:
     if hasattr(thing, "__self__"):  # a framework's own method, at the end
         return None if framework_of(thing.__self__) else thing.__self__
     found = [getattr(thing, name, None) for name in INNER] + _variables(thing)
+    by_protocol = _own(thing).get("application_mapping")  # as the router of Channels has it
+    if isinstance(by_protocol, dict):
+        found.append(by_protocol.get("http"))
     return next((one for one in found if callable(one)), None)
 
 

@@ -12,7 +12,7 @@ import sys
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from time import time
+from time import perf_counter, time
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
@@ -100,7 +100,8 @@ class Exemplars:
         """Remember the current span, the first one: when the request ends, it may not be that."""
         try:
             if self.context() and not isinstance(observation.trace, int):
-                observation.trace = span_trace() or observation.trace
+                begun = time() - (perf_counter() - observation.started)
+                observation.trace = span_trace(begun) or observation.trace
         except Exception as error:
             failures.report("exemplar", error)
 
@@ -123,7 +124,7 @@ class Exemplars:
                 return
             trace = observation.trace
             if here and not isinstance(trace, int) and TRACING in sys.modules:
-                trace = span_trace() or trace
+                trace = span_trace(now - seconds) or trace
             trace = parent_trace(trace)
             if trace is not None:
                 offset = self._store.allocate(home.family, labels)

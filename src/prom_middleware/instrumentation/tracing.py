@@ -59,14 +59,21 @@ def context_reader() -> Callable[[], object] | None:
     return getattr(runtime, "get_current", None) or getattr(context, "get_current", None)
 
 
-def span_trace() -> int | None:
-    """Return the trace of OpenTelemetry's current span, if it is recorded and sampled."""
+def span_trace(begun: float) -> int | None:
+    """Return the trace of OpenTelemetry's current span, if it is recorded and sampled.
+
+    What owns the span may stand further out and end it with the last message, before its `send`
+    returns to us. One that ended before the request had `begun`, in Unix seconds, is not its own:
+    a server may have been started in it.
+    """
     ask = getattr(sys.modules.get(TRACING), "get_current_span", None)
     if ask is None:  # it is being imported
         return None
     span = ask()
     context = span.get_span_context()
-    if not (span.is_recording() and context.is_valid and context.trace_flags & _SAMPLED):
+    if not (context.is_valid and context.trace_flags & _SAMPLED):
+        return None
+    if not span.is_recording() and (getattr(span, "end_time", None) or 0) < begun * 1e9:
         return None
     trace: int = context.trace_id << SPAN_BITS | context.span_id
     return trace

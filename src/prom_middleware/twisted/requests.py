@@ -185,11 +185,21 @@ def _end(request: Any, core: Instrumentation, outcome: str) -> None:
         observation = vars(request).get(core.key)
         if observation is not None:
             observation.sent = request.sentLength
-            if outcome is DISCONNECT:
+            if outcome is DISCONNECT and _is_whole(request, observation):
+                outcome = COMPLETE  # what is left to do is no answer: a WSGI `close`
+            elif outcome is DISCONNECT:
                 observation.left()
             observation.finish(outcome)
     except Exception as error:
         failures.report("end", error)
+
+
+def _is_whole(request: Any, observation: Observation) -> bool:
+    """Tell whether as much of the body was written as its Content-Length says."""
+    if observation.status is None:
+        return False
+    length: bytes = request.responseHeaders.getRawHeaders(b"content-length", (b"",))[0]
+    return length.isdigit() and int(length) == request.sentLength
 
 
 def _raised(request: Any, core: Instrumentation, reason: Failure) -> None:

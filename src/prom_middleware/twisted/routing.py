@@ -26,6 +26,8 @@ PERCENT = ord("%")
 KLEIN_REST = "<path:__rest__>"
 # Where a site keeps which children its resources had before the first request.
 CHILDREN = "_prom_middleware_children"
+# So many wrappers one behind the other, at most: one could stand behind itself.
+DEEPEST = 16
 # What the code of these names if it keeps what it makes.
 KEEPING = {"getChild": {"putChild", "children"}, "getChildWithDefault": {"putChild"}}
 
@@ -110,6 +112,14 @@ def _tree(root: Any) -> Iterator[Any]:
             seen.add(id(resource))
             yield resource
             waiting.extend(_children(resource).values())
+            waiting.extend(_hosts(resource))
+
+
+def _hosts(resource: Any) -> Iterator[Any]:
+    hosts = getattr(resource, "hosts", None)
+    if isinstance(hosts, Mapping):
+        yield from hosts.values()
+        yield getattr(resource, "default", None)
 
 
 def _children(resource: Any) -> Mapping[bytes, Any]:
@@ -124,7 +134,7 @@ def _template(resource: Any, segments: list[bytes], request: Any) -> str | None:
         plain = type(resource) is Resource and not resource.isLeaf
         child = resource.children.get(segment) if plain else None
         if child is None:
-            resource = _behind(resource)
+            resource = _behind(resource, request)
             if hasattr(getattr(resource, "_app", None), "url_map"):
                 return _klein_rule(static, resource._app.url_map, segments[index:], request)
             child = None if resource.isLeaf else _child(resource, segment, request)
@@ -132,16 +142,34 @@ def _template(resource: Any, segments: list[bytes], request: Any) -> str | None:
                 return _made_up(static, resource, segments[index:], request)
         static += "/" + segment.decode("utf-8", "replace")
         resource = child
-    resource = _behind(resource)
+    resource = _behind(resource, request)
     if hasattr(getattr(resource, "_app", None), "url_map"):
         return _klein_rule(static, resource._app.url_map, [], request)
     return static
 
 
-def _behind(resource: Any) -> Any:
-    """Return the resource that an encoding wrapper (gzip) stands for, or the resource itself."""
-    original = getattr(resource, "original", None)
-    return original if hasattr(original, "isLeaf") else resource  # others may mean a photograph
+def _behind(resource: Any, request: Any = None) -> Any:
+    """Return the resource that an encoding wrapper (gzip) stands for, or the resource itself.
+
+    What has `hosts` stands for the one of the request's.
+    """
+    for _ in range(DEEPEST):
+        original = getattr(resource, "original", None)
+        if not hasattr(original, "isLeaf"):  # others may mean a photograph
+            original = None if request is None else _of_host(resource, request)
+        if original is None:
+            break
+        resource = original
+    return resource
+
+
+def _of_host(resource: Any, request: Any) -> Any:
+    """Return what a NameVirtualHost has for the request, or None: for others, or for nothing."""
+    hosts = getattr(resource, "hosts", None)
+    if not isinstance(hosts, Mapping):
+        return None
+    host = request.requestHeaders.getRawHeaders(b"host", (b"",))[-1]
+    return hosts.get(host.lower().partition(b":")[0], getattr(resource, "default", None))
 
 
 def _child(resource: Any, segment: bytes, request: Any) -> Any:
