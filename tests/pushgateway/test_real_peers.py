@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import ssl
+import struct
 import subprocess
 from base64 import b64encode
 from collections.abc import Iterator
@@ -307,6 +308,90 @@ def test_the_same_as_the_original(client: Client, original: Client, pushes: Any)
     for method, path, body in pushes:
         ours, theirs = (one(method, path, body) for one in (client, original))
         assert (ours.status, begin(ours)) == (theirs.status, begin(theirs)), (method, path, body)
+    ours, theirs = (one("GET", "/metrics") for one in (client, original))
+    assert comparable(ours.text) == comparable(theirs.text)
+
+
+def of(number: int, body: bytes) -> bytes:
+    return bytes([number << 3 | 2, len(body)]) + body
+
+
+def double(number: int, value: float) -> bytes:
+    return bytes([number << 3 | 1]) + struct.pack("<d", value)
+
+
+def pushed(type_: int, field: int, content: bytes) -> bytes:
+    """Return a family with one metric, whose value is `content` in that field."""
+    family = of(1, b"a_total") + bytes([0x18, type_]) + of(4, of(field, content))
+    return bytes([len(family)]) + family
+
+
+def counter(exemplar: bytes) -> bytes:
+    return pushed(0, 3, double(1, 1) + of(2, exemplar))
+
+
+def native(rest: bytes) -> bytes:
+    return pushed(4, 7, b"\x08\x01" + double(2, 1) + b"\x28\x00" + rest)
+
+
+EXEMPLAR = of(1, of(1, b"trace_id") + of(2, b"1")) + double(2, 1)
+SPAN, DELTAS = of(12, b"\x08\x00\x10\x01"), of(13, b"\x02")
+# What is told to scrapers of protocol buffers only, and whether it can be read.
+KEPT = {
+    "an exemplar": (counter(EXEMPLAR), True),
+    "an exemplar of one field without a number": (counter(b"\x00"), False),
+    "an exemplar that is cut off": (counter(EXEMPLAR[:-1]), False),
+    "an exemplar whose label is cut off": (counter(of(1, b"\x0a\x05\x0a")), False),
+    "an exemplar of no kind of field": (counter(b"\x0f"), False),
+    "a bucket's exemplar": (native(of(3, b"\x08\x01" + double(2, 1) + of(3, b"\x00"))), False),
+    "a native histogram": (native(SPAN + DELTAS), True),
+    "a span": (native(of(12, b"\x00") + DELTAS), False),
+    "a difference that does not end": (native(SPAN + of(13, b"\x82")), False),
+    "half a double": (native(SPAN + of(14, b"1234")), False),
+}
+PROTOBUF = {
+    "Content-Type": "application/vnd.google.protobuf; "
+    "proto=io.prometheus.client.MetricFamily; encoding=delimited"
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("body", "is_read"), KEPT.values(), ids=KEPT)
+def test_what_no_scraper_could_read_is_refused_as_the_original_does(
+    client: Client, original: Client, body: bytes, is_read: bool
+) -> None:
+    for gateway in (client, original):
+        reply = gateway("PUT", "/metrics/job/kept", body, PROTOBUF)
+        assert reply.status == (200 if is_read else 400), reply
+
+
+@pytest.mark.parametrize("field", [9, 12])
+def test_a_native_histogram_that_says_where_more_buckets_are_than_it_has(
+    client: Client, field: int
+) -> None:
+    body = native(of(field, b"\x08\x00\x10\x05") + of(field + 1, b"\x02"))
+    reply = client("PUT", "/metrics/job/kept", body, PROTOBUF)
+    assert reply.status == 400  # Prometheus would take nothing of the page
+    assert "side: spans need 5 buckets, have 1 buckets" in reply.text
+
+
+ODD = {
+    "a blank before the braces": ("/metrics/job/j", 'b {x="5"}1\nc {}NaN\n'),
+    "base64 in lines": (
+        "/metrics/job@base64/YW%0AE=/x@base64/YWFh%0D%0AYQ==/y@base64/%0A",
+        "a 1\n",
+    ),
+    "base64 in lines that ends too early": ("/metrics/job@base64/YW%0AFhY", "a 1\n"),
+}
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(("path", "body"), ODD.values(), ids=ODD)
+def test_the_same_of_odd_requests(client: Client, original: Client, path: str, body: str) -> None:
+    for gateway in (client, original):
+        assert gateway("PUT", "/api/v1/admin/wipe").status == 202
+    ours, theirs = (one("PUT", path, body) for one in (client, original))
+    assert ours.status == theirs.status
     ours, theirs = (one("GET", "/metrics") for one in (client, original))
     assert comparable(ours.text) == comparable(theirs.text)
 

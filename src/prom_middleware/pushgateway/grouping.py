@@ -83,7 +83,7 @@ def _pair(given: str, value: str, utf8_names: bool) -> tuple[str, str]:
 
 def _decoded(value: str, where: str) -> str:
     """Decode base64 with the alphabet for URLs (RFC 4648 section 5); padding is no matter."""
-    text = value.rstrip("=")
+    text = value.replace("\r", "").replace("\n", "").rstrip("=")  # as Go reads what is in lines
     good = _ALPHABET.match(text)
     end = good.end() if good else 0
     if end < len(text) or end % 4 == 1:

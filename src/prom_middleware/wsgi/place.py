@@ -84,9 +84,11 @@ def mounts_of(environ: Mapping[str, Any], observation: Any) -> str:
         return ""
     mounts = decoded(script).removeprefix(decoded(root)).rstrip("/")
     below, whole = path_of(environ), decoded(path)
-    # A proxy's prefix (ProxyFix) is no mount: it was not taken from the path.
-    mounted = mounts + below == whole or (below == "/" and mounts == whole)  # see `paths_of`
-    return mounts if mounted else ""
+    taken = whole.removesuffix(below) if whole.endswith(below) else ""
+    if below == "/" and not whole.endswith("/"):  # see `paths_of`
+        taken = whole
+    # A proxy's prefix (ProxyFix) may stand before it, and is no mount: nobody took it.
+    return taken if mounts.endswith(taken) else ""
 
 
 nesting.place_of = place_of

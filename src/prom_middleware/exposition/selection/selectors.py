@@ -119,11 +119,12 @@ class _Parser:
             raise self.error(f"{name!r} is a word of PromQL, and no name without quotes", 0)
         if name:
             matchers.append(_matcher(NAME, "=", name))
-        if self.take("{"):
+        has_braces = self.take("{")
+        if has_braces:
             self.matchers(matchers)
         if self.place < len(self.text):
             raise self.error(f"unexpected {self.text[self.place]!r}")
-        if not matchers:
+        if not (matchers or has_braces):
             raise self.error("one matcher at least is wanted", 0)
         return Selector(tuple(matchers))
 
@@ -175,7 +176,7 @@ class _Parser:
                 raise self.error(f"the string has no closing {quote}", start)
             parts.append(self.character(quote))
         self.take(quote)
-        return "".join(parts)
+        return _joined(parts)
 
     def character(self, quote: str) -> str:
         """Read one character of a string, or an escape for one."""
@@ -195,6 +196,21 @@ class _Parser:
 
 
 def _escaped(escape: str) -> str:
-    if escape[0] in "xuU":
-        return chr(int(escape[1:], 16))
-    return chr(int(escape, 8)) if escape.isdigit() else CONTROLS.get(escape, escape)
+    """Return the character; of a byte that is part of one, half of a surrogate pair."""
+    if escape[0] in "uU":
+        character = chr(int(escape[1:], 16))
+        character.encode()  # Raises ValueError for half of a pair
+        return character
+    if not (escape[0] == "x" or escape.isdigit()):
+        return CONTROLS.get(escape, escape)
+    byte = int(escape[1:], 16) if escape[0] == "x" else int(escape, 8)
+    return bytes([byte]).decode("utf-8", "surrogateescape")
+
+
+def _joined(parts: list[str]) -> str:
+    """Return the text in which bytes that stand side by side may be a character."""
+    text = "".join(parts)
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # there was half of a pair before
+        return text

@@ -2,7 +2,9 @@
 
 https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metrics.proto
 
-A field of another wire type than the protocol's is left out, as Go's library does it.
+A field of another wire type than the protocol's is left out, as Go's library does it. What only
+scrapers in protocol buffers are told, such as exemplars and native histograms, is kept as it came,
+and looked through: a scraper that cannot read one message of a page has nothing of it.
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from prom_middleware.errors import ParseError
-from prom_middleware.exposition.formats.wire_reader import fields, varint
+from prom_middleware.exposition.formats.wire_reader import double_at, fields, varint
+from prom_middleware.parser.messages import HISTOGRAM as HISTOGRAM_FIELDS
+from prom_middleware.parser.messages import message
 from prom_middleware.pushgateway.bodies.errors import BodyError
 from prom_middleware.pushgateway.families import (
     GAUGE_HISTOGRAM,
@@ -30,6 +34,27 @@ VALUES = {"GAUGE": 2, "COUNTER": 3, SUMMARY: 4, "UNTYPED": 5, HISTOGRAM: 7, GAUG
 _TIMESTAMP = 6
 # A message with a double and nothing else, or with nothing at all: bytes.
 _ONLY_A_DOUBLE = (0, 9)
+
+# What messages are in those that are kept, by the fields' numbers; or numbers in one field.
+_VARINTS, _DOUBLES = object(), object()
+_FLAT: Mapping[int, Any] = {}
+_EXEMPLAR = {1: _FLAT, 3: _FLAT}
+_INNER: dict[str, Mapping[int, Any]] = {
+    "COUNTER": {2: _EXEMPLAR, 3: _FLAT},
+    SUMMARY: {3: _FLAT, 4: _FLAT},
+    HISTOGRAM: {
+        3: {3: _EXEMPLAR},
+        9: _FLAT,
+        10: _VARINTS,
+        11: _DOUBLES,
+        12: _FLAT,
+        13: _VARINTS,
+        14: _DOUBLES,
+        15: _FLAT,
+        16: _EXEMPLAR,
+    },
+}
+_INNER[GAUGE_HISTOGRAM] = _INNER[HISTOGRAM]
 
 # From where to where a message is.
 _Span = tuple[int, int]
@@ -122,7 +147,40 @@ def _value(body: bytes, span: _Span, type_: str) -> tuple[Any, bytes | None]:
         is_all = span[1] - span[0] in _ONLY_A_DOUBLE
     else:
         value, is_all = _distribution(body, span, type_)
-    return value, None if is_all else body[slice(*span)]
+    if is_all:
+        return value, None
+    _look_through(body, span, _INNER.get(type_, _FLAT))
+    if _INNER.get(type_) is _INNER[HISTOGRAM]:
+        _check_spans(body, span)
+    return value, body[slice(*span)]
+
+
+def _look_through(body: bytes, span: _Span, inner: Any) -> None:
+    """Read all messages in one; raise ParseError for the first that is none."""
+    at, end = span
+    if inner is _VARINTS:
+        while at < end:
+            _, at = varint(body, at, end)
+    elif inner is _DOUBLES:
+        for place in range(at, end, 8):
+            double_at(body, place, end)
+    else:
+        for number, _, value in fields(body, at, end):
+            if number in inner and isinstance(value, tuple):
+                _look_through(body, value, inner[number])
+
+
+def _check_spans(body: bytes, span: _Span) -> None:
+    """Raise BodyError for a native histogram that has more or fewer buckets than it says where."""
+    try:
+        found = message(body, span, HISTOGRAM_FIELDS)
+    except ParseError:  # of another wire type: nobody reads that
+        return
+    for side in ("negative", "positive"):
+        wanted = sum(one.get("length", 0) for one in found.get(f"{side}_span", ()))
+        there = len(found.get(f"{side}_delta") or found.get(f"{side}_count") or ())
+        if wanted != there:
+            raise BodyError(f"{side} side: spans need {wanted} buckets, have {there} buckets")
 
 
 def _doubles(body: bytes, span: _Span) -> dict[int, float]:

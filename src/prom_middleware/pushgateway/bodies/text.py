@@ -29,7 +29,7 @@ _ITEM = re.compile(
     rf"[ \t]*(?:([a-zA-Z_][a-zA-Z0-9_]*)|{STRING})[ \t]*(?:=[ \t]*{STRING})?[ \t]*([,}}])"
 )
 # What most lines are; the others are read step by step.
-_SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{([^}\\]*)\})? ([^ \t]+)")
+_SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{([^}\\]*)\})? ([^ \t{][^ \t]*)")
 # With what stands after it: one that is followed by anything else is not found.
 _PAIR = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="([^"]*)"(?:,|\Z)')
 _END = re.compile(r"[ \t]*\}")
