@@ -127,6 +127,32 @@ def test_a_response_that_was_replaced_is_recorded_once(path: str) -> None:
         assert in_progress(project.registry) == 0
 
 
+def raises(get_response: Callable[[HttpRequest], HttpResponse]) -> Any:
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        raise KeyError(response.status_code)
+
+    return middleware
+
+
+@pytest.mark.parametrize("path", ["/u/3/", "/st/"])
+@SERVERS
+def test_what_is_raised_further_out_once_there_is_a_response(server: str, path: str) -> None:
+    route = {"/u/3/": USER}.get(path, path)
+    gc.disable()  # it must not be what ends a request
+    try:
+        with Project(server, MIDDLEWARE=[f"{__name__}.raises", OURS]) as project:
+            assert project.fetch("GET", path).status == 500
+            assert in_progress(project.registry) == 0
+            expected = [("GET", route, 500, "KeyError", "complete")]
+            assert records(project.registry) == expected
+            gc.collect()
+            assert records(project.registry) == expected
+            assert value(collected(project.registry), "http_response_body_bytes_total") == 0
+    finally:
+        gc.enable()
+
+
 CACHING = [
     "django.middleware.cache.UpdateCacheMiddleware",
     OURS,

@@ -254,6 +254,22 @@ def test_a_forwarded_prefix_is_not_in_the_route() -> None:
     assert records(registry) == [RECORD]
 
 
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+@pytest.mark.parametrize("outer", ["wsgi", "flask"])
+def test_a_dispatcher_behind_a_forwarded_prefix_keeps_its_mount(outer: str, method: str) -> None:
+    registry, app = CollectorRegistry(), bare()
+    inner = instrumented(registry) if outer == "wsgi" else bare()
+    mounts = DispatcherMiddleware(app.wsgi_app, {"/in": inner})
+    app.wsgi_app = ProxyFix(mounts, x_prefix=1)  # type: ignore[method-assign]
+    if outer == "wsgi":
+        served: Any = PrometheusMiddleware(app.wsgi_app, registry=registry)
+    else:
+        served = instrumented(registry, app)
+    call(served, environ(method, "/in/u/3", HTTP_X_FORWARDED_PREFIX="/front"))
+    [(_, route, *_)] = records(registry)
+    assert route == f"/in{USER}"
+
+
 @pytest.mark.parametrize(("path", "route"), [("/u/3", USER), ("/pre/u/3", f"/pre{USER}")])
 def test_c3_flask_inside_asgi(path: str, route: str) -> None:
     a2wsgi = pytest.importorskip("a2wsgi", reason="a2wsgi is not installed")

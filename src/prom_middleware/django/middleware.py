@@ -191,6 +191,8 @@ def _note_exception(*_: object, request: HttpRequest | None = None, **__: object
         if request is not None and error is not None:
             for observation in observations(request):
                 observation.raised(error)
+                if isinstance(observation, Handled) and observation.request is request:
+                    observation.drop_response()
     except Exception as failure:
         failures.report("exception", failure)
 

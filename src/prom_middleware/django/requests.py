@@ -66,6 +66,16 @@ class Handled(Observation):
     wsgi: bool
     length: int | None  # of a file that the server sends by its own wrapper
 
+    def drop_response(self) -> None:
+        """Record the error page that comes in the place of a response, if there was one.
+
+        Middleware further out has raised. Its traceback holds the response, and that holds us: to
+        wait until it is gone would be to wait for the garbage collector.
+        """
+        if self.status is not None and not self.done:
+            self.forget_start()
+            self.finish()
+
     def promised_length(self) -> int | None:
         """Return how long the file is, by the headers."""
         return self.length
