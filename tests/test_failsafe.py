@@ -110,6 +110,7 @@ EXEMPT = {
     "twisted.requests._begun": GUARD,
     "twisted.requests._promise": GUARD,
     "twisted.requests._end": GUARD,
+    "twisted.requests._is_whole": GUARD,
     "twisted.requests._raised": GUARD,
     "wsgi.response.Response.failed": GUARD,
     "wsgi.response.Response.pass_on": GUARD,

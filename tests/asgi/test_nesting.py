@@ -26,6 +26,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from asgi.driver import check, exchange, http_scope, http_server, ok, request, row
 from metrics import collected, in_progress, records, value
+from prom_middleware import instrument
 from prom_middleware.asgi import PrometheusMiddleware
 from prom_middleware.exposition import make_wsgi_app
 from prom_middleware.flask import Prometheus
@@ -197,6 +198,51 @@ def test_tenants_that_clients_invent_are_not_all_in_the_route(registry: Collecto
     assert len(set(routes)) == MOST_PREFIXES + 1
     assert routes.count("/tenant-0/users/{id}") == 1
     assert routes.count("/{path}/users/{id}") == 9
+
+
+BATCH: dict[str, tuple[str, list[tuple[str, str, int, str, str]]]] = {
+    "a hit": ("/users/3", [("GET", "/users/{id}", 200, "", "complete")]),
+    "a scrape": ("/metrics", []),
+}
+
+
+@pytest.mark.parametrize("door", ["added", "around"])
+@pytest.mark.parametrize(("path", "inner"), BATCH.values(), ids=BATCH)
+def test_a_request_that_is_made_of_a_copy_of_the_scope_is_one_of_its_own(
+    registry: CollectorRegistry, door: str, path: str, inner: list[tuple[str, str, int, str, str]]
+) -> None:
+    async def batch(request: Request) -> Response:
+        async def send(message: Any) -> None:
+            pass
+
+        scope = {**request.scope, "method": "GET", "path": path, "raw_path": path.encode()}
+        await request.app(scope, request.receive, send)
+        return PlainTextResponse("all")
+
+    app: Any = Starlette(
+        routes=[Route("/batch", batch, methods=["POST"]), Route("/users/{id}", hello)]
+    )
+    if door == "added":
+        app.add_middleware(PrometheusMiddleware, registry=registry)
+    else:
+        app = instrument(app, registry=registry)
+    assert request(app, "/batch", "POST").status == 200
+    batched = ("POST", "/batch", 200, "", "complete")
+    assert sorted(records(registry)) == sorted([batched, *inner])
+    assert in_progress(registry) == 0
+
+
+@pytest.mark.parametrize("changed", [{"method": "PUT"}, {"path": "/users/3"}])
+def test_a_rewritten_request_is_the_same(
+    registry: CollectorRegistry, changed: dict[str, str]
+) -> None:
+    app = starlette_added(registry)
+
+    async def rewrite(scope: Any, receive: Any, send: Any) -> None:
+        await app({**scope, **changed}, receive, send)
+
+    request(PrometheusMiddleware(rewrite, registry=registry), "/users/4", "POST")
+    assert len(records(registry)) == 1
 
 
 def test_an_application_that_calls_another(registry: CollectorRegistry) -> None:

@@ -254,6 +254,24 @@ def test_a_forwarded_prefix_is_not_in_the_route() -> None:
     assert records(registry) == [RECORD]
 
 
+@pytest.mark.parametrize("path", ["/u/3", "/metrics"])
+def test_a_request_that_is_made_of_a_copy_of_the_environ_is_one_of_its_own(path: str) -> None:
+    registry, app = CollectorRegistry(), bare()
+    Prometheus(app, registry=registry)
+
+    @app.post("/batch")
+    def batch() -> bytes:
+        copied = {**flask.request.environ, "PATH_INFO": path, "REQUEST_METHOD": "GET"}
+        copied.pop("werkzeug.request")
+        return flask.Response.from_app(app, copied).get_data()
+
+    call(app, environ("POST", "/batch"))
+    expected = [RECORD] if path == "/u/3" else []
+    batched = ("POST", "/batch", 200, "", "complete")
+    assert sorted(records(registry)) == sorted([batched, *expected])
+    assert in_progress(registry) == 0
+
+
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 @pytest.mark.parametrize("outer", ["wsgi", "flask"])
 def test_a_dispatcher_behind_a_forwarded_prefix_keeps_its_mount(outer: str, method: str) -> None:

@@ -50,7 +50,11 @@ class Door:
                     path = path_below(scope["root_path"], scope)
                 if path in self._metrics_paths:
                     app = self._metrics
-                elif key in scope and not scope[key].done:
+                elif (
+                    key in scope
+                    and not scope[key].done
+                    and not nesting.is_another(scope[key], scope)
+                ):
                     self._dialect.refine(scope[key], scope)
                 elif mixed and is_within(scope, key):
                     app = self._dialect.within(scope["wsgi_environ"], key, scope, app)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from prom_middleware import failures
 from prom_middleware.instrumentation.at_hand import AtHand
 from prom_middleware.instrumentation.config import Configuration
-from prom_middleware.instrumentation.nesting import Prefixes
+from prom_middleware.instrumentation.nesting import Prefixes, is_another
 from prom_middleware.instrumentation.observation import Observation
 from prom_middleware.instrumentation.queueing import queue_seconds
 
@@ -24,7 +24,8 @@ KEY_PREFIX = "prom_middleware."
 def discard_observations(request: Mapping[str, Any]) -> None:
     """Forget every observation of `request` (an ASGI scope or a WSGI environ): it is a scrape."""
     for key, value in list(request.items()):
-        if key.startswith(KEY_PREFIX) and isinstance(value, Observation):
+        ours = key.startswith(KEY_PREFIX) and isinstance(value, Observation)
+        if ours and not is_another(value, request):
             value.discard()
 
 

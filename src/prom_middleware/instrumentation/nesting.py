@@ -78,6 +78,23 @@ def expect_outer_doors() -> None:
     outer_doors = True
 
 
+def is_another(outer: Any, request: Mapping[str, Any]) -> bool:
+    """Tell whether `request` is a copy that an application made to ask for something else.
+
+    A batch of requests is served so. Middleware rewrites the path or the method of one, for which
+    it may copy it as well: it is another one where both are.
+    """
+    before = outer.request
+    if before is request or not isinstance(before, Mapping):
+        return False
+    return any(
+        method in request
+        and before.get(method, request[method]) != request[method]
+        and before.get(path) != request.get(path)
+        for method, path in (("method", "path"), ("REQUEST_METHOD", "PATH_INFO"))
+    )
+
+
 def announce(announced: Announced) -> None:
     """Make a request known to what this task calls; worth it where `inner_doors` is set."""
     around = (other for other in _current.get() if other.open() is not None)

@@ -196,10 +196,14 @@ def _end(request: Any, core: Instrumentation, outcome: str) -> None:
 
 def _is_whole(request: Any, observation: Observation) -> bool:
     """Tell whether as much of the body was written as its Content-Length says."""
-    if observation.status is None:
+    try:
+        if observation.status is None:
+            return False
+        length: bytes = request.responseHeaders.getRawHeaders(b"content-length", (b"",))[0]
+        return length.isdigit() and int(length) == request.sentLength
+    except Exception as error:
+        failures.report("end", error)
         return False
-    length: bytes = request.responseHeaders.getRawHeaders(b"content-length", (b"",))[0]
-    return length.isdigit() and int(length) == request.sentLength
 
 
 def _raised(request: Any, core: Instrumentation, reason: Failure) -> None:

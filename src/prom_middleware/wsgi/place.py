@@ -33,7 +33,7 @@ def outer_observation(environ: MutableMapping[str, Any], key: str) -> Observatio
     """Return the observation of a door further out, be it WSGI, or ASGI or Twisted's."""
     if key in environ:
         observation: Observation = environ[key]
-        return observation
+        return None if nesting.is_another(observation, environ) else observation
     if not nesting.outer_doors:
         return None
     found = nesting.outer(key, environ["REQUEST_METHOD"], paths_of(environ))
