@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, NamedTuple
 from wsgiref.util import FileWrapper, setup_testing_defaults
 
-from prom_middleware import basic_auth
+from prom_middleware import allow_networks, basic_auth
 
 BOOM = ValueError("raised by the application")
 FILE = b"of a file"
@@ -31,6 +31,7 @@ class Request:
     options: Mapping[str, Any] = field(default_factory=dict)
     doors: int = 1
     scrape: bool = False
+    query: str = ""
     websocket: bool = False
     leaves: bool = False  # once the response has begun
 
@@ -74,7 +75,16 @@ REQUESTS = {
     "websocket": Request("/ws", websocket=True),
     "websocket-refused": Request("/refused", websocket=True),
     "websocket-error": Request("/wsboom", websocket=True),
-    "scrape": Request("/metrics", headers=(SECRET,), options=ACCESS, scrape=True),
+    "scrape": Request(
+        "/metrics", headers=(SECRET,), options=ACCESS, scrape=True, query="name[]=mine_total"
+    ),
+    "scrape-near": Request(
+        "/metrics", options={"access": allow_networks("127.0.0.1")}, scrape=True
+    ),
+    "scrape-far": Request(
+        "/metrics", options={"access": allow_networks("192.0.2.0/24")}, scrape=True
+    ),
+    "scrape-whole": Request("/metrics", scrape=True),
     "scrape-refused": Request("/metrics", options=ACCESS, scrape=True),
     "scrape-post": Request("/metrics", "POST", scrape=True),
 }
@@ -112,7 +122,7 @@ def asgi_client(app: Any, request: Request) -> Outcome:
         "path": request.path,
         "raw_path": request.path.encode(),
         "root_path": "",
-        "query_string": b"name[]=mine_total" if request.scrape else b"",
+        "query_string": request.query.encode(),
         "headers": [(b"host", b"testserver"), *request.headers],
         "client": ("127.0.0.1", 1),
         "server": ("testserver", 80),
@@ -263,7 +273,7 @@ def wsgi_client(app: Any, request: Request) -> Outcome:
     setup_testing_defaults(environ)
     environ.update({"REQUEST_METHOD": request.method, "PATH_INFO": request.path})
     environ.update({_environ_key(name): value.decode() for name, value in request.headers})
-    environ["QUERY_STRING"] = "name[]=mine_total" if request.scrape else ""
+    environ["QUERY_STRING"], environ["REMOTE_ADDR"] = request.query, "127.0.0.1"
     environ["wsgi.input"] = io.BytesIO(request.body)
     return Outcome(told, caught(lambda: _serve(app, environ, told, request.leaves)))
 

@@ -75,6 +75,22 @@ def starlette(options: Mapping[str, Any], doors: int) -> Client:
     return partial(asgi_client, instrument(app, **options))
 
 
+def fastapi(options: Mapping[str, Any], doors: int) -> Client:
+    """Return one whose routes are those of a router that was included."""
+    from fastapi import APIRouter, FastAPI, Request
+
+    async def item(id, request) -> str:  # type: ignore[no-untyped-def]  # noqa: A002
+        await request.body()
+        return str(id)
+
+    item.__annotations__ |= {"id": str, "request": Request}  # FastAPI would look in the module
+    router = APIRouter(prefix="/items")
+    router.add_api_route("/{id}", item, methods=["GET", "HEAD", "POST"], response_model=None)
+    app = FastAPI()
+    app.include_router(router)
+    return partial(asgi_client, instrument(app, **options))
+
+
 # --- WSGI
 
 
@@ -267,9 +283,10 @@ def twisted_client(site: Any, request: Request) -> Outcome:
     from twisted.internet.testing import StringTransport
     from twisted.python.failure import Failure
 
-    transport = StringTransport()
-    protocol = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
-    query = b"?name[]=mine_total" if request.scrape else b""
+    peer = IPv4Address("TCP", "127.0.0.1", 1)
+    transport = StringTransport(peerAddress=peer)
+    protocol = site.buildProtocol(peer)
+    query = b"?" + request.query.encode() if request.query else b""
     lines = [b"%s %s%s HTTP/1.1" % (request.method.encode(), request.path.encode(), query)]
     lines += [b"host: testserver", b"connection: close"]
     lines += [b"%s: %s" % pair for pair in request.headers]
@@ -284,8 +301,11 @@ def twisted_client(site: Any, request: Request) -> Outcome:
     return Outcome([answer], error)
 
 
+FASTAPI = ("plain", "labels", "excluder", "missing", "method", "head")
+SCRAPES = [name for name, request in REQUESTS.items() if request.scrape]
 DOORS: dict[str, tuple[str, Build, set[str]]] = {
     "asgi": ("asyncio", asgi, HTTP - {"wrapped"} | WEBSOCKETS),
+    "fastapi": ("fastapi", fastapi, {*FASTAPI, *SCRAPES}),
     "starlette": ("starlette", starlette, ROUTED | WEBSOCKETS),
     "wsgi": ("wsgiref", wsgi, HTTP - {"method", "silent"}),
     "flask": ("flask", flask, ROUTED),

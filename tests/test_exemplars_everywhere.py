@@ -52,7 +52,7 @@ def test_without_the_header(door: str) -> None:
 
 @pytest.mark.parametrize("door", INSTALLED)
 def test_two_headers_are_none(door: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if door not in ("asgi", "starlette", "twisted"):
+    if door not in ("asgi", "fastapi", "starlette", "twisted"):
         pytest.skip("a WSGI server has joined them")
     monkeypatch.setitem(REQUESTS, "traced", Request(headers=((b"traceparent", TRACEPARENT),) * 2))
     asked = Door(door, "traced")

@@ -255,14 +255,21 @@ def _scrape_is_answered(door: str, name: str, scenario: str, failing: Failing) -
     if not reached:
         return
     assert outcome.error is None
-    assert _status(outcome) in (200, 401, 404, 405, 500)
+    assert _status(outcome) in (200, 401, 403, 404, 405, 500)
     shown = b"mine_total 1.0" in _body(outcome)
-    assert shown <= (scenario == "scrape" and _status(outcome) == 200)
+    assert shown <= (STATUSES[scenario] == 200 and _status(outcome) == 200)
     assert sum(failures.counts().values()) > failed, "not counted"
     assert _status(ours.ask()) == STATUSES[scenario], "another response afterwards"
 
 
-STATUSES = {"scrape": 200, "scrape-refused": 401, "scrape-post": 405}
+STATUSES = {
+    "scrape-near": 200,
+    "scrape-far": 403,
+    "scrape": 200,
+    "scrape-whole": 200,
+    "scrape-refused": 401,
+    "scrape-post": 405,
+}
 
 
 def _status(outcome: Outcome) -> int:

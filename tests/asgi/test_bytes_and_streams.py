@@ -77,6 +77,32 @@ def test_bytes_before_trailers_are_counted(registry: CollectorRegistry) -> None:
     assert value(collected(registry), "http_response_body_bytes_total") == 9
 
 
+ANNOUNCED = {**STARTED, "trailers": True}
+TRAILERS = {"type": "http.response.trailers"}
+PATH = {"type": "http.response.pathsend", "path": __file__}
+
+
+@pytest.mark.parametrize(
+    ("body", "more"),
+    [(LAST, {"more_trailers": True}), (PATH, None), (LAST, None)],
+    ids=["before the second trailers", "after a path", "after the body"],
+)
+def test_a_response_ends_with_the_last_of_its_trailers(
+    registry: CollectorRegistry, body: dict[str, Any], more: dict[str, Any] | None
+) -> None:
+    sent = [body] if more is None else [body, {**TRAILERS, **more}]
+    app = sending(ANNOUNCED, *sent, KeyError("trailers"))
+    request(PrometheusMiddleware(app, registry=registry))
+    check(registry, [(*UNMATCHED, 200, "KeyError", "error")])
+
+
+def test_the_first_content_type_counts(registry: CollectorRegistry) -> None:
+    kinds = [(b"content-type", b"application/json"), (b"content-type", b"text/event-stream")]
+    app = sending({**STARTED, "headers": kinds}, LAST)
+    request(PrometheusMiddleware(app, registry=registry))
+    assert value(collected(registry), "http_stream_duration_seconds_count") == 0
+
+
 def test_bytes_that_were_not_sent_are_not_counted(registry: CollectorRegistry) -> None:
     app = PrometheusMiddleware(sending(STARTED, BODY, BODY, LAST), registry=registry)
     request(app, spec="2.4", leaves_after=2)
@@ -108,8 +134,9 @@ class Copying(Server):
         ([{"offset": 300}], 700),
         ([{"offset": 300, "count": 50}], 50),
         ([{"more_body": True}, {}], 900),
+        ([{"count": 0}], 0),
     ],
-    ids=["all", "in two", "offset", "part", "nothing after all"],
+    ids=["all", "in two", "offset", "part", "nothing after all", "none"],
 )
 def test_bytes_of_a_file_are_those_that_the_system_sent(
     registry: CollectorRegistry, tmp_path: Path, steps: list[dict[str, Any]], copied: int

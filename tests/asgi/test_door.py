@@ -301,6 +301,25 @@ def test_the_time_in_the_queue(registry: CollectorRegistry, name: str, stamp: st
     assert 29 <= value(samples, "http_request_queue_seconds_sum") < 600
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("x-request-start", 30), ("x-request-start", 300)],
+        [("x-queue-start", 300), ("x-request-start", 30)],
+        [("x-queue-start", 300), ("x-request-start", 30), ("x-queue-start", 3000)],
+    ],
+)
+def test_one_time_in_the_queue_the_first_of_the_first_name(
+    registry: CollectorRegistry, headers: list[tuple[str, float]]
+) -> None:
+    stamped = [(name.encode(), b"%f" % (time.time() - ago)) for name, ago in headers]
+    scope = {**http_scope(), "headers": stamped}
+    run(PrometheusMiddleware(ok, registry=registry), scope, http_server)
+    samples = collected(registry)
+    assert value(samples, "http_request_queue_seconds_count") == 1
+    assert 29 <= value(samples, "http_request_queue_seconds_sum") < 100
+
+
 @pytest.mark.parametrize("header", [None, "", "soon", "t=", "t=-5", "1", "NaN", "9" * 400])
 def test_no_time_in_the_queue(registry: CollectorRegistry, header: str | None) -> None:
     headers = {} if header is None else {"x-request-start": header}

@@ -370,3 +370,10 @@ def test_excluded_paths(registry: CollectorRegistry) -> None:
 def test_a_websocket_on_the_metrics_path_is_the_applications(registry: CollectorRegistry) -> None:
     app = PrometheusMiddleware(sending(None, ACCEPT, CLOSE), registry=registry)
     check(registry, websocket(app, "/metrics"), ("<unmatched>", 101, 1000, "", 0, 0))
+
+
+def test_a_connection_that_is_accepted_twice_is_open_once() -> None:
+    registry = CollectorRegistry()
+    closing = {"type": "websocket.close", "code": 1000}
+    websocket(PrometheusMiddleware(sending(ACCEPT, ACCEPT, closing), registry=registry), "/ws")
+    assert value(collected(registry), "websocket_connections_open") == 0

@@ -21,7 +21,13 @@ from prometheus_client import CollectorRegistry
 
 from instrumentation.driver import core, record
 from metrics import Series, collected, in_progress, value
-from prom_middleware.instrumentation import DISCONNECT, ERROR, INCOMPLETE, Instrumentation
+from prom_middleware.instrumentation import (
+    DISCONNECT,
+    ERROR,
+    INCOMPLETE,
+    Instrumentation,
+    status_label,
+)
 
 THREADS = 32
 EACH = 200
@@ -429,3 +435,11 @@ def test_of_a_response_that_never_started_nothing_was_sent(registry: CollectorRe
     assert value(samples, "http_request_duration_seconds_count", {"status": "500"}) == 1
     assert value(samples, "http_stream_duration_seconds_count") == 0
     assert value(samples, "http_response_body_bytes_total") == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "label"),
+    [(99, "_OTHER"), (100, "100"), (599, "599"), (600, "600"), (999, "999"), (1000, "_OTHER")],
+)
+def test_a_status_has_three_digits(status: int, label: str) -> None:
+    assert status_label(status) == label

@@ -263,7 +263,8 @@ def lists_of(routes: Sequence[Any], depth: int = 0) -> list[Sequence[Any]]:
 def _list_below(route: Any) -> Sequence[Any]:
     try:  # FastAPI keeps included routers as they are
         return _routes_below(getattr(route, "original_router", route))
-    except Exception:  # another framework's; `fingerprint` has told of it
+    except Exception as error:  # another framework's
+        failures.report("route", error)
         return ()
 
 

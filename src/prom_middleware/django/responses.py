@@ -91,9 +91,10 @@ def _observe_file(observation: Handled, response: Any) -> FileCloser:
         observation.promise()
     length = response.get("Content-Length", "")
     observation.length = int(length) if length.isdecimal() else None
-    closer = FileCloser()
-    closer.file = response.file_to_stream = SentFile(response.file_to_stream)
-    closer.file.watch(observation)
+    file = response.file_to_stream = SentFile(response.file_to_stream)
+    file.watch(observation)
+    closer = FileCloser()  # last: one that nobody completes would be asked when it goes
+    closer.file = file
     return closer
 
 
