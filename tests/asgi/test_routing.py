@@ -73,7 +73,7 @@ class Raising(LikeLitestar):
         pass
 
 
-FOREIGN = [(LikeLitestar, 0), (ByMethod, 0), (Unlike, 1), (Raising, 2)]
+FOREIGN = [(LikeLitestar, 0), (ByMethod, 0), (Unlike, 1), (Raising, 3)]
 
 
 @pytest.mark.parametrize(("foreign", "failing"), FOREIGN)
