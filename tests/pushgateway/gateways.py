@@ -14,6 +14,10 @@ from typing import Any, NamedTuple
 
 from commands.programs import Wrapper, start
 
+PROTOBUF = {
+    "Content-Type": "application/vnd.google.protobuf; "
+    "proto=io.prometheus.client.MetricFamily; encoding=delimited"
+}
 RECORDED: dict[str, Any] = json.loads(
     (Path(__file__).parent / "pushgateway-1.11.2.json").read_text()
 )

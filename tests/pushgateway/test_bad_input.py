@@ -18,18 +18,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from prom_middleware import failures
 from prom_middleware.pushgateway import make_asgi_app
+from pushgateway.gateways import PROTOBUF, Client, Mounted, body_of, serving, shown
 from pushgateway.gateways import RECORDED as CASES
-from pushgateway.gateways import Client, Mounted, body_of, serving, shown
 
 LIMIT = 1024 * 1024
 # More by hand: PUSHGATEWAY_EXAMPLES=10000 pytest tests/pushgateway/test_bad_input.py
 EXAMPLES = int(os.environ.get("PUSHGATEWAY_EXAMPLES", "60"))
 GZIP = {"Content-Encoding": "gzip"}
 SNAPPY = {"Content-Encoding": "snappy"}
-PROTOBUF = {
-    "Content-Type": "application/vnd.google.protobuf; "
-    "proto=io.prometheus.client.MetricFamily; encoding=delimited"
-}
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ from certificates import Authority
 from commands.programs import start
 from conftest import find_program
 from ports import free_port
-from pushgateway.gateways import Client, Reply, serving, shown
+from pushgateway.gateways import PROTOBUF, Client, Reply, serving, shown
 from waiting import eventually
 
 # More by hand: PUSHGATEWAY_EXAMPLES=2000 pytest tests/pushgateway/test_real_peers.py
@@ -348,10 +348,6 @@ KEPT = {
     "a span": (native(of(12, b"\x00") + DELTAS), False),
     "a difference that does not end": (native(SPAN + of(13, b"\x82")), False),
     "half a double": (native(SPAN + of(14, b"1234")), False),
-}
-PROTOBUF = {
-    "Content-Type": "application/vnd.google.protobuf; "
-    "proto=io.prometheus.client.MetricFamily; encoding=delimited"
 }
 
 

@@ -14,7 +14,7 @@ from prom_middleware.asgi.dialect import Dialect, is_within
 from prom_middleware.asgi.exchange import Exchange
 from prom_middleware.asgi.tree import path_below, path_below_root
 from prom_middleware.exposition.asgi import ASGIApp, Receive, Scope, Send
-from prom_middleware.instrumentation import Instrumentation, nesting
+from prom_middleware.instrumentation import Instrumentation, Observation, nesting
 from prom_middleware.instrumentation.queueing import HEADERS, RAW_HEADERS
 from prom_middleware.instrumentation.tracing import RAW_TRACEPARENT
 
@@ -50,11 +50,7 @@ class Door:
                     path = path_below(scope["root_path"], scope)
                 if path in self._metrics_paths:
                     app = self._metrics
-                elif (
-                    key in scope
-                    and not scope[key].done
-                    and not nesting.is_another(scope[key], scope)
-                ):
+                elif key in scope and _continues(scope[key], scope):
                     self._dialect.refine(scope[key], scope)
                 elif mixed and is_within(scope, key):
                     app = self._dialect.within(scope["wsgi_environ"], key, scope, app)
@@ -119,6 +115,11 @@ class Door:
 
         scope[core.key] = connection = core.connect(scope)
         return partial(observe_websocket, self.app, connection)
+
+
+def _continues(outer: Observation, scope: Scope) -> bool:
+    """Tell whether this is the request that a door further out observes."""
+    return not outer.done and not nesting.is_another(outer, scope)
 
 
 def _notice_loop() -> None:

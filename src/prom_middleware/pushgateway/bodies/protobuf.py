@@ -150,7 +150,7 @@ def _value(body: bytes, span: _Span, type_: str) -> tuple[Any, bytes | None]:
     if is_all:
         return value, None
     _look_through(body, span, _INNER.get(type_, _FLAT))
-    if _INNER.get(type_) is _INNER[HISTOGRAM]:
+    if type_ in (HISTOGRAM, GAUGE_HISTOGRAM):
         _check_spans(body, span)
     return value, body[slice(*span)]
 
