@@ -123,7 +123,7 @@ def asgi_client(app: Any, request: Request) -> Outcome:
         "raw_path": request.path.encode(),
         "root_path": "",
         "query_string": request.query.encode(),
-        "headers": [(b"host", b"testserver"), *request.headers],
+        "headers": list(({b"host": b"testserver"} | dict(request.headers)).items()),
         "client": ("127.0.0.1", 1),
         "server": ("testserver", 80),
         "subprotocols": [],
@@ -213,12 +213,12 @@ async def _asgi_file(_: Any, receive: Any, send: Any) -> None:
         start = {"type": "http.response.start", "status": 200, "headers": []}
         await send({**start, "trailers": True})
         # The descriptor differs from one run to the next, and what is compared is what was sent.
-        told = _Descriptor(file.fileno())
+        told = Descriptor(file.fileno())
         await send({"type": "http.response.zerocopysend", "file": told, "offset": 0})
         await send({"type": "http.response.trailers", "headers": []})
 
 
-class _Descriptor:
+class Descriptor:
     def __init__(self, number: int) -> None:
         self._number = number
 
@@ -226,7 +226,7 @@ class _Descriptor:
         return self._number
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Descriptor)
+        return isinstance(other, Descriptor)
 
     __hash__ = None  # type: ignore[assignment]
 

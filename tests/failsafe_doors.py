@@ -10,7 +10,7 @@ from functools import partial
 from importlib.util import find_spec
 from time import time
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import opentelemetry.trace  # noqa: F401 - doors ask it for the current span once it is there
 from prometheus_client import CollectorRegistry, Counter
@@ -303,28 +303,46 @@ def twisted_client(site: Any, request: Request) -> Outcome:
 
 FASTAPI = ("plain", "labels", "excluder", "missing", "method", "head")
 SCRAPES = [name for name, request in REQUESTS.items() if request.scrape]
-DOORS: dict[str, tuple[str, Build, set[str]]] = {
-    "asgi": ("asyncio", asgi, HTTP - {"wrapped"} | WEBSOCKETS),
-    "fastapi": ("fastapi", fastapi, {*FASTAPI, *SCRAPES}),
-    "starlette": ("starlette", starlette, ROUTED | WEBSOCKETS),
-    "wsgi": ("wsgiref", wsgi, HTTP - {"method", "silent"}),
-    "flask": ("flask", flask, ROUTED),
-    "django-wsgi": ("django", partial(django, False), ROUTED),
-    "django-asgi": ("django", partial(django, True), ROUTED),
-    "twisted": ("twisted", twisted, ROUTED - {"late"}),
+
+
+class Place(NamedTuple):
+    """What has to be installed, how the door is built, and what is asked of it, by name."""
+
+    package: str
+    build: Build
+    names: set[str]
+    requests: Mapping[str, Request] = REQUESTS
+
+
+DOORS = {
+    "asgi": Place("asyncio", asgi, HTTP - {"wrapped"} | WEBSOCKETS),
+    "fastapi": Place("fastapi", fastapi, {*FASTAPI, *SCRAPES}),
+    "starlette": Place("starlette", starlette, ROUTED | WEBSOCKETS),
+    "wsgi": Place("wsgiref", wsgi, HTTP - {"method", "silent"}),
+    "flask": Place("flask", flask, ROUTED),
+    "django-wsgi": Place("django", partial(django, False), ROUTED),
+    "django-asgi": Place("django", partial(django, True), ROUTED),
+    "twisted": Place("twisted", twisted, ROUTED - {"late"}),
 }
-INSTALLED = {name: door for name, door in DOORS.items() if find_spec(door[0]) is not None}
+
+
+def installed(places: Mapping[str, Place]) -> dict[str, Place]:
+    """Return those whose package is there."""
+    return {name: place for name, place in places.items() if find_spec(place.package) is not None}
+
+
+INSTALLED = installed(DOORS)
 
 
 class Door:
     """One door, freshly built around the application, and its registry."""
 
-    def __init__(self, door: str, scenario: str) -> None:
-        self.request = _now(REQUESTS[scenario])
+    def __init__(self, place: Place, scenario: str) -> None:
+        self.request = _now(place.requests[scenario])
         self.registry = CollectorRegistry()
         Counter("mine", "A metric of the user's own.", registry=self.registry).inc()
         options = {"registry": self.registry, **self.request.options}
-        self.client: Client = INSTALLED[door][1](options, self.request.doors)
+        self.client: Client = place.build(options, self.request.doors)
 
     def ask(self) -> Outcome:
         return self.client(self.request)

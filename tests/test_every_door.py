@@ -58,7 +58,7 @@ def expected(door: str, row: Row) -> tuple[str, str, int, str, str]:
 
 
 def serves(door: str, request: str) -> bool:
-    return request in INSTALLED[door][2]
+    return request in INSTALLED[door].names
 
 
 CASES = [
@@ -72,7 +72,7 @@ CASES = [
 
 @pytest.mark.parametrize(("door", "row"), CASES)
 def test_a_request_is_recorded_alike(door: str, row: Row) -> None:
-    asked = Door(door, row.request)
+    asked = Door(INSTALLED[door], row.request)
     asked.ask()
     assert records(asked.registry) == [expected(door, row)]
     assert in_progress(asked.registry) == 0
@@ -85,7 +85,7 @@ def test_a_request_is_recorded_alike(door: str, row: Row) -> None:
 
 @pytest.mark.parametrize("door", [door for door in INSTALLED if serves(door, "left")])
 def test_who_leaves_with_an_answer_to_head_has_all_of_it(door: str) -> None:
-    asked = Door(door, "left")
+    asked = Door(INSTALLED[door], "left")
     asked.ask()
     # Whether something was raised in the application, to stop it, is the framework's affair.
     found = [(method, route, outcome) for method, route, _, _, outcome in records(asked.registry)]
@@ -102,7 +102,7 @@ def test_who_leaves_with_an_answer_to_head_has_all_of_it(door: str) -> None:
     ],
 )
 def test_a_scrape_is_counted_and_not_recorded(door: str, scrape: str, code: str) -> None:
-    asked = Door(door, scrape)
+    asked = Door(INSTALLED[door], scrape)
     asked.ask()
     samples = collected(asked.registry)
     assert value(samples, "http_requests_total") == 0

@@ -38,14 +38,14 @@ def ids(span: Any) -> dict[str, str]:
 @pytest.mark.parametrize("door", INSTALLED)
 @pytest.mark.parametrize("name", [DURATION, TOTAL])
 def test_the_header(door: str, name: str) -> None:
-    asked = Door(door, "traced")
+    asked = Door(INSTALLED[door], "traced")
     asked.ask()
     assert exemplars(asked.registry, name) == [{"trace_id": TRACE, "span_id": SPAN}]
 
 
 @pytest.mark.parametrize("door", INSTALLED)
 def test_without_the_header(door: str) -> None:
-    asked = Door(door, "plain")
+    asked = Door(INSTALLED[door], "plain")
     asked.ask()
     assert exemplars(asked.registry) == []
 
@@ -55,7 +55,7 @@ def test_two_headers_are_none(door: str, monkeypatch: pytest.MonkeyPatch) -> Non
     if door not in ("asgi", "fastapi", "starlette", "twisted"):
         pytest.skip("a WSGI server has joined them")
     monkeypatch.setitem(REQUESTS, "traced", Request(headers=((b"traceparent", TRACEPARENT),) * 2))
-    asked = Door(door, "traced")
+    asked = Door(INSTALLED[door], "traced")
     asked.ask()
     assert exemplars(asked.registry) == []
 
@@ -63,7 +63,7 @@ def test_two_headers_are_none(door: str, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.mark.parametrize("door", INSTALLED)
 @pytest.mark.parametrize("request_name", ["plain", "traced", "missing", "error"])
 def test_a_span_around_the_door(door: str, request_name: str) -> None:
-    asked = Door(door, request_name)
+    asked = Door(INSTALLED[door], request_name)
     with TRACER.start_as_current_span("request") as span:
         asked.ask()
     assert exemplars(asked.registry) == [ids(span)]
@@ -75,7 +75,7 @@ def test_a_span_is_not_asked_for_where_exemplars_are_off(
 ) -> None:
     off = Request(headers=((b"traceparent", TRACEPARENT),), options={"exemplars": False})
     monkeypatch.setitem(REQUESTS, "traced", off)
-    asked = Door(door, "traced")
+    asked = Door(INSTALLED[door], "traced")
     with TRACER.start_as_current_span("request"):
         asked.ask()
     assert exemplars(asked.registry) == []
@@ -85,7 +85,7 @@ def test_a_span_is_not_asked_for_where_exemplars_are_off(
 def test_without_opentelemetry_only_the_header_counts(
     door: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = Door(door, "traced")
+    asked = Door(INSTALLED[door], "traced")
     with TRACER.start_as_current_span("request"), monkeypatch.context() as patch:
         patch.delitem(sys.modules, TRACING)
         asked.ask()
@@ -185,7 +185,7 @@ spanning.sync_capable = spanning.async_capable = True  # type: ignore[attr-defin
 def _traced_django(door: str, registry: CollectorRegistry) -> Any:
     from django.test import override_settings
 
-    build, original = INSTALLED[door][1], override_settings.__init__
+    build, original = INSTALLED[door].build, override_settings.__init__
 
     def with_spans(self: Any, **settings: Any) -> None:
         if "MIDDLEWARE" in settings:

@@ -205,9 +205,10 @@ def discard(request: HttpRequest) -> None:
         nesting.discard(below["REQUEST_METHOD"], paths_of(below))
 
 
-def answer_scrape(request: HttpRequest, config: Configuration) -> HttpResponse:
-    """Answer a scrape of the configured registry; never raises."""
+def answer_scrape(request: HttpRequest, config: Configuration | None = None) -> HttpResponse:
+    """Answer a scrape of the registry of `config`, or of the settings; never raises."""
     try:
+        config = config or Configuration.from_options(configured())
         response = answer(config.registry, partial(_scrape_request, request), config.access)
         return HttpResponse(response.body, status=response.status, headers=dict(response.headers))
     except Exception as error:

@@ -6,14 +6,13 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
-from prom_middleware.django.requests import answer_scrape, configured
-from prom_middleware.instrumentation import Configuration
+from prom_middleware.django.requests import answer_scrape
 
 
 @csrf_exempt  # POST is answered by 405, as everywhere
 def metrics(request: HttpRequest) -> HttpResponse:
     """Answer a scrape, behind whatever middleware the project has."""
-    return answer_scrape(request, Configuration.from_options(configured()))
+    return answer_scrape(request)
 
 
 urlpatterns = [

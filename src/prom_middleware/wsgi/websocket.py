@@ -49,9 +49,9 @@ class Handshake(Response):
                     self.done = True
                     return
                 self.core.recorder.begin(self.method)
+            super().finish(outcome, late)
         except Exception as error:
             failures.report("finish", error)
-        super().finish(outcome, late)
 
     def discard(self) -> None:
         """Forget it."""
