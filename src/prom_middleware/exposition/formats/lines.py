@@ -13,6 +13,7 @@ from prometheus_client.metrics_core import METRIC_TYPES
 from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
+from prom_middleware import failures
 from prom_middleware.exposition.formats.escaping import (
     encoded,
     escape_label_name,
@@ -270,7 +271,8 @@ class SampleLines:
 def exemplar_text(exemplar: Exemplar, scheme: str, limit: int | None) -> str:
     """Return an exemplar as it stands after a value.
 
-    Nothing where it is longer than `limit`, or cannot be written: its sample is shown without it.
+    Nothing where it is longer than `limit`, or cannot be written, which is counted: its sample is
+    shown without it.
     """
     try:
         if limit is not None and exemplar_length(exemplar) > limit:
@@ -281,7 +283,8 @@ def exemplar_text(exemplar: Exemplar, scheme: str, limit: int | None) -> str:
         shown = ",".join([f"{name}={quote(text)}" for name, (_, text) in pairs])
         time = "" if exemplar.timestamp is None else f" {seconds(exemplar.timestamp)}"
         return f" # {{{shown}}} {number(exemplar.value)}{time}"
-    except Exception:
+    except Exception as error:
+        failures.report("exemplar", error)
         return ""
 
 

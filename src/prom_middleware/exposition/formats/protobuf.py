@@ -13,6 +13,7 @@ from typing import Any
 from prometheus_client import Metric as MetricFamily
 from prometheus_client.samples import Exemplar, Timestamp
 
+from prom_middleware import failures
 from prom_middleware.exposition.formats.escaping import (
     UNDERSCORES,
     escape_label_name,
@@ -225,12 +226,13 @@ def _timestamp(seconds: Any) -> bytes:
 
 
 def _exemplar(field: int, exemplar: Exemplar, scheme: str) -> bytes:
-    """Return an exemplar; nothing where it is too long, or cannot be written."""
+    """Return an exemplar; nothing where it is too long, or cannot be written, which is counted."""
     try:
         if exemplar_length(exemplar) > LIMIT:
             return b""
         time = b"" if exemplar.timestamp is None else message(3, _timestamp(exemplar.timestamp))
         labels = _labels(scheme, sorted(exemplar.labels.items()))
         return message(field, labels + double(2, float(exemplar.value)) + time)
-    except Exception:
+    except Exception as error:
+        failures.report("exemplar", error)
         return b""

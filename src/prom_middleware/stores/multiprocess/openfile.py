@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 
+from prom_middleware import failures
+
 
 class OpenFile:
     """Have one file open at most: `_fd`, or -1."""
@@ -48,7 +50,9 @@ class OpenFile:
             os.close(fd)
 
     def __del__(self) -> None:
-        try:  # noqa: SIM105 - what suppresses may be gone as well
+        try:
             self.close()
         except AttributeError:  # the interpreter ends, and `os` is gone
             pass
+        except Exception as error:
+            failures.report("store", error)
