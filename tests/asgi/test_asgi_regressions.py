@@ -193,36 +193,6 @@ def refused(registry: CollectorRegistry, app: Any, error: BaseException, number:
     return run(door, http_scope(), lambda: Refusing(error, number))
 
 
-# A client that has the start has all of an answer to HEAD, and may leave. For each: the steps of
-# the application, after how many messages the client leaves, and the record.
-HEADS = {
-    "before the start": ((None, None, STARTED, LAST), 0, (200, "", "disconnect")),
-    "and no start came": ((None, None), 0, (499, "", "disconnect")),
-    "before the last": ((None, STARTED, None, LAST), 1, (200, "", "complete")),
-    "before a piece": ((None, STARTED, None, BODY, LAST), 1, (200, "", "complete")),
-    "and it returned": ((None, STARTED, None), 1, (200, "", "complete")),
-    "while it stayed": ((None, STARTED), None, (200, "", "incomplete")),
-}
-
-
-@pytest.mark.parametrize(("steps", "leaves", "ending"), HEADS.values(), ids=HEADS)
-def test_who_leaves_with_an_answer_to_head_has_all_of_it(
-    registry: CollectorRegistry, steps: Any, leaves: int | None, ending: Any
-) -> None:
-    door = PrometheusMiddleware(sending(*steps), registry=registry)
-    request(door, method="HEAD", leaves_after=leaves, failing=True)
-    check(registry, [("HEAD", "<unmatched>", *ending)])
-
-
-def test_an_error_for_who_has_left_with_an_answer_to_head_comes_after_it(
-    registry: CollectorRegistry,
-) -> None:
-    door = PrometheusMiddleware(sending(STARTED, LAST), registry=registry)
-    answer = request(door, method="HEAD", leaves_after=1, spec="2.4")
-    assert answer.raised == "BrokenPipeError"
-    check(registry, [("HEAD", "<unmatched>", 200, "", "complete")], "BrokenPipeError")
-
-
 # What `send` raises, for which message, and the record.
 REFUSALS = {
     "OSError at the start": (OSError(), 1, (499, "OSError", "disconnect")),

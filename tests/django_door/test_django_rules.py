@@ -328,6 +328,25 @@ def test_who_leaves_with_an_answer_to_head_has_all_of_it() -> None:
         assert in_progress(project.registry) == 0
 
 
+@cancels
+@pytest.mark.parametrize(("length", "outcome"), [("3", "complete"), ("4", "disconnect")])
+def test_who_leaves_with_as_much_as_the_length_says_has_all_of_it(
+    length: str, outcome: str
+) -> None:
+    with Project("asgi") as project:
+        project.fetch("GET", f"/aslowst/?length={length}", leaves="waiting")
+        assert records(project.registry) == [("GET", "/aslowst/", 200, "CancelledError", outcome)]
+
+
+@cancels
+@tells
+@pytest.mark.parametrize("leaves", ["sending", "body"])
+def test_what_was_to_be_sent_last_is_not_sent(leaves: str) -> None:
+    with Project("asgi", MIDDLEWARE=[OURS]) as project:
+        project.fetch("GET", "/aslowst/?length=3", leaves=leaves)
+        assert [record[4] for record in records(project.registry)] == ["disconnect"]
+
+
 @pytest.mark.parametrize("path", ["/st/", "/ast/"])
 def test_a_stream_that_could_not_be_sent_to_head(path: str) -> None:
     with Project("asgi") as project:

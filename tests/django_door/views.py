@@ -164,7 +164,9 @@ def events_boom(request: HttpRequest) -> StreamingHttpResponse:
 
 
 def waiting_stream(request: HttpRequest) -> StreamingHttpResponse:
-    return StreamingHttpResponse(waiting())
+    length = request.GET.get("length")
+    headers = {} if length is None else {"Content-Length": length}
+    return StreamingHttpResponse(waiting(), headers=headers)
 
 
 async def cancelled() -> AsyncIterator[bytes]:

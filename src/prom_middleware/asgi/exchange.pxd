@@ -3,4 +3,4 @@
 from prom_middleware.instrumentation.observation cimport Observation
 
 cdef class Exchange(Observation):
-    cdef public object server_receive, server_send
+    cdef public object headers, server_receive, server_send

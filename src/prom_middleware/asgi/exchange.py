@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 
 from prom_middleware import failures
 from prom_middleware.exposition.asgi import Message, Receive, Send
@@ -19,19 +20,21 @@ from prom_middleware.instrumentation.observation import (
     status_label,
 )
 
+Headers = Iterable[tuple[bytes, bytes]]
 _HYPERCORN = "hypercorn.protocol.http_stream"  # loaded by whoever is served by it
 
 
 class Exchange(Observation):
     """An observation that stands between an application and its server."""
 
-    __slots__ = ("server_receive", "server_send")
+    __slots__ = ("headers", "server_receive", "server_send")
 
     calls = True
 
     # Set by the door: a constructor that calls the observation's would be a tenth of the whole.
     server_receive: Receive
     server_send: Send
+    headers: Headers  # of a response that has begun
 
     async def receive(self) -> Message:
         """Receive a message for the application, and note it."""
@@ -86,7 +89,8 @@ class Exchange(Observation):
                     self.status = STATUSES[message["status"]]
                 except KeyError:
                     self.status = status_label(message["status"])
-                for name, value in message.get("headers", ()):
+                headers = self.headers = message.get("headers", ())
+                for name, value in headers:
                     # Lower case as the specification has it, or as Django does.
                     if name in (b"content-type", b"Content-Type"):
                         # Long enough, with an "e" in its place: that spares nearly all the calls.
@@ -99,6 +103,11 @@ class Exchange(Observation):
                 self._sent_otherwise(kind, message, size, gone)
         except Exception as error:
             failures.report("send", error)
+
+    def promised_length(self) -> int | None:
+        """Return how long the headers say the body is; a wrong promise is harmless."""
+        values = [value for name, value in self.headers if name.lower() == b"content-length"]
+        return int(values[0]) if len(values) == 1 and values[0].isdigit() else None
 
     def _interrupted(self, message: Message, size: int, gone: bool) -> None:
         """Note the last message where `send` has sent it, and was cancelled before it returned.

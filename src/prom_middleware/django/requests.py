@@ -57,14 +57,14 @@ def _as_taken(given: Mapping[str, Any]) -> dict[str, Any]:
 class Handled(Observation):
     """An observation of a request that a Django handler serves; `wsgi` tells which kind."""
 
-    __slots__ = ("length", "path", "wsgi")
+    __slots__ = ("headers", "path", "wsgi")
 
     calls = True
 
     # Set by the middleware.
     path: str
     wsgi: bool
-    length: int | None  # of a file that the server sends by its own wrapper
+    headers: Any  # of a streaming response
 
     def drop_response(self) -> None:
         """Record the error page that comes in the place of a response, if there was one.
@@ -77,12 +77,9 @@ class Handled(Observation):
             self.finish()
 
     def promised_length(self) -> int | None:
-        """Return how long the file is, by the headers."""
-        return self.length
-
-    def is_whole(self) -> bool:
-        """Tell whether as much was sent as the headers promised."""
-        return self.length is not None and self.sent >= self.length
+        """Return how long the headers say a stream is; middleware further out may change them."""
+        length = self.headers.get("Content-Length", "") if hasattr(self, "headers") else ""
+        return int(length) if length.isdecimal() else None
 
     def end(self, whole: bool) -> None:
         """Record the end of a file."""

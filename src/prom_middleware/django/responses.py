@@ -73,6 +73,8 @@ def watch_stream(request: HttpRequest, key: str, response: Any) -> None:
 
 
 def _observe_stream(observation: Handled, response: Any, sender: Sender | None) -> Closer:
+    # Not the response, which has us: who drops it unclosed would wait for the garbage collector.
+    observation.headers = response.headers
     from_file = getattr(response, "file_to_stream", None) is not None
     if from_file and observation.wsgi and "wsgi.file_wrapper" in observation.request.environ:
         return _observe_file(observation, response)
@@ -81,7 +83,7 @@ def _observe_stream(observation: Handled, response: Any, sender: Sender | None) 
     wrapped = stream.pass_async(content) if response.is_async else stream.pass_sync(content)
     response.streaming_content = wrapped
     closer = StreamCloser()
-    closer.stream, closer.headers = stream, response.headers
+    closer.stream = stream
     return closer
 
 
@@ -89,8 +91,6 @@ def _observe_file(observation: Handled, response: Any) -> FileCloser:
     # To look at the content would take it from the server's sendfile.
     if observation.core.promises:
         observation.promise()
-    length = response.get("Content-Length", "")
-    observation.length = int(length) if length.isdecimal() else None
     file = response.file_to_stream = SentFile(response.file_to_stream)
     file.watch(observation)
     closer = FileCloser()  # last: one that nobody completes would be asked when it goes
@@ -162,18 +162,20 @@ class FileCloser(Closer):
 class StreamCloser(Closer):
     """The same for a streaming response."""
 
-    __slots__ = ("headers", "stream")
+    __slots__ = ("stream",)
 
     stream: Stream
-    headers: Any  # not the response, which has us: who drops it unclosed would wait for the GC
 
     def end(self) -> None:
         """Record how it ended."""
-        self.stream.end(self.headers, self.was_left())
+        self.stream.end(self.was_left())
 
     def gone(self) -> None:
-        """Record the end; what was iterated comes after the start."""
-        if self.stream.begun:
+        """Record the end; what was iterated comes after the start.
+
+        Of what was iterated last, nobody knows whether it was sent.
+        """
+        if self.stream.begun and self.observation.method == "HEAD":
             self.observation.left()
         Closer.gone(self)
 
@@ -236,10 +238,10 @@ class Stream:
             if isinstance(error, GeneratorExit):
                 return  # closed by the server: `end` says what that means
             observation = self._observation
-            if client_left(observation, error):
-                observation.left()
             if self._read_ahead:
                 observation.sent = 0
+            if client_left(observation, error):
+                observation.left()
             if observation.wsgi and not observation.sent:
                 observation.status = None  # PEP 3333: no header was sent, the server answers 500
             observation.failed(error)
@@ -247,15 +249,10 @@ class Stream:
             failures.report("finish", failure)
             self._observation.discard()
 
-    def end(self, headers: Any, left: bool) -> None:
+    def end(self, left: bool) -> None:
         """Record the end, at the response's close."""
-        unread = not self.begun or self._observation.method == "HEAD"
-        whole = not left and (self._exhausted or unread or self._whole(headers))
+        whole = not left and (self._exhausted or not self.begun or self._observation.is_whole())
         self._observation.finish(COMPLETE if whole else DISCONNECT)
-
-    def _whole(self, headers: Any) -> bool:
-        length = headers.get("Content-Length", "")
-        return length.isdecimal() and self._observation.sent >= int(length)
 
 
 def client_left(observation: Handled, error: BaseException) -> bool:

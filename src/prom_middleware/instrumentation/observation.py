@@ -279,15 +279,24 @@ class Observation:
             failures.report("finish", error)
 
     def left(self) -> None:
-        """Note that the client has left; with the start of an answer to HEAD, it has all of it."""
-        # RFC 9110 section 9.3.2. (Whether a GET has its Content-Length, nobody knows without the
-        # headers: to keep them would cost every request.)
+        """Note that the client has left, perhaps with the whole response."""
         try:
             gone, self.disconnected = self.disconnected, True
-            if self.method == "HEAD" and self.status is not None and not gone:
+            if self.status is not None and not gone and self.is_whole():
                 self.finish()
         except Exception as error:
             failures.report("disconnect", error)
+
+    def is_whole(self) -> bool:
+        """Tell whether a response that has begun is sent, by what its headers say."""
+        if self.method == "HEAD":  # RFC 9110 section 9.3.2
+            return True
+        length = self.promised_length()
+        return length is not None and self.sent >= length
+
+    def promised_length(self) -> int | None:
+        """Return how long the body is, where the door knows what the headers say."""
+        return None
 
     def failed(self, error: BaseException) -> None:
         """Record that the application raised `error`, before or after the last byte."""

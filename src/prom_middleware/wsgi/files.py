@@ -37,7 +37,7 @@ class Watcher(Protocol):
         """Return how long the headers say the body is."""
 
     def is_whole(self) -> bool:
-        """Tell whether as much was sent."""
+        """Tell whether as much was sent, or none was to be."""
 
     def end(self, whole: bool) -> None:
         """Record the end."""
@@ -141,7 +141,7 @@ class SentFile:
             response.sent += self._size(response)
             return True
         response.sent += sent
-        known = self._exhausted or response.method == "HEAD" or response.is_whole()
+        known = self._exhausted or response.is_whole()
         return known or (moved is not None and self._at_end((self._start or 0) + moved))
 
     def _moved(self) -> int | None:

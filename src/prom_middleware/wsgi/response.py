@@ -223,8 +223,7 @@ class Response(Observation, Body):
     def _ended(self) -> None:
         try:
             # A server need not iterate what it does not send, nor look for an end that it knows.
-            unread = not self.iterated or self.method == "HEAD"
-            self.end(unread or self.is_whole())
+            self.end(not self.iterated or self.is_whole())
         except Exception as error:
             failures.report("finish", error)
             self.discard()
@@ -267,11 +266,6 @@ class Response(Observation, Body):
             return False
         self.sent = 0
         return True
-
-    def is_whole(self) -> bool:
-        """Tell whether as much was sent as the headers promised."""
-        length = self.promised_length()
-        return length is not None and self.sent >= length
 
     def promised_length(self) -> int | None:
         """Return how long the headers say the body is; a wrong promise is harmless."""

@@ -1,0 +1,69 @@
+"""A client that leaves before the end, but with the whole response."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from asgi.driver import BODY, LAST, STARTED, check, request, sending
+from prom_middleware.asgi import PrometheusMiddleware
+
+UNMATCHED = ("GET", "<unmatched>")
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+# A client that has the start has all of an answer to HEAD, and may leave. For each: the steps of
+# the application, after how many messages the client leaves, and the record.
+HEADS = {
+    "before the start": ((None, None, STARTED, LAST), 0, (200, "", "disconnect")),
+    "and no start came": ((None, None), 0, (499, "", "disconnect")),
+    "before the last": ((None, STARTED, None, LAST), 1, (200, "", "complete")),
+    "before a piece": ((None, STARTED, None, BODY, LAST), 1, (200, "", "complete")),
+    "and it returned": ((None, STARTED, None), 1, (200, "", "complete")),
+    "while it stayed": ((None, STARTED), None, (200, "", "incomplete")),
+}
+
+
+@pytest.mark.parametrize(("steps", "leaves", "ending"), HEADS.values(), ids=HEADS)
+def test_who_leaves_with_an_answer_to_head_has_all_of_it(
+    registry: CollectorRegistry, steps: Any, leaves: int | None, ending: Any
+) -> None:
+    door = PrometheusMiddleware(sending(*steps), registry=registry)
+    request(door, method="HEAD", leaves_after=leaves, failing=True)
+    check(registry, [("HEAD", "<unmatched>", *ending)])
+
+
+# The lengths that the headers say, and how it ended for who left after five bytes.
+LENGTHS = {
+    "all of it": ((b"5",), "complete"),
+    "a part": ((b"6",), "disconnect"),
+    "no length": ((), "disconnect"),
+    "no number": ((b"five",), "disconnect"),
+    "two of them": ((b"5", b"9"), "disconnect"),
+}
+
+
+@pytest.mark.parametrize(("lengths", "outcome"), LENGTHS.values(), ids=LENGTHS)
+def test_who_leaves_with_as_much_as_the_length_says_has_all_of_it(
+    registry: CollectorRegistry, lengths: tuple[bytes, ...], outcome: str
+) -> None:
+    """What is left to do is no answer: a generator that closes what it has read from."""
+    start = {**STARTED, "headers": [(b"content-length", length) for length in lengths]}
+    app = sending(start, BODY, None, None, LAST)
+    request(PrometheusMiddleware(app, registry=registry), leaves_after=2)
+    check(registry, [(*UNMATCHED, 200, "", outcome)])
+
+
+def test_an_error_for_who_has_left_with_an_answer_to_head_comes_after_it(
+    registry: CollectorRegistry,
+) -> None:
+    door = PrometheusMiddleware(sending(STARTED, LAST), registry=registry)
+    answer = request(door, method="HEAD", leaves_after=1, spec="2.4")
+    assert answer.raised == "BrokenPipeError"
+    check(registry, [("HEAD", "<unmatched>", 200, "", "complete")], "BrokenPipeError")
