@@ -33,6 +33,7 @@ from prom_middleware.asgi import PrometheusMiddleware
 
 TRAILED = {**STARTED, "trailers": True}
 TRAILERS = {"type": "http.response.trailers", "headers": [(b"x-sum", b"1")]}
+FILE = {"type": "http.response.pathsend", "path": __file__}
 GONE = {"type": "http.disconnect"}
 UNMATCHED = ("GET", "<unmatched>")
 
@@ -122,6 +123,14 @@ OUTCOMES = {
         None,
         ["ValueError"],
     ),
+    "more trailers than come": (
+        [TRAILED, LAST, {**TRAILERS, "more_trailers": True}],
+        {},
+        (200, "", "incomplete"),
+        [],
+    ),
+    "no trailers after a file": ([TRAILED, FILE], {}, (200, "", "incomplete"), []),
+    "trailers after a file": ([TRAILED, FILE, TRAILERS], {}, (200, "", "complete"), []),
     "trailers not announced": ([STARTED, LAST, TRAILERS], {}, (200, "", "complete"), []),
     "trailers in parts": (
         [TRAILED, LAST, {**TRAILERS, "more_trailers": True}, TRAILERS],

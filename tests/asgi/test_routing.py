@@ -9,17 +9,24 @@ import pytest
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Host, Match, Mount, Route, Router, WebSocketRoute
-from starlette.staticfiles import StaticFiles
+from starlette.routing import BaseRoute, Host, Mount, Route, Router, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from asgi.driver import check, ok, request, websocket
+from asgi.opaque import (
+    Anew,
+    Group,
+    Versions,
+    between,
+    closure,
+    deep,
+    starlette,
+    users,
+)
 from asgi.starlette_app import hello
 from metrics import collected, records, value
 from prom_middleware import failures, instrument
-from prom_middleware.asgi import PrometheusMiddleware, routing
-from prom_middleware.asgi.routing import Routes
-from prom_middleware.asgi.tree import Entry, fingerprint
+from prom_middleware.asgi import PrometheusMiddleware
 
 GET = "GET"
 
@@ -104,23 +111,6 @@ def test_another_framework_s_routes_are_no_failure(registry: CollectorRegistry) 
     check(registry, [(GET, "<unmatched>", 200, "", "complete")])
 
 
-class Group(BaseRoute):
-    """A route that stands for several, and has no application."""
-
-    def __init__(self, *routes: Any) -> None:
-        self.routes = list(routes)
-
-    def matches(self, scope: Any) -> tuple[Match, Any]:
-        for route in self.routes:
-            match, child = route.matches(scope)
-            if match is not Match.NONE:
-                return match, {**child, "chosen": route}
-        return Match.NONE, {}
-
-    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
-        await scope["chosen"].handle(scope, receive, send)
-
-
 def test_a_group_of_routes_is_no_failure(registry: CollectorRegistry) -> None:
     group = Group(Route("/x/{a}", partial(hello)))
     app = instrument(Starlette(routes=[group, Route("/y", hello)]), registry=registry)
@@ -133,23 +123,6 @@ def test_a_group_of_routes_is_no_failure(registry: CollectorRegistry) -> None:
 
 
 # Mounts that do not show what they lead to.
-
-
-def closure(app: Any) -> Any:
-    async def wrapped(scope: Any, receive: Any, send: Any) -> None:
-        await app(scope, receive, send)
-
-    return wrapped
-
-
-class Versions:
-    """A dispatcher by a header, or whatever else."""
-
-    def __init__(self, app: Any) -> None:
-        self.apps = {"1": app}
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await self.apps["1"](scope, receive, send)
 
 
 class LikeSocketio:
@@ -170,18 +143,6 @@ def fastapi() -> Any:
     app = FastAPI(routes=[deep()])
     app.get("/users/{id}")(user)
     return app
-
-
-def starlette() -> Any:
-    return Starlette(routes=[Route("/users/{id}", hello), deep()])
-
-
-def users() -> list[Route]:
-    return [Route("/users/{id}", partial(hello))]
-
-
-def deep() -> Mount:
-    return Mount("/m/{t}", routes=[Route("/users/{id}", hello)])
 
 
 # (method, target below the mount, template below the mount, status)
@@ -289,10 +250,6 @@ def nested(app: Any) -> Any:
     return closure(Starlette(routes=[Mount("/v1", closure(app))]))
 
 
-def between(app: Any) -> Any:
-    return closure(Starlette(routes=[Mount("/v1", app)]))
-
-
 @pytest.mark.parametrize("opaque", [rewriting, nested, between])
 def test_what_stands_between_is_not_made_up(registry: CollectorRegistry, opaque: Any) -> None:
     inner = instrument(starlette(), registry=registry)
@@ -379,14 +336,6 @@ def test_a_websocket_below_an_opaque_mount(registry: CollectorRegistry) -> None:
     assert value(collected(registry), "websocket_connections_total", labels) == 1
 
 
-class Anew(Route):
-    """A route whose endpoint is another object for every request."""
-
-    def matches(self, scope: Any) -> tuple[Match, Any]:
-        match, child = super().matches(scope)
-        return match, {**child, "endpoint": lambda: None} if child else child
-
-
 @pytest.mark.parametrize("beside", [[], [Mount("/", ok)]], ids=["alone", "beside an opaque one"])
 def test_an_endpoint_that_is_made_anew_below_a_mount(
     registry: CollectorRegistry, beside: list[Mount]
@@ -396,106 +345,3 @@ def test_an_endpoint_that_is_made_anew_below_a_mount(
     for target in ("/x/1", "/m/x/1"):
         request(door, target)
     check(registry, [("GET", route, 200, "", "complete") for route in ("/m/x/{a}", "/x/{a}")])
-
-
-# What is looked up as ever, since nothing is behind it.
-CLEAR = {
-    "routes": Mount("/m", routes=[Route("/x", hello)]),
-    "application": Mount("/m", Starlette(routes=[Route("/x", hello)])),
-    "door": Mount("/m", PrometheusMiddleware(Starlette(routes=[Route("/x", hello)]))),
-    "static": Mount("/m", StaticFiles(directory=".")),
-}
-
-
-@pytest.mark.parametrize("mount", CLEAR.values(), ids=CLEAR)
-def test_only_an_opaque_mount_costs_a_look(mount: Mount) -> None:
-    routes = [Route("/users/{id}", hello), mount]
-    assert Routes(routes).size == 2
-    assert Routes([*routes, Mount("/o", ok)]).size < 0
-
-
-@pytest.mark.parametrize(
-    ("target", "route"),
-    [
-        ("/r99/1", "/r99/{a}"),
-        ("/api/r99/1", "/api/r99/{a}"),
-        ("/other/users/1", "/other/users/{id}"),
-        ("/nowhere", "/{path}"),
-    ],
-)
-def test_an_opaque_mount_costs_no_look_at_all_routes(
-    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch, target: str, route: str
-) -> None:
-    many, more = ([Route(f"/r{at}/{{a}}", partial(hello)) for at in range(100)] for _ in range(2))
-    mounts = [Mount("/api", routes=more), Mount("/other", closure(starlette())), Mount("/", ok)]
-    door = instrument(Starlette(routes=[*many, *mounts]), registry=registry)
-    request(door, target)
-    tried: list[str] = []
-    matches = Entry.matches
-
-    def noted(entry: Entry, *of: Any) -> bool:
-        tried.append(entry.template)
-        return matches(entry, *of)
-
-    monkeypatch.setattr(Entry, "matches", noted)
-    monkeypatch.setattr(routing, "fingerprint", lambda _: pytest.fail("looks at all routes"))
-    request(door, target)
-    assert len(tried) <= 6
-    check(registry, [("GET", route, 200, "", "complete")] * 2)
-
-
-# What leads to endpoints that are in no table.
-STRANGERS = {
-    "a router below a mount": ("/o/users/1", Mount("/o", closure(Router([deep(), *users()])))),
-    "a mount between": ("/o/v1/users/1", Mount("/o", between(starlette()))),
-    "a group": ("/users/1", Group(*users())),
-    "made anew": ("/users/1", Anew("/users/{id}", hello)),
-    "made anew below a mount": ("/m/users/1", Mount("/m", routes=[Anew("/users/{id}", hello)])),
-}
-
-
-@pytest.mark.parametrize(("target", "route"), STRANGERS.values(), ids=STRANGERS)
-def test_an_endpoint_that_is_in_no_table_costs_no_look_at_all_routes(
-    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch, target: str, route: Any
-) -> None:
-    monkeypatch.setattr(routing, "_MOST_STRANGERS", 2)
-    looks: list[Any] = []
-
-    def noted(routes: Any) -> list[int]:
-        looks.append(routes)
-        return fingerprint(routes)
-
-    monkeypatch.setattr(routing, "fingerprint", noted)
-    door = instrument(Starlette(routes=[Route("/y", partial(hello)), route]), registry=registry)
-    request(door, "/y")
-    looks.clear()
-    for _ in range(6):
-        assert request(door, target).status == 200
-    assert len(looks) <= 2
-
-
-@pytest.mark.parametrize("most", [0, 64], ids=["after many strangers", "after one"])
-def test_routes_that_are_added_after_strangers(
-    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch, most: int
-) -> None:
-    monkeypatch.setattr(routing, "_MOST_STRANGERS", most)
-    inner = Router([])
-    routes = [Anew("/x/{a}", hello), Mount("/m", routes=[Mount("/n", inner)])]
-    door = instrument(Starlette(routes=routes), registry=registry)
-    for target in ("/x/1", "/x/2"):
-        request(door, target)
-    for late in (Anew("/late/{id}", hello), Route("/later/{id}", partial(hello))):
-        inner.routes.append(late)
-        request(door, f"/m/n{late.path}")
-    found = ("/m/n/late/{id}", "/m/n/later/{id}", "/x/{a}", "/x/{a}")
-    check(registry, [("GET", route, 200, "", "complete") for route in found])
-
-
-def test_a_route_in_the_place_of_another(registry: CollectorRegistry) -> None:
-    inner = Router([Route("/x/{a}", hello)])
-    routes = [Anew("/y/{b}", hello), Mount("/m", inner)]
-    door = instrument(Starlette(routes=routes), registry=registry)
-    request(door, "/y/1")
-    inner.routes[0] = Route("/z/{c}", partial(hello))
-    request(door, "/m/z/1")
-    check(registry, [("GET", route, 200, "", "complete") for route in ("/m/z/{c}", "/y/{b}")])

@@ -85,6 +85,7 @@ ROUTED = {
     "object as endpoint": ("DELETE", "/object/1", {}, "/object/{id}", 200),
     "one function, two routes": (GET, "/same/b/1", {}, "/same/b/{x}", 200),
     "one function, overlapping routes": ("POST", "/either/or", {}, "/{x}/or", 200),
+    "405 of one function, two routes": ("PUT", "/either/or", {}, "/either/{x}", 405),
     "404 of a route": (GET, "/missing/1", {}, "/missing/{id}", 404),
     "a route that a mount takes over": (GET, "/m1/posted", {}, "/m1/{path}", 404),
     "refused in a sub-application": (GET, "/refusing/c/1", {}, "/refusing/c/{cid}", 401),

@@ -18,6 +18,7 @@ flask = pytest.importorskip("flask", reason="Flask is not installed")
 
 import werkzeug  # noqa: E402
 from flask import Flask, Response  # noqa: E402
+from flask.signals import got_request_exception  # noqa: E402
 from werkzeug.debug import DebuggedApplication  # noqa: E402
 
 from prom_middleware import instrument  # noqa: E402
@@ -71,10 +72,11 @@ def test_an_application_goes_when_nobody_needs_it(registry: CollectorRegistry, w
     WAYS[way](app, registry=registry)
     for path in PATHS:
         call(app, environ(path=path))
-    here = weakref.ref(app)
+    here, listening = weakref.ref(app), len(got_request_exception.receivers)
     del app
     gc.collect()
     assert here() is None
+    assert len(got_request_exception.receivers) < listening
 
 
 def test_one_extension_keeps_none_of_its_applications(registry: CollectorRegistry) -> None:

@@ -43,6 +43,7 @@ ANSWERS = [
     ("a boolean", True, "True"),
     ("bytes", b"x", "b'x'"),
     ("ten kilobytes", "x" * 10_000, "x" * MAX_LENGTH),
+    ("ten kilobytes in others", "\N{SNOWMAN}" * 10_000, "\N{SNOWMAN}" * MAX_LENGTH),
     ("a quote", 'a"b\\c\nd', 'a"b\\c\nd'),
     ("an emoji", "\N{SNOWMAN}", "\N{SNOWMAN}"),
     ("a lone surrogate", "a\udcffb", "a?b"),

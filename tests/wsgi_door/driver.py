@@ -121,3 +121,13 @@ def _send(exchange: Exchange, leave_after: int | None) -> None:
         if number == leave_after:
             return
     assert exchange.begun is not None, "an exhausted iterable without start_response()"
+
+
+def answers(body: Any) -> Any:
+    """Return an application that returns `body`."""
+
+    def app(env: dict[str, Any], start: Callable[..., object]) -> Any:
+        start("200 OK", [("Content-Type", "text/plain")])
+        return body
+
+    return app

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
-import pickle
 from collections.abc import Callable, Iterable, Iterator
-from copy import copy, deepcopy
 from typing import Any
 from wsgiref.util import FileWrapper
 
@@ -14,9 +12,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from metrics import collected, in_progress, records, value
-from prom_middleware.exposition import make_wsgi_app
 from prom_middleware.wsgi import PrometheusMiddleware
-from wsgi_door.driver import HANDSHAKE, call, environ
+from wsgi_door.driver import answers, call, environ
 
 Start = Callable[..., Any]
 BYTES = b"0123456789"
@@ -148,14 +145,6 @@ class Pieces:
         self.closed += 1
 
 
-def answers(body: Any) -> Any:
-    def app(env: dict[str, Any], start: Start) -> Any:
-        start("200 OK", [*PLAIN])
-        return body
-
-    return app
-
-
 @pytest.mark.parametrize("error", [ValueError(), OSError(), SystemExit(3), KeyboardInterrupt()])
 def test_a_body_that_breaks_is_an_error_and_closed_once(
     registry: CollectorRegistry, error: BaseException
@@ -230,132 +219,20 @@ def test_a_file_wrapper_s_body_that_is_dropped_is_recorded(registry: CollectorRe
     assert in_progress(registry) == 0
 
 
-# Lists, which some servers take whole: granian, and others that are made in C.
+def test_who_stops_at_the_length_and_closes_nothing(registry: CollectorRegistry) -> None:
+    """As asgiref's adapter."""
 
+    def app(env: dict[str, Any], start: Start) -> Iterator[bytes]:
+        start("200 OK", [("Content-Length", "3")])
+        yield b"abc"
+        yield b""
 
-def listing(registry: CollectorRegistry, *pieces: bytes) -> Any:
-    return PrometheusMiddleware(answers([*pieces]), registry=registry)(environ(), ignore)
-
-
-def test_a_list_stays_one(registry: CollectorRegistry) -> None:
-    given = listing(registry, b"one", b"two", b"three")
-    assert isinstance(given, list)
-    assert (len(given), given[0], given[1:]) == (3, b"one", [b"two", b"three"])
-    assert in_progress(registry) == 1
-    assert b"".join(given) == b"onetwothree"
-    assert (records(registry), sent(registry)) == (seen(200), 11)
-
-
-@pytest.mark.parametrize("kind", [list, tuple])
-def test_pieces_are_counted_once(registry: CollectorRegistry, kind: Any) -> None:
-    """While it sends the first, gevent's server adds them up for a Content-Length."""
-    body = kind([b"one", b"two", b"three"])
-    given: Any = PrometheusMiddleware(answers(body), registry=registry)(environ(), ignore)
-    pieces = iter(given)
-    assert next(pieces) == b"one"
-    assert sum(len(piece) for piece in given) == 11
-    assert (in_progress(registry), sent(registry)) == (1, 0)
-    assert [*pieces] == [b"two", b"three"]
-    given.close()
-    assert (records(registry), sent(registry)) == (seen(200), 11)
-
-
-def test_a_list_that_is_changed_outside_of_us(registry: CollectorRegistry) -> None:
-    given = listing(registry, b"one")
-    given.append(b"more")
-    assert [*given] == [b"one", b"more"]
-    given.close()
-    assert (records(registry), sent(registry)) == (seen(200), 7)
-
-
-def test_a_list_behind_two_doors() -> None:
-    inner, outer = CollectorRegistry(), CollectorRegistry()
-    app = PrometheusMiddleware(answers([b"one"]), registry=inner)
-    door = PrometheusMiddleware(app, registry=outer)
-    given: Any = door(environ(), ignore)
-    assert isinstance(given, list)
-    given.append(b"more")
-    assert [*given] == [b"one", b"more"]
-    door(environ(), ignore).close()  # type: ignore[attr-defined]
-    for registry in (inner, outer):
-        assert (records(registry), sent(registry)) == (seen(200) * 2, 7)
-        assert in_progress(registry) == 0
-
-
-def test_a_list_whose_client_leaves(registry: CollectorRegistry) -> None:
-    given = listing(registry, b"one", b"two")
-    assert next(iter(given)) == b"one"
-    given.close()
-    assert (records(registry), sent(registry)) == (seen(200, outcome="disconnect"), 3)
-
-
-@pytest.mark.parametrize("doors", [1, 2])
-@pytest.mark.parametrize("kind", [list, tuple])
-def test_pieces_that_were_looked_into_are_counted_from_the_start(kind: Any, doors: int) -> None:
-    registries = [CollectorRegistry() for _ in range(doors)]
-    door = answers(kind([b"one", b"two", b"three"]))
-    for registry in registries:
-        door = PrometheusMiddleware(door, registry=registry)
-    given: Any = door(environ(), ignore)
-    assert any(given)
-    assert any(given)
-    assert b"".join(given) == b"onetwothree"
-    assert b"".join(given) == b"onetwothree"
-    given.close()
-    for registry in registries:
-        assert (records(registry), sent(registry)) == (seen(200), 11)
-
-
-@pytest.mark.parametrize("copied", [copy, deepcopy, lambda body: pickle.loads(pickle.dumps(body))])
-def test_a_copy_of_a_list_is_of_the_body_alone(registry: CollectorRegistry, copied: Any) -> None:
-    given = listing(registry, b"one", b"two")
-    kept = copied(given)
-    assert (type(kept), kept) == (list, [b"one", b"two"])
-    assert in_progress(registry) == 1
-    assert b"".join(given) == b"onetwo"
-    assert (records(registry), sent(registry)) == (seen(200), 6)
-
-
-READERS: dict[str, tuple[Callable[[Any], object], float, str]] = {
-    "in C": (list.copy, 6, "complete"),
-    "joined": (b"".join, 6, "complete"),
-    "iterated": (lambda given: [*given], 6, "complete"),
-    "begun": (lambda given: next(iter(given)), 3, "disconnect"),
-    "asked for an iterator": (lambda given: iter(given) and None, 6, "complete"),
-    "closed unread": (lambda given: given.close(), 0, "complete"),
-}
-
-
-@pytest.mark.parametrize(("read", "count", "outcome"), READERS.values(), ids=READERS)
-def test_a_list_that_is_dropped_does_not_wait_for_the_garbage_collector(
-    registry: CollectorRegistry, read: Callable[[Any], object], count: float, outcome: str
-) -> None:
-    request = environ()
-    gc.disable()
-    try:
-        given = PrometheusMiddleware(answers([b"one", b"two"]), registry=registry)(request, ignore)
-        read(given)
-        request.clear()  # as servers do
-        del given
-        assert (records(registry), sent(registry)) == (seen(200, outcome=outcome), count)
-        assert in_progress(registry) == 0
-    finally:
-        gc.enable()
-
-
-def test_a_list_that_is_left_after_a_look_at_a_piece(registry: CollectorRegistry) -> None:
-    """WebOb takes the only piece, and middleware puts another one in its place."""
-    gc.disable()
-    try:
-        request = environ()
-        given: Any = PrometheusMiddleware(answers([b"one"]), registry=registry)(request, ignore)
-        assert given[0] == b"one"
-        assert in_progress(registry) == 1
-        del given, request
-        assert (records(registry), sent(registry)) == (seen(200), 3)
-        assert in_progress(registry) == 0
-    finally:
-        gc.enable()
+    body = PrometheusMiddleware(app, registry=registry)(environ(), ignore)
+    pieces = iter(body)
+    assert next(pieces) == b"abc"
+    pieces.close()  # type: ignore[attr-defined]
+    assert records(registry) == seen(200)
+    assert in_progress(registry) == 0
 
 
 # What is no iterable of bytes goes back as it is: the server knows it, or raises without us, too.
@@ -447,94 +324,3 @@ def test_input_is_read_as_the_server_lets_it(
     assert call(PrometheusMiddleware(app, registry=registry), request).error is None
     assert results == [result]
     assert value(collected(registry), "http_request_body_bytes_total") == count
-
-
-# Websockets, whose socket the application takes from the server.
-
-
-def takes_the_socket(env: dict[str, Any], start: Start) -> Iterable[bytes]:
-    """As flask-sock and Flask-SocketIO under gunicorn: so its threads are told to let go."""
-    raise StopIteration
-
-
-@pytest.mark.parametrize("upgrade", ["websocket", "WebSocket", "h2c, websocket"])
-def test_a_websocket_is_no_request(registry: CollectorRegistry, upgrade: str) -> None:
-    running: list[float] = []
-
-    def app(env: dict[str, Any], start: Start) -> Iterable[bytes]:
-        running.append(in_progress(registry))
-        return takes_the_socket(env, start)
-
-    door = PrometheusMiddleware(app, registry=registry)
-    answer = call(door, environ(**{**HANDSHAKE, "HTTP_UPGRADE": upgrade}))
-    assert isinstance(answer.error, StopIteration)
-    assert running == [0]
-    assert records(registry) == []
-    assert value(collected(registry), "http_request_exceptions_total") == 0
-
-
-def hello(env: dict[str, Any], start: Start) -> Iterable[bytes]:
-    start("200 OK", [("Content-Type", "text/plain")])
-    return [b"hello"]
-
-
-@pytest.mark.parametrize("missing", ["", "HTTP_UPGRADE", "HTTP_SEC_WEBSOCKET_KEY"])
-def test_a_handshake_that_is_answered_is_a_request(
-    registry: CollectorRegistry, missing: str
-) -> None:
-    headers = {name: text for name, text in HANDSHAKE.items() if name != missing}
-    call(PrometheusMiddleware(hello, registry=registry), environ(**headers))
-    assert records(registry) == seen(200)
-    assert in_progress(registry) == 0
-
-
-def redirects(env: dict[str, Any], start: Start) -> Iterable[bytes]:
-    start("302 Found", [("Location", "/login")])
-    return []
-
-
-def fails(env: dict[str, Any], start: Start) -> Iterable[bytes]:
-    raise LookupError
-
-
-@pytest.mark.parametrize(
-    ("app", "expected"), [(redirects, (302,)), (fails, (500, "LookupError", "error"))]
-)
-def test_a_handshake_without_a_body_is_a_request(
-    registry: CollectorRegistry, app: Any, expected: tuple[Any, ...]
-) -> None:
-    call(PrometheusMiddleware(app, registry=registry), environ(**HANDSHAKE))
-    assert records(registry) == seen(*expected)
-    assert in_progress(registry) == 0
-
-
-def test_a_socket_that_was_taken_without_an_exception_is_no_request(
-    registry: CollectorRegistry,
-) -> None:
-    """As flask-sock under werkzeug: the page that it returns is empty."""
-
-    def app(env: dict[str, Any], start: Start) -> Iterable[bytes]:
-        start("200 OK", [])
-        return []
-
-    call(PrometheusMiddleware(app, registry=registry), environ(**HANDSHAKE))
-    assert records(registry) == []
-    assert in_progress(registry) == 0
-
-
-@pytest.mark.parametrize("iterate", [True, False])
-def test_nothing_is_returned_by_who_has_the_socket_or_has_forgotten_to(
-    registry: CollectorRegistry, iterate: bool
-) -> None:
-    """As gevent-websocket lets its applications: it does not look at what they return."""
-    app = PrometheusMiddleware(lambda env, start: None, registry=registry)
-    call(app, environ(**HANDSHAKE), iterate=iterate)
-    assert records(registry) == (seen(500, "TypeError", "error") if iterate else [])
-    assert in_progress(registry) == 0
-
-
-def test_a_handshake_may_be_a_scrape(registry: CollectorRegistry) -> None:
-    door = PrometheusMiddleware(make_wsgi_app(registry), registry=registry)
-    call(door, environ(**HANDSHAKE))
-    assert records(registry) == []
-    assert in_progress(registry) == 0

@@ -195,6 +195,12 @@ def misled(env: dict[str, Any], start: Start) -> Iterator[bytes]:
     yield b"two"
 
 
+def superscript(env: dict[str, Any], start: Start) -> Iterator[bytes]:
+    start(OK, [*PLAIN, ("content-length", "\N{SUPERSCRIPT TWO}")])
+    yield b"one"
+    yield b"two"
+
+
 class Row(NamedTuple):
     app: Any
     record: tuple[str, str, int, str, str]
@@ -248,6 +254,7 @@ ROWS = {
     "W26-file-never-started": Row(forgets_a_file, seen(500), body=b""),
     "unusual-status": Row(unusual, seen(799), body=b"ab"),
     "length-reached": Row(promised, seen(200), drive=GONE, body=b"abc"),
+    "length-of-no-number": Row(superscript, seen(200, "", "disconnect"), drive=GONE, body=b"one"),
     "malformed-length": Row(misled, seen(200, "", "disconnect"), drive=GONE, body=b"one"),
 }
 

@@ -1,0 +1,166 @@
+"""What a route costs to look up, and what becomes of routes that change."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.routing import Host, Mount, Route, Router
+from starlette.staticfiles import StaticFiles
+
+from asgi.driver import check, ok, request
+from asgi.opaque import (
+    Anew,
+    Group,
+    between,
+    closure,
+    deep,
+    starlette,
+    users,
+)
+from asgi.starlette_app import REFUSING, hello
+from prom_middleware import instrument
+from prom_middleware.asgi import PrometheusMiddleware, routing
+from prom_middleware.asgi.routing import Routes
+from prom_middleware.asgi.tree import Entry, fingerprint
+
+GET = "GET"
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+# What is looked up as ever, since nothing is behind it.
+CLEAR = {
+    "routes": Mount("/m", routes=[Route("/x", hello)]),
+    "application": Mount("/m", Starlette(routes=[Route("/x", hello)])),
+    "door": Mount("/m", PrometheusMiddleware(Starlette(routes=[Route("/x", hello)]))),
+    "static": Mount("/m", StaticFiles(directory=".")),
+}
+
+
+@pytest.mark.parametrize("mount", CLEAR.values(), ids=CLEAR)
+def test_only_an_opaque_mount_costs_a_look(mount: Mount) -> None:
+    routes = [Route("/users/{id}", hello), mount]
+    assert Routes(routes).size == 2
+    assert Routes([*routes, Mount("/o", ok)]).size < 0
+
+
+@pytest.mark.parametrize(
+    ("target", "route"),
+    [
+        ("/r99/1", "/r99/{a}"),
+        ("/api/r99/1", "/api/r99/{a}"),
+        ("/other/users/1", "/other/users/{id}"),
+        ("/nowhere", "/{path}"),
+    ],
+)
+def test_an_opaque_mount_costs_no_look_at_all_routes(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch, target: str, route: str
+) -> None:
+    many, more = ([Route(f"/r{at}/{{a}}", partial(hello)) for at in range(100)] for _ in range(2))
+    mounts = [Mount("/api", routes=more), Mount("/other", closure(starlette())), Mount("/", ok)]
+    door = instrument(Starlette(routes=[*many, *mounts]), registry=registry)
+    request(door, target)
+    tried: list[str] = []
+    matches = Entry.matches
+
+    def noted(entry: Entry, *of: Any) -> bool:
+        tried.append(entry.template)
+        return matches(entry, *of)
+
+    monkeypatch.setattr(Entry, "matches", noted)
+    monkeypatch.setattr(routing, "fingerprint", lambda _: pytest.fail("looks at all routes"))
+    request(door, target)
+    assert len(tried) <= 6
+    check(registry, [("GET", route, 200, "", "complete")] * 2)
+
+
+# What leads to endpoints that are in no table.
+STRANGERS = {
+    "a router below a mount": ("/o/users/1", Mount("/o", closure(Router([deep(), *users()])))),
+    "a mount between": ("/o/v1/users/1", Mount("/o", between(starlette()))),
+    "a group": ("/users/1", Group(*users())),
+    "made anew": ("/users/1", Anew("/users/{id}", hello)),
+    "made anew below a mount": ("/m/users/1", Mount("/m", routes=[Anew("/users/{id}", hello)])),
+}
+
+
+@pytest.mark.parametrize(("target", "route"), STRANGERS.values(), ids=STRANGERS)
+def test_an_endpoint_that_is_in_no_table_costs_no_look_at_all_routes(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch, target: str, route: Any
+) -> None:
+    monkeypatch.setattr(routing, "_MOST_STRANGERS", 2)
+    looks: list[Any] = []
+
+    def noted(routes: Any) -> list[int]:
+        looks.append(routes)
+        return fingerprint(routes)
+
+    monkeypatch.setattr(routing, "fingerprint", noted)
+    door = instrument(Starlette(routes=[Route("/y", partial(hello)), route]), registry=registry)
+    request(door, "/y")
+    looks.clear()
+    for _ in range(6):
+        assert request(door, target).status == 200
+    assert len(looks) <= 2
+
+
+@pytest.mark.parametrize("most", [0, 64], ids=["after many strangers", "after one"])
+def test_routes_that_are_added_after_strangers(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(routing, "_MOST_STRANGERS", most)
+    inner = Router([])
+    routes = [Anew("/x/{a}", hello), Mount("/m", routes=[Mount("/n", inner)])]
+    door = instrument(Starlette(routes=routes), registry=registry)
+    for target in ("/x/1", "/x/2"):
+        request(door, target)
+    for late in (Anew("/late/{id}", hello), Route("/later/{id}", partial(hello))):
+        inner.routes.append(late)
+        request(door, f"/m/n{late.path}")
+    found = ("/m/n/late/{id}", "/m/n/later/{id}", "/x/{a}", "/x/{a}")
+    check(registry, [("GET", route, 200, "", "complete") for route in found])
+
+
+def test_a_route_in_the_place_of_another(registry: CollectorRegistry) -> None:
+    inner = Router([Route("/x/{a}", hello)])
+    routes = [Anew("/y/{b}", hello), Mount("/m", inner)]
+    door = instrument(Starlette(routes=routes), registry=registry)
+    request(door, "/y/1")
+    inner.routes[0] = Route("/z/{c}", partial(hello))
+    request(door, "/m/z/1")
+    check(registry, [("GET", route, 200, "", "complete") for route in ("/m/z/{c}", "/y/{b}")])
+
+
+def test_a_request_that_was_refused_has_the_first_route_that_differs_in_method(
+    registry: CollectorRegistry,
+) -> None:
+    routes = [Route(f"/x/{{{name}}}", hello, methods=[name]) for name in ("PUT", "POST", "PATCH")]
+    app = Starlette(routes=routes, middleware=[REFUSING])
+    door = PrometheusMiddleware(app, registry=registry)
+    for method in (GET, "POST"):
+        request(door, "/x/1", method)
+    done = (401, "", "complete")
+    check(registry, [(GET, "/x/{PUT}", *done), ("POST", "/x/{POST}", *done)])
+
+
+def test_a_host_that_is_an_address(registry: CollectorRegistry) -> None:
+    app = Starlette(routes=[Host("[::1]", Router([Route("/h", hello)]))], middleware=[REFUSING])
+    headers = {"host": "[::1]:8000"}
+    request(PrometheusMiddleware(app, registry=registry), "/h", headers=headers)
+    check(registry, [(GET, "/h", 401, "", "complete")])
+
+
+def test_no_more_tables_than_a_process_needs(registry: CollectorRegistry) -> None:
+    """An application may make routers as it runs."""
+    router = routing.Router(ok)
+    for _ in range(2 * routing._MOST_TABLES):
+        made = Router([Route("/x", hello)])
+        assert router.template({"router": made, "endpoint": hello, "path": "/x"}) == "/x"
+    assert len(router._tables) <= routing._MOST_TABLES
