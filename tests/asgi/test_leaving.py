@@ -22,6 +22,11 @@ def registry() -> CollectorRegistry:
 # the application, after how many messages the client leaves, and the record.
 HEADS = {
     "before the start": ((None, None, STARTED, LAST), 0, (200, "", "disconnect")),
+    "before the start, as it is told again": (
+        (None, None, STARTED, None),
+        0,
+        (200, "", "disconnect"),
+    ),
     "and no start came": ((None, None), 0, (499, "", "disconnect")),
     "before the last": ((None, STARTED, None, LAST), 1, (200, "", "complete")),
     "before a piece": ((None, STARTED, None, BODY, LAST), 1, (200, "", "complete")),

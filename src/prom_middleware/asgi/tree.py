@@ -271,8 +271,7 @@ def _list_below(route: Any) -> Sequence[Any]:
 def _host(scope: Scope) -> str:
     for name, value in scope.get("headers") or ():
         if name == b"host":
-            host: str = value.decode("latin-1")
-            return host if host.endswith("]") else re.sub(r":\d*$", "", host)
+            return re.sub(r":\d*$", "", value.decode("latin-1"))
     return ""
 
 
