@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from functools import partial
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.responses import PlainTextResponse
 from starlette.routing import Host, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 
@@ -150,6 +154,30 @@ def test_a_request_that_was_refused_has_the_first_route_that_differs_in_method(
     check(registry, [(GET, "/x/{PUT}", *done), ("POST", "/x/{POST}", *done)])
 
 
+def test_routes_that_come_and_go_below_a_mount(registry: CollectorRegistry) -> None:
+    """Where the endpoint tells nothing: a request that was refused, and one that misses."""
+    below = Router([Route("/one", hello)])
+    app = Starlette(routes=[Mount("/sub", below)])
+    door = PrometheusMiddleware(refusing_some(app), registry=registry)
+    request(door, "/sub/one")
+    below.routes.append(Route("/two/{x}", hello))
+    request(door, "/sub/two/1", headers={"x-refuse": "1"})
+    below.routes.clear()
+    request(door, "/sub/one")
+    expected = [("/sub/one", 200), ("/sub/two/{x}", 401), ("/sub/{path}", 404)]
+    check(registry, [(GET, *one, "", "complete") for one in expected])
+
+
+def refusing_some(app: Starlette) -> Starlette:
+    async def refuse(request: Any, call_next: Any) -> Any:
+        if "x-refuse" in request.headers:
+            return PlainTextResponse("no", 401)
+        return await call_next(request)
+
+    app.add_middleware(BaseHTTPMiddleware, dispatch=refuse)
+    return app
+
+
 def test_a_host_that_is_an_address(registry: CollectorRegistry) -> None:
     app = Starlette(routes=[Host("[::1]", Router([Route("/h", hello)]))], middleware=[REFUSING])
     headers = {"host": "[::1]:8000"}
@@ -159,8 +187,10 @@ def test_a_host_that_is_an_address(registry: CollectorRegistry) -> None:
 
 def test_no_more_tables_than_a_process_needs(registry: CollectorRegistry) -> None:
     """An application may make routers as it runs."""
-    router = routing.Router(ok)
+    router, kept = routing.Router(ok), []
     for _ in range(2 * routing._MOST_TABLES):
         made = Router([Route("/x", hello)])
         assert router.template({"router": made, "endpoint": hello, "path": "/x"}) == "/x"
-    assert len(router._tables) <= routing._MOST_TABLES
+        kept.append(weakref.ref(made.routes[0]))
+    gc.collect()
+    assert sum(one() is not None for one in kept) <= routing._MOST_TABLES

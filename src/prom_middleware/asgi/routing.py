@@ -8,6 +8,7 @@ tried against the path, and where a mount is opaque: what it leads to is found w
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from prom_middleware.asgi.tree import (
@@ -50,17 +51,12 @@ class Routes:
             entry.at, endpoint = at, id(entry.endpoint)
             self._by_endpoint.setdefault(endpoint, []).append(entry)
             self._by_route.setdefault((endpoint, id(entry.route)), []).append(entry)
-        # The hot look-up: endpoints that always stand under the same template.
-        self.single = {
-            endpoint: entries[0].template
-            for endpoint, entries in self._by_endpoint.items()
-            if len({entry.template for entry in entries}) == 1 and entries[0].prefix is None
-        }
+        self.single = _single(self._entries)
 
     def refresh(self, scope: Scope) -> bool:
-        """Read the routes again if some were added: below a mount, the endpoint is unknown then."""
+        """Read the routes again if there are more or fewer, or others: strangers to us."""
         endpoint = scope.get("endpoint")
-        added = len(self.routes) != self._count
+        added = list(map(len, self._lists)) != self._lengths
         if endpoint is not None and id(endpoint) not in self._by_endpoint:
             added = added or self._added(scope.get("route") or endpoint)
         if added:
@@ -68,14 +64,12 @@ class Routes:
         return added
 
     def _added(self, stranger: object) -> bool:
-        """Tell whether routes were added anywhere.
+        """Tell whether routes were added in the place of others.
 
         All of them are looked at once for each stranger: that would cost each request to what
         nobody sees, below a mount. After that, only how many there are in each list tells; also
         where the stranger is another one, that has taken the place of one that is gone.
         """
-        if list(map(len, self._lists)) != self._lengths:
-            return True
         if id(stranger) in self._strangers or len(self._strangers) >= _MOST_STRANGERS:
             return False
         self._strangers.add(id(stranger))
@@ -91,13 +85,16 @@ class Routes:
         endpoint = scope.get("endpoint")
         if endpoint is None:
             return _frontend(scope)
-        return self.single.get(id(endpoint)) or self._among(scope)
+        return self._among(scope)
 
     def known(self, scope: Scope) -> str | None:
         """Return what `single` tells, if no routes were added."""
         if len(self.routes) != self._count:
             return None
-        return self.single.get(id(scope.get("endpoint")))
+        try:
+            return self.single.get(scope.get("endpoint"))
+        except Exception:  # an endpoint without a hash, or with one of its own
+            return None
 
     def passed(self, scope: Scope) -> Entry | None:
         """Return the opaque mount that led to the endpoint of `scope`, if one did."""
@@ -164,6 +161,23 @@ class Routes:
         return partial
 
 
+def _single(entries: Sequence[Entry]) -> dict[object, str]:
+    """Return the hot look-up: the endpoints that always stand under the same template.
+
+    By themselves: to ask for an identity takes longer than the look-up. What equals another one,
+    as a proxy does what it stands for, is one of several.
+    """
+    equal: dict[object, list[Entry]] = {}
+    for entry in entries:
+        with suppress(Exception):  # one without a hash, or with one of its own
+            equal.setdefault(entry.endpoint, []).append(entry)
+    return {
+        endpoint: among[0].template
+        for endpoint, among in equal.items()
+        if len({entry.template for entry in among}) == 1 and among[0].prefix is None
+    }
+
+
 def _route(scope: Scope) -> object:
     route = scope.get("route")
     context = _fastapi(scope).get("effective_route_context")
@@ -214,8 +228,8 @@ class Router:
         routes, last = scope["router"].routes, self._last
         try:
             if routes is last.routes and len(routes) == last.size:
-                return last.single[id(scope["endpoint"])]
-        except KeyError:
+                return last.single[scope["endpoint"]]
+        except Exception:  # noqa: S110 - it is not in there, has no hash, or one of its own
             pass
         return self._routed(scope, routes)
 
