@@ -10,6 +10,9 @@ from collections.abc import Callable
 
 from prom_middleware.forks import in_child
 
+# What ends the process, whoever's code it is raised in.
+ENDING = (KeyboardInterrupt, SystemExit)
+
 # Re-entrant: a signal handler may fail while the same thread is counting a failure.
 _lock = threading.RLock()
 _counts: dict[str, float] = {}

@@ -44,6 +44,15 @@ def test_who_leaves_with_an_answer_to_head_has_all_of_it(
     check(registry, [("HEAD", "<unmatched>", *ending)])
 
 
+@pytest.mark.parametrize("status", [204, 304])
+def test_who_leaves_with_a_start_that_has_no_body_has_all_of_it(
+    registry: CollectorRegistry, status: int
+) -> None:
+    app = sending({**STARTED, "status": status}, None, None, LAST)
+    request(PrometheusMiddleware(app, registry=registry), leaves_after=1)
+    check(registry, [(*UNMATCHED, status, "", "complete")])
+
+
 # The lengths that the headers say, and how it ended for who left after five bytes.
 LENGTHS = {
     "all of it": ((b"5",), "complete"),

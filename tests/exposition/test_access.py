@@ -183,6 +183,16 @@ def test_a_callable_that_fails_refuses_and_is_counted() -> None:
     assert failures.counts()["access"] == before + 1
 
 
+def test_a_callable_that_times_out_refuses() -> None:
+    class Timeout(BaseException):
+        """As gevent's is."""
+
+    def ask(request: ScrapeRequest) -> bool:
+        raise Timeout
+
+    assert status(ask, asked()) == 403
+
+
 def test_a_callable_is_told_the_request() -> None:
     told: list[ScrapeRequest] = []
     request = ScrapeRequest("HEAD", "/metrics", "a=b", {"host": "x"}, "::1")

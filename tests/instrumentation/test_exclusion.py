@@ -85,7 +85,15 @@ class Undecided:
         raise ValueError("neither one nor the other")
 
 
-@pytest.mark.parametrize("broken", [failing, lambda: True, lambda path: Undecided()])
+class Timeout(BaseException):
+    """As gevent's is."""
+
+
+def timing_out(path: str) -> bool:
+    raise Timeout
+
+
+@pytest.mark.parametrize("broken", [failing, timing_out, lambda: True, lambda path: Undecided()])
 def test_an_exclusion_that_fails_leaves_the_others_alone(broken: Any) -> None:
     test = excluder([broken, lambda path: path == "/c"])
     assert test is not None

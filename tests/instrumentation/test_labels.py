@@ -25,6 +25,18 @@ def raising(_: Facts) -> str:
     raise KeyError("tenant")
 
 
+class Timeout(BaseException):
+    """As gevent's is."""
+
+
+def timing_out(_: Facts) -> str:
+    raise Timeout
+
+
+def leaving(_: Facts) -> str:
+    raise SystemExit
+
+
 def labelled(label: Any) -> tuple[Instrumentation, CollectorRegistry]:
     registry = CollectorRegistry()
     return core(registry, labels={"tenant": label}), registry
@@ -71,11 +83,12 @@ async def awaited(facts: Facts) -> str:
     "label",
     [
         raising,
+        timing_out,
         lambda facts: Unprintable(),
         lambda: "no argument",
         lambda facts: awaited(facts),  # another value for each request
     ],
-    ids=["raises", "unprintable", "no argument", "a coroutine"],
+    ids=["raises", "times out", "unprintable", "no argument", "a coroutine"],
 )
 def test_a_callable_that_fails_gives_an_empty_label_and_is_counted(label: Any) -> None:
     instrumentation, registry = labelled(label)
@@ -186,3 +199,10 @@ def test_a_dialect_that_fails_gives_empty_labels(fact: str) -> None:
     Instrumentation(options, dialect).start({}, "GET").finish()
     assert tenants(registry) == {""}
     assert failures.counts()["labels"] == before + 1
+
+
+def test_what_ends_the_process_leaves_nothing_in_progress() -> None:
+    instrumentation, registry = labelled(leaving)
+    with pytest.raises(SystemExit):
+        record(instrumentation)
+    assert value(collected(registry), "http_requests_in_progress") == 0

@@ -32,6 +32,8 @@ def _allowed(request: ScrapeRequest, access: AccessRule) -> bool:
     try:
         access_rule(access)  # what `scrape` is given, nobody has looked at
         return bool(plain_answer("access", access(request)))
-    except Exception as error:
+    except failures.ENDING:
+        raise
+    except BaseException as error:
         failures.report("access", error)
         return False

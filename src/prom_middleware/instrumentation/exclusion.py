@@ -31,7 +31,9 @@ def _guarded(test: Test) -> Test:
         try:
             answer = test(path)
             return answer if isinstance(answer, bool) else bool(plain_answer("exclude", answer))
-        except Exception as error:
+        except failures.ENDING:
+            raise
+        except BaseException as error:
             failures.report("exclude", error)
             return False
 

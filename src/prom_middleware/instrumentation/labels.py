@@ -62,6 +62,8 @@ def _value(label: Callable[[Facts], object], facts: Facts) -> str:
         # A lone surrogate cannot be exposed in UTF-8, so it would break every scrape after it.
         text = value if isinstance(value, str) else str(plain_answer("labels", value))
         return text[:MAX_LENGTH].encode("utf-8", "replace").decode("utf-8")
-    except Exception as error:
+    except failures.ENDING:
+        raise
+    except BaseException as error:  # as gevent's Timeout is
         failures.report("label", error)
         return ""

@@ -43,6 +43,9 @@ UNMATCHED = "<unmatched>"
 
 STATUSES = {code: str(code) for code in range(100, 600)}
 
+# Statuses of responses that have no body.
+BODILESS = ("204", "304")
+
 # How a response ended, compared by identity.
 COMPLETE = "complete"
 DISCONNECT = "disconnect"
@@ -177,7 +180,7 @@ class Observation:
                             labels = self._labels = (self.method, route, status)
                         else:
                             labels = self.labels()
-                    except Exception as error:
+                    except BaseException as error:
                         labels = self._labels_after(error)
                 try:
                     give = turn.tokens.pop()
@@ -235,9 +238,12 @@ class Observation:
         except Exception as error:
             failures.report("finish", error)
 
-    def _labels_after(self, error: Exception) -> Labels:
+    def _labels_after(self, error: BaseException) -> Labels:
         # Once more, and what failed is left out: asked again, it would be counted again.
         failures.report("route", error)
+        if isinstance(error, failures.ENDING):
+            self.core.recorder.forget(self.method)
+            raise error
         try:
             self.route = self.route or UNMATCHED
             return self.labels()
@@ -289,7 +295,7 @@ class Observation:
 
     def is_whole(self) -> bool:
         """Tell whether a response that has begun is sent, by what its headers say."""
-        if self.method == "HEAD":  # RFC 9110 section 9.3.2
+        if self.method == "HEAD" or self.status in BODILESS:  # RFC 9110 section 6.4.1
             return True
         length = self.promised_length()
         return length is not None and self.sent >= length
