@@ -73,11 +73,15 @@ def routing(options: Options, doors: int) -> Client:
 
 
 class _Refusing:
+    """What refuses some requests, and takes a prefix from a copy of others."""
+
     def __init__(self, app: Any) -> None:
         self.app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if (b"x-refuse", b"1") not in scope.get("headers", ()):
+            if scope.get("path", "").startswith("/v1/"):
+                scope = {**scope, "path": scope["path"].removeprefix("/v1")}
             await self.app(scope, receive, send)
             return
         await send({"type": "http.response.start", "status": 401, "headers": []})
@@ -94,6 +98,7 @@ ROUTING = {
     "raw": Request("/raw/x"),
     "repeated": Request("/a/1"),
     "refused": Request("/a/1", headers=((b"x-refuse", b"1"),)),
+    "rewritten": Request("/v1/a/1"),
 }
 
 

@@ -103,10 +103,29 @@ def _with_door(base: Any, door: Any) -> type:
             except Exception as error:
                 failures.report("start", error)
 
+        def build_middleware_stack(self) -> Any:
+            own = list(self.user_middleware)
+            try:
+                self.user_middleware += _innermost(door) if own else ()
+                return super().build_middleware_stack()
+            finally:
+                self.user_middleware[:] = own
+
     Application.__name__ = base.__name__
     if _answers_itself(base):
         Application.__call__ = _call_around(base, door)
     return Application
+
+
+def _innermost(door: Any) -> Collection[Any]:
+    """Return an entry for a middleware that comes last: what the others do to a scope is done."""
+    try:
+        from starlette.middleware import Middleware
+
+        return [Middleware(door.inside)]
+    except Exception as error:
+        failures.report("start", error)
+        return ()
 
 
 def _answers_itself(base: type) -> bool:

@@ -509,3 +509,10 @@ def test_a_scrape_of_asgi_in_wsgi_is_not_recorded(registry: CollectorRegistry) -
     answer = call(asgi_in_wsgi(registry, inner), environ(path="/api/metrics"))
     assert b'http_requests_in_progress{method="GET"} 0.0' in answer.body
     check(registry, [])
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_wsgi_in_asgi_in_wsgi(registry: CollectorRegistry, adapter: Any) -> None:
+    inner = PrometheusMiddleware(adapter(flask(registry)), registry=registry)
+    call(WSGIDoor(a2wsgi.ASGIMiddleware(inner), registry=registry), environ(path="/u/3"))
+    check(registry, [(GET, "/u/<int:id>", 200, "", "complete")])

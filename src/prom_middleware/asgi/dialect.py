@@ -41,6 +41,10 @@ class Dialect:
         added = "" if "router" in scope else added_root(outer_scope, scope)
         self._be_asked_first(outer, scope, outer.core.prefixes.label(added))
 
+    def follow(self, outer: Observation, scope: Scope) -> None:
+        """Have a door ask this scope first, which its application's own middleware has copied."""
+        self._be_asked_first(outer, scope, "")
+
     def within(self, environ: Environ, key: str, scope: Scope, app: ASGIApp) -> ASGIApp:
         """Have a WSGI door further out ask this one for the route; return what tells it the rest.
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from copy import copy
 from typing import TYPE_CHECKING
 
+from prom_middleware import failures
 from prom_middleware.asgi.dialect import Dialect
 from prom_middleware.asgi.serving import Door
 from prom_middleware.errors import NotAnApplicationError
-from prom_middleware.exposition.asgi import ASGIApp, make_asgi_app
+from prom_middleware.exposition.asgi import ASGIApp, Receive, Scope, Send, make_asgi_app
 from prom_middleware.instrumentation import Instrumentation, nesting
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from typing_extensions import Unpack
 
     from prom_middleware.instrumentation import Options
@@ -45,3 +48,39 @@ class PrometheusMiddleware(Door):
         door = copy(self)
         door.app = app
         return door
+
+    def follow(self, scope: Scope) -> None:
+        """Have the routers that fill in a copy of the scope be asked for the route."""
+        outer = scope.get(self._core.key)
+        if outer is None or outer.request is scope or outer.done:
+            return
+        if outer.core is self._core:  # else a door further in has seen the copy
+            self._dialect.follow(outer, scope)
+
+    def inside(self, app: ASGIApp) -> ASGIApp:
+        """Return what stands before `app`, inside an application's own middleware; never raises."""
+        try:
+            return Inside(app, self)
+        except Exception as error:
+            failures.report("start", error)
+            return app
+
+
+class Inside:
+    """What follows a scope that the application's own middleware has copied.
+
+    It may have stripped a prefix; the routers fill in the copy. No coroutine: one more would cost
+    each request as much as what it does.
+    """
+
+    def __init__(self, app: ASGIApp, door: PrometheusMiddleware) -> None:
+        self.app = app
+        self._door = door
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Call the application."""
+        try:
+            self._door.follow(scope)
+        except Exception as error:
+            failures.report("route", error)
+        return self.app(scope, receive, send)

@@ -50,10 +50,11 @@ class Door:
                     path = path_below(scope["root_path"], scope)
                 if path in self._metrics_paths:
                     app = self._metrics
-                elif key in scope and _continues(scope[key], scope):
+                elif key in scope and _continues(scope[key], scope, core):
                     self._dialect.refine(scope[key], scope)
                 elif mixed and is_within(scope, key):
                     app = self._dialect.within(scope["wsgi_environ"], key, scope, app)
+                    _announce(scope["wsgi_environ"][key], key, scope)
                 elif core.excluded is None or not core.excluded(path_below_root(scope)):
                     noted, trace = self._noted, None
                     try:
@@ -117,9 +118,9 @@ class Door:
         return partial(observe_websocket, self.app, connection)
 
 
-def _continues(outer: Observation, scope: Scope) -> bool:
+def _continues(outer: Observation, scope: Scope, core: Instrumentation) -> bool:
     """Tell whether this is the request that a door further out observes."""
-    return not outer.done and not nesting.is_another(outer, scope)
+    return not outer.done and not nesting.is_another(outer, scope, again=outer.core is core)
 
 
 def _notice_loop() -> None:
@@ -129,7 +130,7 @@ def _notice_loop() -> None:
         installation.notice_event_loop()
 
 
-def _announce(exchange: Exchange, key: str, scope: Scope) -> None:
+def _announce(exchange: Observation, key: str, scope: Scope) -> None:
     try:
         method, root, path = scope["method"], scope.get("root_path") or "", scope["path"]
         nesting.announce(nesting.Announced(exchange, key, method, root, path))

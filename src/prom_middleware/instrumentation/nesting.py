@@ -78,19 +78,21 @@ def expect_outer_doors() -> None:
     outer_doors = True
 
 
-def is_another(outer: Any, request: Mapping[str, Any]) -> bool:
+def is_another(outer: Any, request: Mapping[str, Any], *, again: bool = False) -> bool:
     """Tell whether `request` is a copy that an application made to ask for something else.
 
     A batch of requests is served so. Middleware rewrites the path or the method of one, for which
-    it may copy it as well: it is another one where both are.
+    it may copy it as well: it is another one where both are; or one of them, where it comes to the
+    same door `again` after it was routed.
     """
     before = outer.request
     if before is request or not isinstance(before, Mapping):
         return False
+    routed = again and "endpoint" in before
     return any(
         method in request
-        and before.get(method, request[method]) != request[method]
-        and before.get(path) != request.get(path)
+        and sum(before.get(one, request.get(one)) != request.get(one) for one in (method, path))
+        > (not routed)
         for method, path in (("method", "path"), ("REQUEST_METHOD", "PATH_INFO"))
     )
 
