@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-from django.urls import Resolver404, resolve
+from django.urls import resolve
 from django.urls.resolvers import LocalePrefixPattern, RoutePattern
 from django.utils import translation
 
@@ -117,7 +117,7 @@ def _unresolved(request: HttpRequest) -> Any:
             return found()
         with translation.override(language):
             return found()
-    except Resolver404:
+    except Exception:  # nothing matches; or a converter of the application's raises
         return None
 
 

@@ -140,7 +140,13 @@ class Closer:
 
     def gone(self) -> None:
         """Record the end of what was never closed."""
-        self.observation.finish(COMPLETE if self.observation.wsgi else DISCONNECT)
+        left = not self.observation.wsgi and not self.was_replaced()
+        self.observation.finish(DISCONNECT if left else COMPLETE)
+
+    def was_replaced(self) -> bool:
+        """Tell whether middleware further out has sent another response: the task goes on."""
+        task = None if self.sender is None else self.sender()
+        return task is not None and not task.done() and not is_cancelled(self.sender)
 
 
 class FileCloser(Closer):
@@ -178,6 +184,10 @@ class StreamCloser(Closer):
         if self.stream.begun and self.observation.method == "HEAD":
             self.observation.left()
         Closer.gone(self)
+
+    def was_replaced(self) -> bool:
+        """Tell whether middleware further out has sent another response, and nothing of this."""
+        return not self.stream.begun and Closer.was_replaced(self)
 
 
 class Stream:
