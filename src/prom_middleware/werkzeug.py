@@ -21,7 +21,7 @@ def matching_rule(adapter: Any, path: str | None = None, method: str | None = No
         merged = _SLASHES.sub("/", path or adapter.path_info)
         found = _found(adapter, path, methods) or _found(adapter, merged, methods)
         return _first(adapter.map, found)
-    except HTTPException:  # not found, or a redirect to the path with a slash
+    except Exception:  # not found, a redirect to the path with a slash; what a converter raises
         return None
 
 

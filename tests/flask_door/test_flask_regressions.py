@@ -20,8 +20,9 @@ import werkzeug  # noqa: E402
 from flask import Flask, Response  # noqa: E402
 from flask.signals import got_request_exception  # noqa: E402
 from werkzeug.debug import DebuggedApplication  # noqa: E402
+from werkzeug.routing import BaseConverter  # noqa: E402
 
-from prom_middleware import instrument  # noqa: E402
+from prom_middleware import failures, instrument  # noqa: E402
 from prom_middleware.flask import Prometheus  # noqa: E402
 
 USER = "/u/<int:id>"
@@ -284,3 +285,18 @@ def test_a_client_that_leaves_a_debugged_application(registry: CollectorRegistry
         assert in_progress(registry) == 0
     finally:
         gc.enable()
+
+
+class Breaking(BaseConverter):
+    def to_python(self, value: str) -> str:
+        raise KeyError(value)
+
+
+def test_a_converter_that_raises_is_no_failure_of_ours(registry: CollectorRegistry) -> None:
+    app, before = bare(), failures.counts()
+    app.url_map.converters["breaking"] = Breaking
+    app.add_url_rule("/c/<breaking:x>", "breaking", lambda x: x)
+    Prometheus(app, registry=registry)
+    assert call(app, environ(path="/c/1")).status == 500
+    assert records(registry) == [("GET", "<unmatched>", 500, "KeyError", "complete")]
+    assert failures.counts() == before

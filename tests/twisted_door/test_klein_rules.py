@@ -14,8 +14,9 @@ klein = pytest.importorskip("klein", reason="Klein is not installed")
 
 from twisted.internet.defer import Deferred  # noqa: E402
 from twisted.web.resource import Resource  # noqa: E402
+from werkzeug.routing import BaseConverter  # noqa: E402
 
-from prom_middleware import instrument  # noqa: E402
+from prom_middleware import failures, instrument  # noqa: E402
 from twisted_door.reactor import ask, connect, request, serving  # noqa: E402
 from twisted_door.resources import Leaf  # noqa: E402
 
@@ -141,3 +142,44 @@ def test_klein_as_the_root_resource() -> None:
         assert ask(port, "GET /hello/bob").status == 200
         expected = [("GET", "/hello/<name>", 200, "", "complete")]
         assert becomes(lambda: records(registry), expected) == expected
+
+
+def by_host() -> Any:
+    app = klein.Klein()
+    app.url_map.host_matching = True
+
+    @app.route("/h/<x>", host="a.example:<int:port>")
+    @app.route("/h/<y>", host="b.example:<int:port>")
+    def hello(request: Any, **parts: Any) -> bytes:
+        return b"hello"
+
+    return app
+
+
+@pytest.mark.parametrize(
+    ("host", "route", "status"),
+    [("a", "/h/<x>", 200), ("b", "/h/<y>", 200), ("c", "<unmatched>", 404)],
+)
+def test_rules_of_a_host(host: str, route: str, status: int) -> None:
+    registry = CollectorRegistry()
+    with serving(instrument(by_host(), registry=registry)) as port:
+        assert ask(port, "GET /h/1", {"Host": f"{host}.example"}).status == status
+        expected = [("GET", route, status, "", "complete")]
+        assert becomes(lambda: records(registry), expected) == expected
+
+
+class Breaking(BaseConverter):
+    def to_python(self, value: str) -> str:
+        raise KeyError(value)
+
+
+def test_a_converter_that_raises_is_no_failure_of_ours() -> None:
+    app = klein.Klein()
+    app.url_map.converters["breaking"] = Breaking
+    app.route("/c/<breaking:x>")(lambda request, x: b"not reached")
+    registry, before = CollectorRegistry(), failures.counts()
+    with serving(instrument(app, registry=registry)) as port:
+        assert ask(port, "GET /c/1").status == 500
+        expected = [("GET", "<unmatched>", 500, "KeyError", "complete")]
+        assert becomes(lambda: records(registry), expected) == expected
+    assert failures.counts() == before

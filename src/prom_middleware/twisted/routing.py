@@ -205,6 +205,15 @@ def _klein_rule(static: str, url_map: Any, rest: list[bytes], request: Any) -> s
 
     # Without a slash after the resource there is no path: Klein redirects to the one with it.
     path = "/" + b"/".join(rest).decode("utf-8", "replace") if rest else ""
-    adapter = url_map.bind("localhost")
-    rule = matching_rule(adapter, path, request.method.decode("latin-1"))
+    rule = matching_rule(_adapter(url_map, request), path, request.method.decode("latin-1"))
     return None if rule is None else static + str(rule.rule).replace(KLEIN_REST, "{path}")
+
+
+def _adapter(url_map: Any, request: Any) -> Any:
+    """Return what Klein has matched the request with, which knows the host; or one like it."""
+    from klein.interfaces import IKleinRequest
+
+    adapter = getattr(IKleinRequest(request, None), "mapper", None)
+    if getattr(adapter, "map", None) is url_map:
+        return adapter
+    return url_map.bind(request.getRequestHostname().decode("utf-8", "replace"))
