@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 from wsgiref.util import FileWrapper
 
@@ -233,6 +234,31 @@ def test_who_stops_at_the_length_and_closes_nothing(registry: CollectorRegistry)
     pieces.close()  # type: ignore[attr-defined]
     assert records(registry) == seen(200)
     assert in_progress(registry) == 0
+
+
+@pytest.mark.parametrize("more", [[], [b"cd"]])
+def test_who_makes_light_of_a_write_that_broke_has_not_sent_all(
+    registry: CollectorRegistry, more: list[bytes]
+) -> None:
+    """As CGI does."""
+
+    def app(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        write = start("200 OK", [("Content-Length", "4")])
+        with suppress(OSError):
+            write(b"ab")
+            write(b"cd")
+        return more
+
+    taken: list[bytes] = []
+
+    def write(data: bytes) -> None:
+        if taken:
+            raise BrokenPipeError
+        taken.append(data)
+
+    list(PrometheusMiddleware(app, registry=registry)(environ(), lambda *_: write))
+    assert records(registry) == seen(200, "", "disconnect")
+    assert (sent(registry), in_progress(registry)) == (2, 0)
 
 
 # What is no iterable of bytes goes back as it is: the server knows it, or raises without us, too.

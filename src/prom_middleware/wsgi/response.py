@@ -95,11 +95,20 @@ class Response(Observation, Body):
             self.promise()
         try:
             self.writer(data)
-        except OSError:  # the client is gone
-            self.disconnected = True
+        except OSError:
+            self._broken_off()
             raise
         self.written = True
         self.count(data)
+
+    def _broken_off(self) -> None:
+        """Record that the client is gone; the application may make light of it."""
+        try:
+            if not self.sent and not getattr(self, "written", False):
+                self.forget_start()
+            self.finish(DISCONNECT)
+        except Exception as error:
+            failures.report("finish", error)
 
     def count(self, data: bytes) -> None:
         """Count a piece of the body."""
