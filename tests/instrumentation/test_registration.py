@@ -138,6 +138,12 @@ def test_the_same_buckets_written_otherwise_are_the_same(registry: CollectorRegi
     core(registry, buckets=(1.0, 2.0, float("inf")))
 
 
+def test_the_same_labels_in_another_order_are_the_same(registry: CollectorRegistry) -> None:
+    record(core(registry, labels={"team": "a", "site": "b"}))
+    record(core(registry, labels={"site": "b", "team": "a"}))
+    assert value(collected(registry), "http_requests_total", {"team": "a", "site": "b"}) == 2
+
+
 def test_constant_labels_may_differ_in_value(registry: CollectorRegistry) -> None:
     record(core(registry, labels={"team": "a"}))
     record(core(registry, labels={"team": "b"}))

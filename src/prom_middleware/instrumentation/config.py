@@ -173,7 +173,8 @@ def _labels(value: object) -> Mapping[str, LabelValue]:
         if not (callable(label) or is_encodable(label)):
             raise OptionError(f"labels: {name}={label!r}: give a string of UTF-8, or a callable")
         plain(f"labels: {name}", label)
-    return MappingProxyType(dict(value))
+    # Doors on one registry agree on the names, in whatever order each has them.
+    return MappingProxyType(dict(sorted(value.items())))
 
 
 def _label_name(name: object) -> None:
