@@ -144,9 +144,14 @@ class Closer:
         self.observation.finish(DISCONNECT if left else COMPLETE)
 
     def was_replaced(self) -> bool:
-        """Tell whether middleware further out has sent another response: the task goes on."""
+        """Tell whether middleware further out has sent another response: the task did not fail.
+
+        The thread of a synchronous view may let go of the response after that.
+        """
         task = None if self.sender is None else self.sender()
-        return task is not None and not task.done() and not is_cancelled(self.sender)
+        if task is None or task.cancelled() or is_cancelled(self.sender):
+            return False
+        return not task.done() or task.exception() is None
 
 
 class FileCloser(Closer):
