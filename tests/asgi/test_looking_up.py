@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import PlainTextResponse
-from starlette.routing import Host, Mount, Route, Router
+from starlette.routing import Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 
 from asgi.driver import check, ok, request
@@ -176,13 +176,6 @@ def refusing_some(app: Starlette) -> Starlette:
 
     app.add_middleware(BaseHTTPMiddleware, dispatch=refuse)
     return app
-
-
-def test_a_host_that_is_an_address(registry: CollectorRegistry) -> None:
-    app = Starlette(routes=[Host("[::1]", Router([Route("/h", hello)]))], middleware=[REFUSING])
-    headers = {"host": "[::1]:8000"}
-    request(PrometheusMiddleware(app, registry=registry), "/h", headers=headers)
-    check(registry, [(GET, "/h", 401, "", "complete")])
 
 
 def test_no_more_tables_than_a_process_needs(registry: CollectorRegistry) -> None:
