@@ -166,6 +166,11 @@ MODES = {"once": raising_once, "always": raising_always}
 # `once` reaches closures too: it is what every version has to bear, and what covers the guards.
 ALWAYS = pytest.param("always", marks=[pytest.mark.once, pytest.mark.no_cover])
 modes = pytest.mark.parametrize("mode", ["once", ALWAYS])
+# What is there to show, and where it is kept, is the same under every framework.
+doors = pytest.mark.parametrize(
+    "door",
+    [*INSTALLED, *COMPANIONS, *(pytest.param(one, marks=pytest.mark.once) for one in FILLED)],
+)
 
 
 @cache
@@ -232,14 +237,14 @@ def nobody_reads_logs() -> Iterator[None]:
 
 @pytest.mark.timeout(600)
 @modes
-@pytest.mark.parametrize("door", DOORS)
+@doors
 def test_requests_survive(door: str, mode: str) -> None:
     _survive(door, mode, _request_survives, scrapes=False)
 
 
 @pytest.mark.timeout(600)
 @modes
-@pytest.mark.parametrize("door", DOORS)
+@doors
 def test_scrapes_are_answered(door: str, mode: str) -> None:
     _survive(door, mode, _scrape_is_answered, scrapes=True)
 
