@@ -7,6 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
+from prometheus_client import CollectorRegistry
+
+from metrics import collected, value
+
 Environ = dict[str, Any]
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
@@ -131,3 +135,18 @@ def answers(body: Any) -> Any:
         return body
 
     return app
+
+
+def seen(status: int, exception: str = "", outcome: str = "complete", method: str = "GET") -> Any:
+    """Return the one record of a request that no framework has named."""
+    return [(method, "<unmatched>", status, exception, outcome)]
+
+
+def sent(registry: CollectorRegistry) -> float:
+    """Return how many bytes of responses are recorded."""
+    return value(collected(registry), "http_response_body_bytes_total")
+
+
+def ignore(*_: object) -> Callable[[bytes], object]:
+    """Stand in for a server's `start_response`."""
+    return lambda _: None

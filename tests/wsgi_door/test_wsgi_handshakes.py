@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from metrics import collected, in_progress, records, value
 from prom_middleware.exposition import make_wsgi_app
 from prom_middleware.wsgi import PrometheusMiddleware
-from wsgi_door.driver import HANDSHAKE, call, environ
+from wsgi_door.driver import HANDSHAKE, call, environ, seen
 
 Start = Callable[..., Any]
 
@@ -19,15 +19,6 @@ Start = Callable[..., Any]
 @pytest.fixture
 def registry() -> CollectorRegistry:
     return CollectorRegistry()
-
-
-def seen(status: int, exception: str = "", outcome: str = "complete", method: str = "GET") -> Any:
-    return [(method, "<unmatched>", status, exception, outcome)]
-
-
-def ignore(*_: object) -> Callable[[bytes], object]:
-    """Stand in for a server's `start_response`."""
-    return lambda _: None
 
 
 def takes_the_socket(env: dict[str, Any], start: Start) -> Iterable[bytes]:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from metrics import collected, in_progress, records, value
+from metrics import in_progress, records
 from prom_middleware.wsgi import PrometheusMiddleware
-from wsgi_door.driver import answers, environ
+from wsgi_door.driver import answers, environ, ignore, seen, sent
 
 Start = Callable[..., Any]
 PLAIN = (("Content-Type", "text/plain"),)
@@ -22,19 +22,6 @@ PLAIN = (("Content-Type", "text/plain"),)
 @pytest.fixture
 def registry() -> CollectorRegistry:
     return CollectorRegistry()
-
-
-def seen(status: int, exception: str = "", outcome: str = "complete", method: str = "GET") -> Any:
-    return [(method, "<unmatched>", status, exception, outcome)]
-
-
-def sent(registry: CollectorRegistry) -> float:
-    return value(collected(registry), "http_response_body_bytes_total")
-
-
-def ignore(*_: object) -> Callable[[bytes], object]:
-    """Stand in for a server's `start_response`."""
-    return lambda _: None
 
 
 def listing(registry: CollectorRegistry, *pieces: bytes) -> Any:

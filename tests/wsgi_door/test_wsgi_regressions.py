@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from metrics import collected, in_progress, records, value
 from prom_middleware.wsgi import PrometheusMiddleware
-from wsgi_door.driver import answers, call, environ
+from wsgi_door.driver import answers, call, environ, ignore, seen, sent
 
 Start = Callable[..., Any]
 BYTES = b"0123456789"
@@ -24,19 +24,6 @@ PLAIN = (("Content-Type", "text/plain"),)
 @pytest.fixture
 def registry() -> CollectorRegistry:
     return CollectorRegistry()
-
-
-def seen(status: int, exception: str = "", outcome: str = "complete", method: str = "GET") -> Any:
-    return [(method, "<unmatched>", status, exception, outcome)]
-
-
-def sent(registry: CollectorRegistry) -> float:
-    return value(collected(registry), "http_response_body_bytes_total")
-
-
-def ignore(*_: object) -> Callable[[bytes], object]:
-    """Stand in for a server's `start_response`."""
-    return lambda _: None
 
 
 # The server's own file wrapper, which it may send by sendfile.
