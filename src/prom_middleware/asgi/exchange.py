@@ -51,20 +51,18 @@ class Exchange(Observation):
 
     async def send(self, message: Message) -> None:
         """Send a message of the application, and note it once it is sent."""
-        send, size, rare = self.server_send, 0, self.rare
+        send, rare = self.server_send, self.rare
         # Hypercorn tells of its own end while it sends the last: only who left before is gone.
-        gone = False if rare is None else rare.disconnected
+        gone = rare is not None and rare.disconnected
         try:
-            if self.status is None:  # it is the start
+            if self.status is not None:
+                size = len(message["body"])
+            else:  # it is the start
+                size = 0
                 if self.promised is None:
                     self._promise(message)
-            else:
-                try:
-                    size = len(message["body"])
-                except KeyError:
-                    size = _zero_copied(message)
         except Exception as error:
-            failures.report("send", error)
+            size = _size_otherwise(message, error)
         try:
             await send(message)
         except OSError:  # how a server says that the client is gone
@@ -73,36 +71,37 @@ class Exchange(Observation):
         except BaseException:
             self._interrupted(message, size, gone)
             raise
-        try:
-            kind = message["type"]
-            if kind == "http.response.body":
-                self.sent += size
-                if "more_body" not in message or not message["more_body"]:
-                    if rare is None:
-                        self.finish()
-                    else:
-                        self._last_unless_trailers(gone)
-            elif kind == "http.response.start":
-                if self.status is not None:  # of two starts, a lenient server sends the first
-                    return
-                try:
-                    self.status = STATUSES[message["status"]]
-                except KeyError:
-                    self.status = status_label(message["status"])
-                headers = self.headers = message.get("headers", ())
-                for name, value in headers:
-                    # Lower case as the specification has it, or as Django does.
-                    if name in (b"content-type", b"Content-Type"):
-                        # Long enough, with an "e" in its place: that spares nearly all the calls.
-                        if len(value) > 16 and value[5] in b"eE":
-                            self.note_type(value.decode("latin-1"))
-                        break
-                if "trailers" in message:
-                    self.rarely().trailers = bool(message["trailers"])
-            else:
-                self._sent_otherwise(kind, message, size, gone)
-        except Exception as error:
-            failures.report("send", error)
+        else:  # CPython 3.11 has what an `except` does after that, and out of the way
+            try:
+                kind = message["type"]
+                if kind == "http.response.body":
+                    self.sent += size
+                    if "more_body" not in message or not message["more_body"]:
+                        if rare is None:
+                            self.finish()
+                        else:
+                            self._last_unless_trailers(gone)
+                elif kind == "http.response.start":
+                    if self.status is not None:  # of two, a lenient server sends the first
+                        return
+                    try:
+                        self.status = STATUSES[message["status"]]
+                    except KeyError:
+                        self.status = status_label(message["status"])
+                    headers = self.headers = message.get("headers", ())
+                    for name, value in headers:
+                        # Lower case as the specification has it, or as Django does.
+                        if name in (b"content-type", b"Content-Type"):
+                            # Long enough, an "e" in its place: that spares nearly all the calls.
+                            if len(value) > 16 and value[5] in b"eE":
+                                self.note_type(value.decode("latin-1"))
+                            break
+                    if "trailers" in message:
+                        self.rarely().trailers = bool(message["trailers"])
+                else:
+                    self._sent_otherwise(kind, message, size, gone)
+            except Exception as error:
+                failures.report("send", error)
 
     def promised_length(self) -> int | None:
         """Return how long the headers say the body is; a wrong promise is harmless."""
@@ -160,6 +159,18 @@ class Exchange(Observation):
     def _last(self, gone: bool) -> None:
         # Servers before ASGI 2.4 drop what is sent to a client that is gone.
         self.finish(DISCONNECT if gone else COMPLETE)
+
+
+def _size_otherwise(message: Message, error: Exception) -> int:
+    """Return the size of what has no body to measure: that is what `error` says."""
+    try:
+        if isinstance(error, KeyError):
+            return _zero_copied(message)
+        failures.report("send", error)
+        return 0
+    except Exception as failure:
+        failures.report("send", failure)
+        return 0
 
 
 def _zero_copied(message: Message) -> int:

@@ -50,11 +50,8 @@ class Door:
                     path = path_below(scope["root_path"], scope)
                 if path in self._metrics_paths:
                     app = self._metrics
-                elif key in scope and _continues(scope[key], scope, core):
-                    self._dialect.refine(scope[key], scope)
-                elif mixed and is_within(scope, key):
-                    app = self._dialect.within(scope["wsgi_environ"], key, scope, app)
-                    _announce(scope["wsgi_environ"][key], key, scope)
+                elif (mixed or key in scope) and (inner := self._inner(scope)) is not None:
+                    app = inner
                 elif core.excluded is None or not core.excluded(path_below_root(scope)):
                     noted, trace = self._noted, None
                     try:
@@ -95,7 +92,21 @@ class Door:
             if not exchange.done:
                 exchange.returned()
             # A server's `send` holds the scope: left there, each request would wait for the GC.
-            scope.pop(key, None)
+            if key in scope:
+                del scope[key]
+
+    def _inner(self, scope: Scope) -> ASGIApp | None:
+        """Return what to call where a door further out records the request, and asks this one."""
+        key = self._core.key
+        if key in scope and _continues(scope[key], scope, self._core):
+            self._dialect.refine(scope[key], scope)
+            return self.app
+        if not is_within(scope, key):
+            return None
+        environ = scope["wsgi_environ"]
+        app = self._dialect.within(environ, key, scope, self.app)
+        _announce(environ[key], key, scope)
+        return app
 
     def _otherwise(self, scope: Scope) -> ASGIApp:
         if scope["type"] == "websocket":
