@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +52,18 @@ class CountedInput:
     def __iter__(self) -> Iterator[bytes]:
         return map(self._counted, iter(self._stream))
 
+    def __enter__(self) -> CountedInput:
+        self._entered = ExitStack()
+        self._entered.enter_context(self._stream)  # type: ignore[arg-type]
+        return self
+
+    def __exit__(self, *raised: Any) -> bool | None:
+        return self._entered.__exit__(*raised)
+
+    def __reduce_ex__(self, _: object) -> tuple[Any, ...]:
+        # A copy is one of the stream: what somebody reads of it is not counted twice.
+        return _itself, (copy(self._stream),)
+
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self._stream, name)
         if name == "seek":
@@ -82,3 +96,7 @@ class CountedInput:
             return int(self._stream.tell())  # type: ignore[attr-defined]
         except Exception:  # some can seek and do not tell: what they read again is counted again
             return None
+
+
+def _itself(stream: InputStream) -> InputStream:
+    return stream

@@ -1,0 +1,107 @@
+"""The request's body, which applications read in more ways than PEP 3333 has."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from metrics import collected, value
+from prom_middleware.wsgi import PrometheusMiddleware
+from wsgi_door.driver import call, environ
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+class Input:
+    """A server's stream whose sizes have names, and that is an iterator."""
+
+    def __init__(self) -> None:
+        self.file = io.BytesIO(b"first\nsecond\nthird")
+
+    def read(self, size: int = -1) -> bytes:
+        return self.file.read(size)
+
+    def readinto(self, buffer: Any) -> int:
+        return self.file.readinto(buffer)
+
+    def __iter__(self) -> Input:
+        return self
+
+    def __next__(self) -> bytes:
+        return next(self.file)
+
+
+READS: dict[str, tuple[Callable[[Any], object], object, int]] = {
+    "next": (next, b"first\n", 6),
+    "next, to the end": (lambda stream: [next(stream, b"") for _ in range(5)][3:], [b"", b""], 18),
+    "size by name": (lambda stream: stream.read(size=7), b"first\ns", 7),
+    "buffer by name": (lambda stream: stream.readinto(buffer=bytearray(4)), 4, 4),
+}
+
+
+@pytest.mark.parametrize(("read", "result", "count"), READS.values(), ids=READS)
+def test_input_is_read_as_the_server_lets_it(
+    registry: CollectorRegistry, read: Callable[[Any], object], result: object, count: int
+) -> None:
+    results: list[object] = []
+
+    def app(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        results.append(read(env["wsgi.input"]))
+        start("200 OK", [("Content-Type", "text/plain")])
+        return []
+
+    request = environ("POST", **{"wsgi.input": Input(), "CONTENT_LENGTH": "18"})
+    assert call(PrometheusMiddleware(app, registry=registry), request).error is None
+    assert results == [result]
+    assert value(collected(registry), "http_request_body_bytes_total") == count
+
+
+def _within(stream: Any) -> bytes:
+    with stream as same:
+        return bytes(same.read())
+
+
+TAKEN: dict[str, Callable[[Any], bytes]] = {
+    "copy": lambda stream: copy.copy(stream).read() + stream.read(),
+    "deepcopy": lambda stream: copy.deepcopy(stream).read() + stream.read(),
+    "pickle": lambda stream: pickle.loads(pickle.dumps(stream)).read() + stream.read(),
+    "with": _within,
+}
+
+
+@pytest.mark.parametrize("take", TAKEN.values(), ids=TAKEN)
+def test_input_is_copied_and_closed_as_the_server_s(
+    registry: CollectorRegistry, take: Callable[[Any], bytes]
+) -> None:
+    def reading(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        start("200 OK", [])
+        return [take(env["wsgi.input"])]
+
+    bare = call(reading, environ(body=b"hello"))
+    seen_by_us = call(PrometheusMiddleware(reading, registry=registry), environ(body=b"hello"))
+    assert seen_by_us.body == bare.body
+    assert value(collected(registry), "http_request_body_bytes_total") == 5
+
+
+def test_input_without_an_exit_is_refused_as_the_server_s(registry: CollectorRegistry) -> None:
+    class Bare:
+        read = readline = readlines = __iter__ = None
+
+    def reading(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        return [_within(env["wsgi.input"])]
+
+    def error(app: Any) -> Any:
+        return type(call(app, environ(CONTENT_LENGTH="5", **{"wsgi.input": Bare()})).error)
+
+    assert error(PrometheusMiddleware(reading, registry=registry)) is error(reading)
