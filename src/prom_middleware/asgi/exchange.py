@@ -19,6 +19,7 @@ from prom_middleware.instrumentation.observation import (
     Observation,
     status_label,
 )
+from prom_middleware.instrumentation.rare import content_length
 
 Headers = Iterable[tuple[bytes, bytes]]
 _HYPERCORN = "hypercorn.protocol.http_stream"  # loaded by whoever is served by it
@@ -106,7 +107,7 @@ class Exchange(Observation):
     def promised_length(self) -> int | None:
         """Return how long the headers say the body is; a wrong promise is harmless."""
         values = [value for name, value in self.headers if name.lower() == b"content-length"]
-        return int(values[0]) if len(values) == 1 and values[0].isdigit() else None
+        return content_length(values[0]) if len(values) == 1 else None
 
     def _interrupted(self, message: Message, size: int, gone: bool) -> None:
         """Note the last message where `send` has sent it, and was cancelled before it returned.

@@ -26,6 +26,7 @@ from prom_middleware.instrumentation import (
     discard_observations,
     nesting,
 )
+from prom_middleware.instrumentation.rare import content_length
 from prom_middleware.wsgi.place import paths_of
 
 # On a request: the observations of doors further out, by registry.
@@ -78,8 +79,8 @@ class Handled(Observation):
 
     def promised_length(self) -> int | None:
         """Return how long the headers say a stream is; middleware further out may change them."""
-        length = self.headers.get("Content-Length", "") if hasattr(self, "headers") else ""
-        return int(length) if length.isdecimal() else None
+        headers = getattr(self, "headers", {})
+        return content_length(headers.get("Content-Length"))
 
     def end(self, whole: bool) -> None:
         """Record the end of a file."""

@@ -261,10 +261,8 @@ class Observation:
             outcome = COMPLETE if outcome is COMPLETE and answered else ERROR
         if outcome is not COMPLETE:
             self.core.recorder.abort(labels, outcome)
-        if rare is not None and rare.error is not None:
-            self.core.recorder.raised(labels, rare.error)
-            # Only to know it again: its traceback holds the frames of the application.
-            rare.counted, rare.error = mark(rare.error), None
+        for error in () if rare is None else rare.take():
+            self.core.recorder.raised(labels, error)
 
     def forget_start(self) -> None:
         """Forget a response that was begun, of which the server has sent nothing."""
@@ -326,10 +324,10 @@ class Observation:
         """Count an exception that something inside the application saw; the same one once."""
         try:
             rare = self.rarely()
-            if error is rare.error or mark(error) == rare.counted:
+            if rare.knows(error):
                 return
             if not self.done:
-                rare.error = error
+                rare.keep(error)
                 return
             rare.counted = mark(error)
             if self.started >= self.core.store.born:  # else the parent's: see `Recorder.is_ours`

@@ -19,6 +19,7 @@ from prom_middleware.instrumentation import (
     Observation,
     status_label,
 )
+from prom_middleware.instrumentation.rare import content_length
 from prom_middleware.instrumentation.tracing import TRACING
 from prom_middleware.wsgi.body import Body
 from prom_middleware.wsgi.files import watch_file
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _CONTENT_TYPE = "Content-Type"  # as nearly all spell it
 _CODES = frozenset(STATUSES.values())
+_UWSGI = "uwsgi.version"  # in the environ
 
 
 class Response(Observation, Body):
@@ -72,7 +74,7 @@ class Response(Observation, Body):
             self.writer = self.server(status, headers, exc_info)
             self.forget_start()
         try:
-            code = status[:3]
+            code = status.partition(" ")[0]
             self.status = code if code in _CODES else _unusual(code)
             self.headers = headers
             for name, value in headers:
@@ -243,7 +245,7 @@ class Response(Observation, Body):
 
     def _sized(self, body: Iterable[bytes]) -> Iterable[bytes]:
         kind: type = type(body)
-        if kind is bytes:  # uWSGI takes it in one piece
+        if kind is bytes:  # uWSGI takes it in one piece, others find integers in it
             return self.give_back(body)
         if isinstance(body, Pieces):  # of a door further in
             pieces = Pieces(body.copy())
@@ -255,9 +257,11 @@ class Response(Observation, Body):
     def give_back(self, body: Iterable[bytes]) -> Iterable[bytes]:
         """Return what is no iterable of bytes: the server knows it, or raises without us, too."""
         kind: type = type(body)
-        if kind is bytes:
+        if kind is bytes and (not body or _UWSGI in self.request):
             self.sent += len(self.body)
             self.finish(COMPLETE)
+        elif kind is bytes:
+            self.failed(TypeError("'int' object is no piece of a body"))
         elif kind is not object:
             self.failed(TypeError(f"{kind.__name__!r} object is not iterable"))
         elif self.status is None:  # gunicorn's sentinel: the application has taken the socket
@@ -279,8 +283,8 @@ class Response(Observation, Body):
     def promised_length(self) -> int | None:
         """Return how long the headers say the body is; a wrong promise is harmless."""
         for name, value in getattr(self, "headers", ()):
-            if name.lower() == "content-length" and value.isdecimal():
-                return int(value)
+            if name.lower() == "content-length":
+                return content_length(value)
         return None
 
 
@@ -339,4 +343,6 @@ class Pieces(list[bytes]):
 
 
 def _unusual(code: str) -> str:
-    return status_label(int(code)) if code.isdecimal() else OTHER
+    # PEP 3333 wants a blank behind it; what else is there, servers send as it is.
+    digits = code[: len(code) - len(code.lstrip("0123456789"))]
+    return status_label(digits) if len(digits) == 3 else OTHER
