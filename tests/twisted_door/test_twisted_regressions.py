@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -311,3 +312,32 @@ def test_a_request_of_twisted_s_own_tests(registry: CollectorRegistry) -> None:
     asked = DummyRequest([b"metrics"])
     assert isinstance(MetricsResource(registry).render(asked), bytes)
     assert asked.responseCode == 200
+
+
+class Slips(Leaf):
+    """Write what is no bytes, first or after some."""
+
+    def __init__(self, begun: bytes) -> None:
+        super().__init__(b"")
+        self.begun = begun
+
+    def render_GET(self, request: Any) -> Any:
+        if self.begun:
+            request.write(self.begun)
+        request.write("text")
+        return b""
+
+
+@pytest.mark.parametrize("begun", [b"", b"some"], ids=["first", "later"])
+def test_a_write_that_raises_after_the_headers_went_out(
+    registry: CollectorRegistry, begun: bytes
+) -> None:
+    expected = [("GET", "/it", 200, "TypeError", "error")]
+    with serving(instrument(at(Slips(begun)), registry=registry)) as port:
+        answer = read_all(connect(port, request("GET /it")))
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert becomes(lambda: records(registry), expected) == expected
+    body = answer.partition(b"\r\n\r\n")[2]
+    pieces = [int(size, 16) for size in re.findall(rb"(?:^|\r\n)([0-9a-f]+)\r\n", body)]
+    assert sum(pieces) > len(begun)
+    assert value(collected(registry), "http_response_body_bytes_total") == sum(pieces)

@@ -23,6 +23,7 @@ from prom_middleware.instrumentation import (
     queueing,
     status_label,
 )
+from prom_middleware.instrumentation.rare import content_length
 from prom_middleware.instrumentation.tracing import RAW_TRACEPARENT, TRACEPARENT
 from prom_middleware.twisted.resources import MetricsResource
 from prom_middleware.twisted.routing import PERCENT, note_children, path_of
@@ -49,6 +50,7 @@ def observed_request(request_class: Any, core: Instrumentation) -> Any:
     class ObservedRequest(request_class):  # type: ignore[misc]
         _prom_middleware_outcome = COMPLETE
         _prom_middleware_received = 0
+        _prom_middleware_unsent = 0
 
         def handleContentChunk(self, data: bytes) -> None:  # noqa: N802
             # Counted as it comes: an application may put what cannot be measured in `content`.
@@ -80,9 +82,15 @@ def observed_request(request_class: Any, core: Instrumentation) -> Any:
             started = self.startedWriting
             if core.promises and not started:
                 _promise(self, core)
-            super().write(data)
-            if self.startedWriting and not started:
-                _begun(self, core)
+            sent = self.sentLength
+            try:
+                super().write(data)
+            except BaseException:  # of text that is no bytes, say, which Twisted has counted
+                self._prom_middleware_unsent += self.sentLength - sent
+                raise
+            finally:
+                if self.startedWriting and not started:
+                    _begun(self, core)
 
         def finish(self) -> None:
             super().finish()
@@ -184,7 +192,7 @@ def _end(request: Any, core: Instrumentation, outcome: str) -> None:
     try:
         observation = vars(request).get(core.key)
         if observation is not None:
-            observation.sent = request.sentLength
+            observation.sent = request.sentLength - request._prom_middleware_unsent
             if outcome is DISCONNECT and _is_whole(request, observation):
                 outcome = COMPLETE  # what is left to do is no answer: a WSGI `close`
             elif outcome is DISCONNECT:
@@ -199,8 +207,8 @@ def _is_whole(request: Any, observation: Observation) -> bool:
     try:
         if observation.status is None:
             return False
-        length: bytes = request.responseHeaders.getRawHeaders(b"content-length", (b"",))[0]
-        return length.isdigit() and int(length) == request.sentLength
+        length = request.responseHeaders.getRawHeaders(b"content-length", (b"",))[0]
+        return bool(content_length(length) == request.sentLength)
     except Exception as error:
         failures.report("end", error)
         return False
