@@ -106,6 +106,7 @@ EXEMPT = {
     "exposition.scraping.answer": GUARD,
     "flask.metrics_blueprint.metrics": ENTRY,
     "flask.connect.raised": GUARD,
+    "flask.connect.started": GUARD,
     "flask.Rules.name": GUARD,
     "exposition.compression.find_zstd": BUILD,
     "exposition.negotiation._openmetrics": BUILD,

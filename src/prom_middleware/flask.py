@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import finalize, ref
@@ -12,13 +12,14 @@ from prometheus_client import REGISTRY
 from prom_middleware import failures
 from prom_middleware.errors import MissingFrameworkError, NotAnApplicationError
 from prom_middleware.exposition.wsgi import make_wsgi_app
-from prom_middleware.instrumentation import Configuration
+from prom_middleware.instrumentation import UNMATCHED, Configuration
+from prom_middleware.instrumentation.observation import METHODS
 from prom_middleware.wsgi.middleware import Dialect, PrometheusMiddleware
 from prom_middleware.wsgi.place import mounts_of, place_of
 
 try:
     import flask
-    from flask.signals import got_request_exception
+    from flask.signals import got_request_exception, request_started
     from werkzeug.exceptions import HTTPException, MethodNotAllowed, SecurityError
     from werkzeug.wrappers import Response
 
@@ -91,10 +92,17 @@ def metrics_blueprint(
     metrics_app = make_wsgi_app(registry, disable_compression, access=access, **options)
     blueprint = flask.Blueprint(name, __name__)
 
-    @blueprint.get(metrics_path, strict_slashes=False)
     def metrics() -> Response:
         return flask.Response.from_app(metrics_app, flask.request.environ)
 
+    # All methods, for its own answer to those that are none of a scrape's.
+    blueprint.add_url_rule(
+        metrics_path,
+        view_func=metrics,
+        methods=METHODS,
+        strict_slashes=False,
+        provide_automatic_options=False,
+    )
     return blueprint
 
 
@@ -153,6 +161,12 @@ class Rules(Dialect):
         except Exception as error:
             failures.report("route", error)
 
+    def follow(self, environ: WSGIEnvironment) -> None:
+        """Set the route of a request of which Flask has a copy of the environ."""
+        observation = environ.get(self.key)
+        if observation is not None and observation.request is not environ:
+            observation.route = observation.route or self.route(environ) or UNMATCHED
+
     def route(self, environ: Mapping[str, Any], mounts: str = "") -> str | None:
         """Return the rule that matched, also where only the method did not (405)."""
         observation = environ[self.key]
@@ -208,10 +222,22 @@ def connect(app: flask.Flask, rules: Rules) -> None:
         except Exception as error:
             failures.report("exception", error)
 
+    def started(*_: object, **__: object) -> None:
+        try:
+            rules.follow(flask.request.environ)
+        except Exception as error:
+            failures.report("route", error)
+
+    _receive(got_request_exception, raised, app)
+    if "wsgi_app" in vars(app):  # middleware further in may hand on a copy of the environ
+        _receive(request_started, started, app)
+
+
+def _receive(signal: Any, receiver: Callable[..., None], app: flask.Flask) -> None:
     # Signals hold their receivers weakly unless told otherwise, and then for ever: an application
     # that is gone takes its own along.
-    got_request_exception.connect(raised, app, weak=False)
-    finalize(app, got_request_exception.disconnect, raised).atexit = False
+    signal.connect(receiver, app, weak=False)
+    finalize(app, signal.disconnect, receiver).atexit = False
 
 
 def _raised_unless_answered(

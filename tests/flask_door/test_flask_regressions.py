@@ -300,3 +300,42 @@ def test_a_converter_that_raises_is_no_failure_of_ours(registry: CollectorRegist
     assert call(app, environ(path="/c/1")).status == 500
     assert records(registry) == [("GET", "<unmatched>", 500, "KeyError", "complete")]
     assert failures.counts() == before
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "route", "status"),
+    [
+        ("GET", "/v1/u/5", USER, 200),
+        ("POST", "/v1/u/5", USER, 405),
+        ("GET", "/v1/nothing", "<unmatched>", 404),
+        ("GET", "/u/5", USER, 200),
+    ],
+)
+def test_middleware_that_hands_on_a_copy_of_the_environ(
+    registry: CollectorRegistry, method: str, path: str, route: str, status: int
+) -> None:
+    app = bare()
+    inner = app.wsgi_app
+
+    def strips(env: dict[str, Any], start: Any) -> Any:
+        return inner({**env, "PATH_INFO": env["PATH_INFO"].removeprefix("/v1")}, start)
+
+    app.wsgi_app = strips  # type: ignore[method-assign]
+    call(instrument(app, registry=registry), environ(method, path))
+    assert records(registry) == [(method, route, status, "", "complete")]
+
+
+def test_what_goes_wrong_after_a_view_that_raised_is_counted_beside_it(
+    registry: CollectorRegistry,
+) -> None:
+    app = bare()
+
+    @app.teardown_request
+    def broken(_: object) -> None:
+        raise LookupError("gone")
+
+    call(instrument(app, registry=registry), environ(path="/boom"))
+    samples = collected(registry)
+    for name in ("ValueError", "LookupError"):
+        assert value(samples, "http_request_exceptions_total", {"exception": name}) == 1
+    assert value(samples, "http_requests_total") == 1
