@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Container,
+    Generator,
+    Iterable,
+    Mapping,
+)
 from functools import partial
 from typing import Any
 
@@ -52,26 +59,33 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; known: {', '.join(sorted(known))}"
 
 
-def plain(option: str, value: object) -> None:
-    """Raise OptionError for an asynchronous function.
+_NOT_PLAIN = (
+    inspect.iscoroutinefunction,
+    inspect.isgeneratorfunction,
+    inspect.isasyncgenfunction,
+)
 
-    What it returned would be true, and different each time; nobody would await it.
+
+def plain(option: str, value: object) -> None:
+    """Raise OptionError for an asynchronous function, or a generator's.
+
+    What it returned would be true, and different each time; nobody would await or iterate it.
     """
     calls = (value, type(value).__call__) if callable(value) else ()
-    if any(map(inspect.iscoroutinefunction, calls)):
-        raise OptionError(f"{option}={value!r}: give a plain function; it is not awaited")
+    if any(kind(call) for kind in _NOT_PLAIN for call in calls):
+        raise OptionError(f"{option}={value!r}: give a plain function, that returns its answer")
 
 
 def plain_answer(option: str, answer: object) -> object:
-    """Return what a function has answered; raise TypeError where that is to be awaited.
+    """Return what a function has answered; raise TypeError where there is more to be done for it.
 
     `plain` does not know a function that only hands on what an asynchronous one returns.
     """
-    if not inspect.isawaitable(answer):
+    if not (inspect.isawaitable(answer) or isinstance(answer, Generator | AsyncGenerator)):
         return answer
     if inspect.iscoroutine(answer):
         answer.close()
-    raise TypeError(f"{option}: what the function returns is to be awaited; give a plain one")
+    raise TypeError(f"{option}: what the function returns is no answer; give a plain one")
 
 
 def makes_objects(value: object) -> bool:

@@ -7,7 +7,7 @@ import re
 import string
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -212,6 +212,14 @@ async def asynchronous(told: object) -> bool:
     return False
 
 
+def generating(told: object) -> Iterator[bool]:
+    yield False
+
+
+async def generating_asynchronously(told: object) -> AsyncIterator[bool]:
+    yield False
+
+
 class Asynchronous:
     async def __call__(self, told: object) -> bool:
         return False
@@ -219,8 +227,11 @@ class Asynchronous:
 
 @pytest.mark.parametrize(
     "wrong",
-    [asynchronous, Asynchronous(), partial(asynchronous)],
-    ids=["function", "object", "partial"],
+    [
+        *(asynchronous, Asynchronous(), partial(asynchronous)),
+        *(generating, partial(generating), generating_asynchronously),
+    ],
+    ids=["function", "object", "partial", "generator", "partial-generator", "async-generator"],
 )
 @pytest.mark.parametrize(
     ("option", "given"),
@@ -231,11 +242,11 @@ class Asynchronous:
     ],
     ids=["access", "exclude", "labels"],
 )
-def test_what_nobody_awaits_is_refused(
+def test_what_nobody_awaits_or_iterates_is_refused(
     option: str, given: Callable[[object], object], wrong: object
 ) -> None:
     """A coroutine is true, and as a label it would be another value for each request."""
-    with pytest.raises(errors.OptionError, match="is not awaited") as caught:
+    with pytest.raises(errors.OptionError, match="returns its answer") as caught:
         Configuration.from_options({option: given(wrong)})
     assert str(caught.value).startswith(option)
     assert repr(wrong) in str(caught.value)
@@ -243,6 +254,11 @@ def test_what_nobody_awaits_is_refused(
 
 def test_a_class_may_make_a_label_though_its_objects_are_asynchronous() -> None:
     assert Configuration.from_options({"labels": {"x": Asynchronous}}).labels
+
+
+def test_bytes_are_no_list_of_paths() -> None:
+    with pytest.raises(errors.OptionError, match=re.escape("exclude: b'/a' is neither")):
+        Configuration.from_options({"exclude": b"/a"})
 
 
 def test_a_name_that_is_no_string_is_an_unknown_option() -> None:

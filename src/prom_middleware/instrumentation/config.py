@@ -145,7 +145,7 @@ def _buckets(value: object) -> tuple[float, ...]:
 
 
 def _exclude(value: object) -> tuple[Exclusion, ...]:
-    single = isinstance(value, (str, re.Pattern)) or callable(value)
+    single = isinstance(value, (str, bytes, re.Pattern)) or callable(value)
     exclusions = (value,) if single else value
     if not isinstance(exclusions, Iterable):
         raise OptionError(f"exclude={value!r}: give a list of paths, patterns or callables")
