@@ -84,6 +84,44 @@ def test_a_websocket_whose_scope_was_copied(registry: CollectorRegistry) -> None
     assert value(samples, "websocket_connections_total", {"route": "/talk/{id}"}) == 1
 
 
+def dispatching(inner: Any) -> Any:
+    """Return what takes "/s" from the path as hypercorn's dispatcher does."""
+
+    async def dispatch(scope: Any, receive: Any, send: Any) -> None:
+        await inner({**scope, "root_path": "/s"}, receive, send)
+
+    return dispatch
+
+
+def below(registry: CollectorRegistry, place: str) -> Any:
+    """Return an application that has one with such middleware below it."""
+    inner = Starlette(
+        routes=[Route("/a/{x}", hello), WebSocketRoute("/talk/{id}", talk)],
+        middleware=[Middleware(Replaced)],
+    )
+    inner = instrument(inner, registry=registry)
+    outer = dispatching(inner) if place == "dispatched" else Starlette(routes=[Mount("/s", inner)])
+    return instrument(outer, registry=registry)
+
+
+class Replaced(Stripped):
+    """Leaves out a language, wherever it stands."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.app({**scope, "path": scope["path"].replace("/en/", "/")}, receive, send)
+
+
+@pytest.mark.parametrize("place", ["mounted", "dispatched"])
+def test_middleware_of_an_application_further_in(registry: CollectorRegistry, place: str) -> None:
+    app = below(registry, place)
+    for path in ("/s/en/a/1", "/s/a/1"):
+        assert request(app, path).status == 200
+    check(registry, [("GET", "/s/a/{x}", 200, "", "complete")] * 2)
+    websocket(app, "/s/en/talk/1")
+    samples = collected(registry)
+    assert value(samples, "websocket_connections_total", {"route": "/s/talk/{id}"}) == 1
+
+
 def bundling(registry: CollectorRegistry, door: str) -> Any:
     async def bundle(request: Request) -> Response:
         async def collect(message: Any) -> None:

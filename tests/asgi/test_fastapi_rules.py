@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException, Response
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CollectorRegistry
@@ -347,3 +348,19 @@ def test_a_frontend(registry: CollectorRegistry, tmp_path: Path) -> None:
     app.frontend("/ui", directory=str(tmp_path))
     request(around(app, registry=registry), "/ui/index.html")
     check(registry, [(GET, "/ui/{path}", 200, "", "complete")])
+
+
+@pytest.mark.skipif(not hasattr(FastAPI, "frontend"), reason="this FastAPI has no frontends")
+def test_what_is_refused_before_a_frontend_is_named_by_it(
+    registry: CollectorRegistry, tmp_path: Path
+) -> None:
+    app, router = make_app(), APIRouter()
+    app.frontend("/ui", directory=str(tmp_path))
+    router.frontend("/near", directory=str(tmp_path))
+    app.include_router(router, prefix="/ui")
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["elsewhere"])
+    observed = around(app, registry=registry)
+    for path in ("/ui/index.html", "/ui", "/ui/near/x", "/uix", "/nothing"):
+        assert request(observed, path).status == 400
+    routes = ["/ui/near/{path}"] + ["/ui/{path}"] * 2 + ["<unmatched>"] * 2
+    check(registry, [(GET, route, 400, "", "complete") for route in routes])

@@ -54,8 +54,10 @@ class PrometheusMiddleware(Door):
         outer = scope.get(self._core.key)
         if outer is None or outer.request is scope or outer.done:
             return
-        if outer.core is self._core:  # else a door further in has seen the copy
+        if outer.core is self._core:
             self._dialect.follow(outer, scope)
+        else:  # as this door did with what came to it
+            self._dialect.refine(outer, scope)
 
     def inside(self, app: ASGIApp) -> ASGIApp:
         """Return what stands before `app`, inside an application's own middleware; never raises."""

@@ -204,6 +204,12 @@ def _frontend(scope: Scope) -> str | None:
     return path_below_root(scope).removesuffix(rest).rstrip("/") + MOUNT_TAIL
 
 
+def _frontend_ahead(scope: Scope) -> str | None:
+    # What FastAPI's router tries last, and does not show: it alone knows which is the nearest.
+    match = getattr(getattr(scope.get("app"), "router", None), "_match_low_priority", None)
+    return None if match is None else _frontend({**scope, **match(scope)[1]})
+
+
 def _fastapi(scope: Scope) -> Mapping[str, Any]:
     found = scope.get("fastapi")
     return found if isinstance(found, dict) else {}
@@ -268,7 +274,8 @@ class Router:
         routes = self._routes
         if not routes and "app" in scope:
             routes = routes_of(scope["app"])
-        return self._table(routes).search(scope) if routes else None
+        found = self._table(routes).search(scope) if routes else None
+        return found or _frontend_ahead(scope)
 
     def _table(self, routes: Sequence[Any]) -> Routes:
         table = self._tables.get(id(routes))
