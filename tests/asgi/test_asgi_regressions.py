@@ -6,6 +6,7 @@ import asyncio
 import gc
 import io
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -389,3 +390,28 @@ def test_a_denial_s_status_is_a_label_of_the_http_kind(
     body = {"type": "websocket.http.response.body", "body": b"no"}
     websocket(PrometheusMiddleware(sending(None, start, body), registry=registry), "/")
     assert handshakes(registry) == [(label, "none")]
+
+
+@pytest.mark.parametrize("given", [iter, tuple, lambda pairs: (pair for pair in pairs)])
+def test_headers_that_can_be_read_once_are_the_application_s(
+    registry: CollectorRegistry, given: Callable[[Any], Any]
+) -> None:
+    """An iterable of pairs, says the specification."""
+    seen: list[Any] = []
+
+    async def reading(scope: Any, receive: Any, send: Any) -> None:
+        seen.extend(scope["headers"])
+        await ok(scope, receive, send)
+
+    begun = str(time.time() - 1)
+    scope = http_scope(headers={"X-Request-Start": begun, "X-Last": "yes"})
+    pairs = list(scope["headers"])
+    scope["headers"] = given(pairs)
+    app = PrometheusMiddleware(
+        reading, registry=registry, labels={"last": lambda facts: facts.headers["x-last"]}
+    )
+    run(app, scope, http_server)
+    assert seen == pairs
+    samples = collected(registry)
+    assert value(samples, "http_requests_total", {"last": "yes"}) == 1
+    assert value(samples, "http_request_queue_seconds_count") == 1

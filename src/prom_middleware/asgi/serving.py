@@ -56,8 +56,11 @@ class Door:
                     noted, trace = self._noted, None
                     try:
                         headers = scope["headers"]
+                        len(headers)
                     except KeyError:  # a test client's scope, at most
                         headers = ()
+                    except TypeError:  # an iterable, as it may be: what reads it once takes it away
+                        headers = scope["headers"] = list(headers)
                     for header in headers:
                         if header[0] in noted:
                             if header[0] == RAW_TRACEPARENT:  # two of them are as good as none
