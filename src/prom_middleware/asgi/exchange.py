@@ -89,7 +89,8 @@ class Exchange(Observation):
                         self.status = STATUSES[message["status"]]
                     except KeyError:
                         self.status = status_label(message["status"])
-                    headers = self.headers = message.get("headers", ())
+                    headers = message["headers"] if "headers" in message else ()  # noqa: SIM401
+                    self.headers = headers
                     for name, value in headers:
                         # Lower case as the specification has it, or as Django does.
                         if name in (b"content-type", b"Content-Type"):

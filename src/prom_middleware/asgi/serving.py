@@ -46,7 +46,8 @@ class Door:
                 app = self._otherwise(scope)
             else:
                 path = scope["path"]
-                if scope.get("root_path"):
+                # Not `get`: what is called has to come into the processor's caches first.
+                if "root_path" in scope and scope["root_path"]:  # noqa: RUF019
                     path = path_below(scope["root_path"], scope)
                 if path in self._metrics_paths:
                     app = self._metrics
