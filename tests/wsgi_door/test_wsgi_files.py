@@ -7,6 +7,7 @@ import io
 import os
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 from wsgiref.util import FileWrapper
@@ -17,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from metrics import collected, in_progress, records, value
 from prom_middleware import failures
 from prom_middleware.wsgi import PrometheusMiddleware
-from wsgi_door.driver import Exchange, call, environ
+from wsgi_door.driver import Exchange, call, environ, ignore
 
 Start = Callable[..., Any]
 PLAIN = ("Content-Type", "text/plain")
@@ -155,6 +156,22 @@ def test_sendfile_that_breaks_tells_by_the_position(
     body.filelike.seek(300)
     body.close()
     assert outcome(registry) == ("disconnect", 300)
+
+
+@pytest.mark.parametrize(("method", "ended"), [("GET", "disconnect"), ("HEAD", "complete")])
+@pytest.mark.parametrize("error", [SystemExit(1), BrokenPipeError()])
+def test_sendfile_that_is_broken_off_before_it_returns(
+    registry: CollectorRegistry, path: Path, error: BaseException, method: str, ended: str
+) -> None:
+    """As a worker's own end does: the position is what it was, and the server closes all."""
+    door = PrometheusMiddleware(Sends(path.open("rb"), SIZE), registry=registry)
+    body: Any = door(environ(method, **{"wsgi.file_wrapper": FileWrapper}), ignore)
+    with suppress(BaseException):
+        try:
+            raise error
+        finally:
+            body.close()
+    assert outcome(registry) == (ended, 0)
 
 
 @pytest.mark.parametrize("reads", [True, False], ids=["read", "sendfile"])

@@ -7,6 +7,7 @@ sendfile: then the file's position tells what was sent, if anything does.
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 from prom_middleware import failures
@@ -138,6 +139,9 @@ class SentFile:
         """Add what was sent, and tell whether that is all."""
         sent = self._read if moved is None else moved
         if not sent and not self._touched:  # by sendfile, or nothing is sent (HEAD)
+            # What breaks it off leaves the position where it was; how much is sent, nobody knows.
+            if sys.exc_info()[0] is not None:
+                return response.method == "HEAD"
             response.sent += self._size(response)
             return True
         response.sent += sent
