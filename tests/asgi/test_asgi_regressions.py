@@ -328,6 +328,30 @@ def test_a_scope_that_takes_nothing_in_is_served_and_leaves_nothing_up(
     assert in_progress(registry) == 0
 
 
+class Kept(dict[str, Any]):
+    """A scope that gives nothing away."""
+
+    def __delitem__(self, key: str) -> None:
+        raise TypeError("this scope keeps what it has")
+
+
+def test_a_scope_that_gives_nothing_away_is_served(registry: CollectorRegistry) -> None:
+    app = PrometheusMiddleware(ok, registry=registry)
+    answer = run(app, Kept(http_scope()), http_server, failing=True)
+    assert (answer.error, answer.body) == (None, b"ok")
+    check(registry, [COMPLETE])
+
+
+def test_an_application_that_empties_its_scope(registry: CollectorRegistry) -> None:
+    async def emptying(scope: Any, receive: Any, send: Any) -> None:
+        await ok(scope, receive, send)
+        scope.clear()
+
+    answer = run(PrometheusMiddleware(emptying, registry=registry), http_scope(), http_server)
+    assert (answer.error, answer.body) == (None, b"ok")
+    check(registry, [COMPLETE])
+
+
 # Scrapes.
 
 

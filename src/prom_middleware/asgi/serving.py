@@ -96,8 +96,11 @@ class Door:
             if not exchange.done:
                 exchange.returned()
             # A server's `send` holds the scope: left there, each request would wait for the GC.
-            if key in scope:
+            try:
                 del scope[key]
+            except Exception as error:
+                if not isinstance(error, KeyError):  # else the application has emptied it
+                    failures.report("end", error)
 
     def _inner(self, scope: Scope) -> ASGIApp | None:
         """Return what to call where a door further out records the request, and asks this one."""
