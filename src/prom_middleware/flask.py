@@ -12,8 +12,7 @@ from prometheus_client import REGISTRY
 from prom_middleware import failures
 from prom_middleware.errors import MissingFrameworkError, NotAnApplicationError
 from prom_middleware.exposition.wsgi import make_wsgi_app
-from prom_middleware.instrumentation import UNMATCHED, Configuration
-from prom_middleware.instrumentation.observation import METHODS
+from prom_middleware.instrumentation import UNMATCHED, Configuration, nesting
 from prom_middleware.wsgi.middleware import Dialect, PrometheusMiddleware
 from prom_middleware.wsgi.place import mounts_of, place_of
 
@@ -92,17 +91,10 @@ def metrics_blueprint(
     metrics_app = make_wsgi_app(registry, disable_compression, access=access, **options)
     blueprint = flask.Blueprint(name, __name__)
 
+    @blueprint.get(metrics_path, strict_slashes=False)
     def metrics() -> Response:
         return flask.Response.from_app(metrics_app, flask.request.environ)
 
-    # All methods, for its own answer to those that are none of a scrape's.
-    blueprint.add_url_rule(
-        metrics_path,
-        view_func=metrics,
-        methods=METHODS,
-        strict_slashes=False,
-        provide_automatic_options=False,
-    )
     return blueprint
 
 
@@ -162,10 +154,17 @@ class Rules(Dialect):
             failures.report("route", error)
 
     def follow(self, environ: WSGIEnvironment) -> None:
-        """Set the route of a request of which Flask has a copy of the environ."""
-        observation = environ.get(self.key)
-        if observation is not None and observation.request is not environ:
-            observation.route = observation.route or self.route(environ) or UNMATCHED
+        """Set the route of a request that Flask has by a copy of the environ: the last one's.
+
+        A copy that asks for something else is another request, and so is one that is made while
+        Flask serves the request; where the outermost door is none of WSGI, `refining` names it.
+        """
+        observation: Any = environ.get(self.key)
+        outer = getattr(observation, "request", None) or environ
+        if outer is environ or "REQUEST_METHOD" not in outer or "werkzeug.request" in outer:
+            return
+        if not nesting.is_another(observation, environ) and observation.route in (None, UNMATCHED):
+            observation.route = self.route(environ) or UNMATCHED
 
     def route(self, environ: Mapping[str, Any], mounts: str = "") -> str | None:
         """Return the rule that matched, also where only the method did not (405)."""

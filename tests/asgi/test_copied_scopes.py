@@ -122,6 +122,59 @@ def test_middleware_of_an_application_further_in(registry: CollectorRegistry, pl
     assert value(samples, "websocket_connections_total", {"route": "/s/talk/{id}"}) == 1
 
 
+class Batch(Stripped):
+    """Asks for many things by one request."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def ignore(_: Any) -> None:
+            pass
+
+        for number in range(50):
+            asked = {**scope, "method": "GET", "path": f"{self.prefix}/a/{number}"}
+            await self.app(asked, receive, ignore)
+        await PlainTextResponse("all")(scope, receive, send)
+
+    prefix = ""
+
+
+class MountedBatch(Batch):
+    prefix = "/m"
+
+
+@pytest.mark.parametrize("doors", [1, 2])
+def test_a_batch_of_other_requests_does_not_name_it(
+    registry: CollectorRegistry, doors: int
+) -> None:
+    kind = MountedBatch if doors == 2 else Batch
+    inner = Starlette(routes=[Route("/a/{x}", hello)], middleware=[Middleware(kind)])
+    app = instrument(inner, registry=registry)
+    if doors == 2:
+        app = instrument(Starlette(routes=[Mount("/m", app)]), registry=registry)
+    path = "/m/batch" if doors == 2 else "/batch"
+    assert request(app, path, "POST").status == 200
+    check(registry, [("POST", "/m/{path}" if doors == 2 else "<unmatched>", 200, "", "complete")])
+
+
+class Tries(Stripped):
+    """Asks again and again, until something is there."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def ignore(_: Any) -> None:
+            pass
+
+        for number in range(3000):
+            await self.app({**scope, "path": f"/s/none/{number}"}, receive, ignore)
+        await self.app({**scope, "path": "/s/a/1"}, receive, send)
+
+
+def test_of_thousands_of_copies_the_last_one_names_the_request(registry: CollectorRegistry) -> None:
+    inner = Starlette(routes=[Route("/a/{x}", hello)], middleware=[Middleware(Replaced)])
+    inner = instrument(inner, registry=registry)
+    app = Starlette(routes=[Mount("/s", inner)], middleware=[Middleware(Tries)])
+    assert request(instrument(app, registry=registry), "/anything").status == 200
+    check(registry, [("GET", "/s/a/{x}", 200, "", "complete")])
+
+
 def bundling(registry: CollectorRegistry, door: str) -> Any:
     async def bundle(request: Request) -> Response:
         async def collect(message: Any) -> None:

@@ -20,6 +20,7 @@ import werkzeug  # noqa: E402
 from flask import Flask, Response  # noqa: E402
 from flask.signals import got_request_exception  # noqa: E402
 from werkzeug.debug import DebuggedApplication  # noqa: E402
+from werkzeug.middleware.proxy_fix import ProxyFix  # noqa: E402
 from werkzeug.routing import BaseConverter  # noqa: E402
 
 from prom_middleware import failures, instrument  # noqa: E402
@@ -323,6 +324,62 @@ def test_middleware_that_hands_on_a_copy_of_the_environ(
     app.wsgi_app = strips  # type: ignore[method-assign]
     call(instrument(app, registry=registry), environ(method, path))
     assert records(registry) == [(method, route, status, "", "complete")]
+
+
+def proxied() -> Flask:
+    app = bare()
+    app.wsgi_app = ProxyFix(app.wsgi_app)  # type: ignore[method-assign]
+    return app
+
+
+@pytest.mark.parametrize("path", ["/f/u/5", "/f/nothing"])
+def test_a_mounted_application_with_middleware_of_its_own(
+    registry: CollectorRegistry, path: str
+) -> None:
+    applications = pytest.importorskip("starlette.applications")
+    routing = pytest.importorskip("starlette.routing")
+    adapter = pytest.importorskip("a2wsgi").WSGIMiddleware
+    inner = proxied()
+    Prometheus(inner, registry=registry)
+    mounted = applications.Starlette(routes=[routing.Mount("/f", adapter(inner))])
+    status = request(instrument(mounted, registry=registry), path).status
+    route = f"/f{USER}" if status == 200 else "/f/{path}"
+    assert records(registry) == [("GET", route, status, "", "complete")]
+
+
+def test_a_view_that_asks_for_something_else_keeps_its_name(registry: CollectorRegistry) -> None:
+    app = proxied()
+
+    @app.post("/batch")
+    def batch() -> Response:
+        with app.test_request_context("/u/1", environ_base=flask.request.environ):
+            return app.full_dispatch_request()
+
+    call(instrument(app, registry=registry), environ("POST", "/batch"))
+    assert records(registry) == [("POST", "/batch", 200, "", "complete")]
+
+
+@pytest.mark.parametrize(
+    ("method", "asked", "route"),
+    [("POST", ["/u/1"], "<unmatched>"), ("GET", ["/u/x", "/u/1"], USER)],
+    ids=["batch", "fallback"],
+)
+def test_middleware_that_asks_for_itself(
+    registry: CollectorRegistry, method: str, asked: list[str], route: str
+) -> None:
+    app = bare()
+    inner = app.wsgi_app
+
+    def asks(env: dict[str, Any], start: Any) -> Any:
+        for path in asked:
+            copy = {**env, "REQUEST_METHOD": "GET", "PATH_INFO": path}
+            body = list(inner(copy, lambda *_: lambda _: None))
+        start("200 OK", [])
+        return body
+
+    app.wsgi_app = asks  # type: ignore[method-assign]
+    call(instrument(app, registry=registry), environ(method, "/all"))
+    assert records(registry) == [(method, route, 200, "", "complete")]
 
 
 def test_what_goes_wrong_after_a_view_that_raised_is_counted_beside_it(

@@ -58,6 +58,11 @@ def chained(kind: type[Exception], error: Exception) -> Exception:
     return made
 
 
+def caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
 class Group(Exception):  # noqa: N818 - as the one of Python 3.11
     def __init__(self, *exceptions: Exception) -> None:
         super().__init__("several")
@@ -85,8 +90,10 @@ def exceptions(registry: CollectorRegistry) -> dict[str, float]:
         (lambda first: chained(KeyError, first), {"KeyError": 1}),
         (lambda first: chained(KeyError, chained(OSError, first)), {"KeyError": 1}),
         (lambda first: Group(KeyError(), first), {"Group": 1}),
+        (lambda first: Group(Group(first)), {"Group": 1}),
+        (lambda first: caused(chained(KeyError, first), OSError()), {"KeyError": 1}),
     ],
-    ids=["another matter", "the same", "in its place", "twice", "a group"],
+    ids=["another matter", "the same", "in its place", "twice", "group", "groups", "and caused"],
 )
 def test_two_exceptions(fails: bool, second: Any, counted: dict[str, float]) -> None:
     registry = CollectorRegistry()
@@ -107,6 +114,29 @@ def test_what_is_taken_out_of_a_group_is_the_same() -> None:
         observation.raised(error)
     observation.failed(first)
     assert exceptions(registry) == {"ValueError": 1}
+
+
+def test_a_group_of_several_stands_for_all_of_them() -> None:
+    registry = CollectorRegistry()
+    observation, first, second = begun(registry), ValueError(), KeyError()
+    for error in (first, second, Group(first, second)):
+        observation.raised(error)
+    observation.returned()
+    assert exceptions(registry) == {"Group": 1}
+
+
+def test_what_comes_late_is_not_counted_again() -> None:
+    registry = CollectorRegistry()
+    observation, first, second = begun(registry), ValueError(), KeyError()
+    for error in (first, second):
+        observation.raised(error)
+    observation.status = "200"
+    observation.finish()
+    for error in (first, second, Group(first), chained(OSError, second)):
+        observation.raised(error)
+    assert exceptions(registry) == {"ValueError": 1, "KeyError": 1}
+    observation.raised(LookupError())
+    assert exceptions(registry) == {"ValueError": 1, "KeyError": 1, "LookupError": 1}
 
 
 def test_thousands_of_exceptions_are_not_kept() -> None:

@@ -72,11 +72,18 @@ def _within(stream: Any) -> bytes:
         return bytes(same.read())
 
 
+def _within_both(stream: Any) -> bytes:
+    """Close it within, and see that the outer one is told as well."""
+    with stream as outer, outer as inner:
+        return bytes(inner.read())
+
+
 TAKEN: dict[str, Callable[[Any], bytes]] = {
     "copy": lambda stream: copy.copy(stream).read() + stream.read(),
     "deepcopy": lambda stream: copy.deepcopy(stream).read() + stream.read(),
     "pickle": lambda stream: pickle.loads(pickle.dumps(stream)).read() + stream.read(),
     "with": _within,
+    "twice": _within_both,
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,32 @@ if TYPE_CHECKING:
 
 Scope = Mapping[str, Any]
 Environ = Mapping[str, Any]
+Resolve = Callable[[Any], "str | None"]
+
+
+class AskedFirst:
+    """Find the route by a scope further in, and else as before."""
+
+    __slots__ = ("dialect", "otherwise", "prefix", "scope")
+
+    def __init__(self, dialect: Dialect, scope: Scope, prefix: str, otherwise: Resolve) -> None:
+        self.dialect, self.scope = dialect, scope
+        self.prefix, self.otherwise = prefix, otherwise
+
+    def __call__(self, request: Any) -> str | None:
+        """Return the template, with what is above it."""
+        template = self.dialect.route(self.scope)
+        return self.prefix + template if template else self.otherwise(request)
+
+
+def without(resolve: Resolve, dialect: Dialect) -> Resolve:
+    """Return how the route is found where `dialect` is not asked."""
+    if not isinstance(resolve, AskedFirst):
+        return resolve
+    if resolve.dialect is dialect:
+        return resolve.otherwise
+    resolve.otherwise = without(resolve.otherwise, dialect)
+    return resolve
 
 
 class Dialect:
@@ -57,13 +83,8 @@ class Dialect:
         return partial(_telling, app, outer)
 
     def _be_asked_first(self, outer: Observation | Connection, scope: Scope, prefix: str) -> None:
-        outer_route, request = outer.resolve, outer.request
-
-        def resolve(_: object) -> str | None:
-            template = self.route(scope)
-            return prefix + template if template else outer_route(request)
-
-        outer.resolve = resolve
+        # Of several copies, the last one: an application may make any number of them.
+        outer.resolve = AskedFirst(self, scope, prefix, without(outer.resolve, self))
 
 
 async def _telling(

@@ -54,6 +54,8 @@ class PrometheusMiddleware(Door):
         outer = scope.get(self._core.key)
         if outer is None or outer.request is scope or outer.done:
             return
+        if nesting.is_another(outer, scope):
+            return
         if outer.core is self._core:
             self._dialect.follow(outer, scope)
         else:  # as this door did with what came to it

@@ -329,7 +329,7 @@ class Observation:
             if not self.done:
                 rare.keep(error)
                 return
-            rare.counted = mark(error)
+            rare.counted = (mark(error),)
             if self.started >= self.core.store.born:  # else the parent's: see `Recorder.is_ours`
                 self.core.recorder.raised(self._labels or self.labels(), error)
         except Exception as failure:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 from prom_middleware.instrumentation.series import PROMISED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     Trace = str | bytes | int
 
 
-_LONGEST_CHAIN = 16
 _MOST_ERRORS = 100  # their tracebacks hold the frames of the application
 
 
@@ -22,17 +21,18 @@ def mark(error: BaseException) -> tuple[type, int]:
     return type(error), id(error)
 
 
-def comes_of(error: BaseException, earlier: BaseException) -> bool:
-    """Tell whether an exception stands for an earlier one: it was raised in its place."""
-    link: BaseException | None = error
-    for _ in range(_LONGEST_CHAIN):
-        if link is None or link is earlier:
-            break
+def covered(error: BaseException) -> list[BaseException]:
+    """Return an exception and those that it was raised in the place of, or has in its group."""
+    found: list[BaseException] = []
+    to_see: list[BaseException | None] = [error]
+    while to_see and len(found) < _MOST_ERRORS:
+        link = to_see.pop()
+        if link is None or any(link is one for one in found):
+            continue
+        found.append(link)
         members = getattr(link, "exceptions", ())  # of a group, PEP 654
-        if isinstance(members, tuple) and any(one is earlier for one in members):
-            break
-        link = link.__cause__ or link.__context__
-    return link is not None
+        to_see += link.__cause__, link.__context__, *(members if type(members) is tuple else ())
+    return found
 
 
 def is_event_stream(content_type: str) -> bool:
@@ -68,23 +68,27 @@ class Rare:
         self.event_stream = self.trailers = self.disconnected = self.broken = False
         self.error: BaseException | None = None  # the last one, while the request lasts
         self.earlier: list[BaseException] = []  # what was raised before, and for itself
-        self.counted: tuple[type, int] | None = None  # which one was counted last
+        self.counted: Sequence[tuple[type, int]] = ()  # which ones were counted last
         self.trace: Trace | None = None
         self.resolve: Callable[[Any], str | None] | None = None
         self.promised_in = PROMISED  # the cell
 
     def knows(self, error: BaseException) -> bool:
-        """Tell whether an exception was seen before."""
-        seen = (self.error, *self.earlier)
-        return mark(error) == self.counted or any(error is one for one in seen)
+        """Tell whether an exception was seen before, or after the end one that it stands for."""
+        if self.counted and any(mark(one) in self.counted for one in covered(error)):
+            return True
+        return any(error is one for one in (self.error, *self.earlier))
 
     def keep(self, error: BaseException) -> None:
-        """Keep an exception until the end, and the one before if that was another matter."""
+        """Keep an exception until the end, and those before that were another matter."""
         before, self.error = self.error, error
         if before is None or len(self.earlier) >= _MOST_ERRORS:
             return
-        if not (comes_of(error, before) or comes_of(before, error)):  # taken out of a group, say
-            self.earlier.append(before)
+        gone = covered(error)
+        if any(error is one for one in covered(before)):  # taken out of a group, say
+            gone.append(before)
+        seen = (*self.earlier, before)
+        self.earlier = [one for one in seen if not any(one is other for other in gone)]
 
     def take(self) -> list[BaseException]:
         """Return what was kept, and keep it no longer."""
@@ -93,5 +97,5 @@ class Rare:
             return []
         kept = [*self.earlier, error]
         # Only to know it again: its traceback holds the frames of the application.
-        self.counted, self.error, self.earlier = mark(error), None, []
+        self.counted, self.error, self.earlier = [mark(one) for one in kept], None, []
         return kept

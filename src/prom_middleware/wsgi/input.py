@@ -53,12 +53,11 @@ class CountedInput:
         return map(self._counted, iter(self._stream))
 
     def __enter__(self) -> CountedInput:
-        self._entered = ExitStack()
-        self._entered.enter_context(self._stream)  # type: ignore[arg-type]
+        ExitStack().enter_context(self._stream)  # type: ignore[arg-type]
         return self
 
     def __exit__(self, *raised: Any) -> bool | None:
-        return self._entered.__exit__(*raised)
+        return self._stream.__exit__(*raised)  # type: ignore[attr-defined, no-any-return]
 
     def __reduce_ex__(self, _: object) -> tuple[Any, ...]:
         # A copy is one of the stream: what somebody reads of it is not counted twice.
