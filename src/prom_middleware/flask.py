@@ -160,8 +160,10 @@ class Rules(Dialect):
         Flask serves the request; where the outermost door is none of WSGI, `refining` names it.
         """
         observation: Any = environ.get(self.key)
-        outer = getattr(observation, "request", None) or environ
-        if outer is environ or "REQUEST_METHOD" not in outer or "werkzeug.request" in outer:
+        outer = getattr(observation, "request", None)
+        if outer is environ or not isinstance(outer, Mapping) or "REQUEST_METHOD" not in outer:
+            return
+        if "werkzeug.request" in outer:
             return
         if not nesting.is_another(observation, environ) and observation.route in (None, UNMATCHED):
             observation.route = self.route(environ) or UNMATCHED

@@ -12,7 +12,7 @@ from twisted.web.resource import Resource
 from twisted.web.wsgi import WSGIResource
 
 from metrics import collected, in_progress, records, value
-from prom_middleware import instrument
+from prom_middleware import failures, instrument
 from twisted_door.reactor import connect, in_reactor, read_all, request, serving
 from waiting import becomes
 
@@ -125,3 +125,20 @@ def test_a_stream_of_flask_that_breaks(registry: CollectorRegistry) -> None:
     inside.add_url_rule("/s/<x>", "s", lambda x: flask.Response(lazily(b"one", KeyError(x))))
     found = asked(instrument(inside, registry=registry), registry, "GET /wsgi/s/3")
     assert found == [("GET", "/wsgi/s/<x>", 200, "KeyError", "error")]
+
+
+@pytest.mark.parametrize(
+    ("path", "route", "status"), [("/s/3", "/wsgi/s/<x>", 200), ("/no", "/wsgi/{path}", 404)]
+)
+def test_flask_with_middleware_of_its_own(
+    registry: CollectorRegistry, path: str, route: str, status: int
+) -> None:
+    flask = pytest.importorskip("flask", reason="Flask is not installed")
+    app = flask.Flask("below", static_folder=None)
+    app.add_url_rule("/s/<x>", "s", lambda x: x)
+    inner = app.wsgi_app
+    app.wsgi_app = lambda env, start: inner({**env}, start)
+    before = failures.counts()
+    found = asked(instrument(app, registry=registry), registry, f"GET /wsgi{path}")
+    assert found == [("GET", route, status, "", "complete")]
+    assert failures.counts() == before
