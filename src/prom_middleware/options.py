@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import (
-    AsyncGenerator,
-    Callable,
-    Container,
-    Generator,
-    Iterable,
-    Mapping,
-)
+from collections.abc import AsyncGenerator, Callable, Container, Generator, Iterable, Mapping
 from functools import partial
 from typing import Any
 

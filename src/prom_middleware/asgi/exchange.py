@@ -166,10 +166,9 @@ class Exchange(Observation):
 def _size_otherwise(message: Message, error: Exception) -> int:
     """Return the size of what has no body to measure: that is what `error` says."""
     try:
-        if isinstance(error, KeyError):
-            return _zero_copied(message)
-        failures.report("send", error)
-        return 0
+        if not isinstance(error, KeyError):
+            raise error
+        return _zero_copied(message)
     except Exception as failure:
         failures.report("send", failure)
         return 0

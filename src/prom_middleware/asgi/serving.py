@@ -98,9 +98,10 @@ class Door:
             # A server's `send` holds the scope: left there, each request would wait for the GC.
             try:
                 del scope[key]
+            except KeyError:
+                pass  # the application has emptied it
             except Exception as error:
-                if not isinstance(error, KeyError):  # else the application has emptied it
-                    failures.report("end", error)
+                failures.report("end", error)
 
     def _inner(self, scope: Scope) -> ASGIApp | None:
         """Return what to call where a door further out records the request, and asks this one."""

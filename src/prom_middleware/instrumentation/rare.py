@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     Trace = str | bytes | int
 
 
-_MOST_ERRORS = 100  # their tracebacks hold the frames of the application
+# For one request, and for what one stands for: their tracebacks hold the application's frames.
+_MOST_ERRORS = 100
 
 
 def mark(error: BaseException) -> tuple[type, int]:

@@ -45,7 +45,7 @@ def observed_request(request_class: Any, core: Instrumentation) -> Any:
     metrics = MetricsResource(core.config.registry, access=core.config.access)
     metrics_paths = tuple(path.encode() for path in core.config.metrics_paths)
 
-    counts = not cores  # one of these classes counts what is received, for all of them
+    counts = not cores  # one of these classes counts what is received or not sent, for all of them
 
     class ObservedRequest(request_class):  # type: ignore[misc]
         _prom_middleware_outcome = COMPLETE
@@ -86,7 +86,8 @@ def observed_request(request_class: Any, core: Instrumentation) -> Any:
             try:
                 super().write(data)
             except BaseException:  # of text that is no bytes, say, which Twisted has counted
-                self._prom_middleware_unsent += self.sentLength - sent
+                if counts:
+                    self._prom_middleware_unsent += self.sentLength - sent
                 raise
             finally:
                 if self.startedWriting and not started:

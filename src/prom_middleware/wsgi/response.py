@@ -260,10 +260,8 @@ class Response(Observation, Body):
         if kind is bytes and (not body or _UWSGI in self.request):
             self.sent += len(self.body)
             self.finish(COMPLETE)
-        elif kind is bytes:
-            self.failed(TypeError("'int' object is no piece of a body"))
         elif kind is not object:
-            self.failed(TypeError(f"{kind.__name__!r} object is not iterable"))
+            self.failed(TypeError(f"{kind.__name__!r} object is no iterable of bytes"))
         elif self.status is None:  # gunicorn's sentinel: the application has taken the socket
             self.discard()
         else:

@@ -30,5 +30,6 @@ def keep_young(directory: str, touched: float) -> None:
 
 
 def _touch(path: str) -> None:
+    # Another user's, or gone by now; without `follow_symlinks`, some systems cannot do it.
     with suppress(OSError, NotImplementedError):
         os.utime(path, follow_symlinks=False)
