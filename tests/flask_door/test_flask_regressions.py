@@ -347,16 +347,19 @@ def test_a_mounted_application_with_middleware_of_its_own(
     assert records(registry) == [("GET", route, status, "", "complete")]
 
 
-def test_a_view_that_asks_for_something_else_keeps_its_name(registry: CollectorRegistry) -> None:
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_view_that_asks_for_something_else_keeps_its_name(
+    registry: CollectorRegistry, method: str
+) -> None:
     app = proxied()
 
-    @app.post("/batch")
+    @app.route("/batch", methods=[method])
     def batch() -> Response:
         with app.test_request_context("/u/1", environ_base=flask.request.environ):
             return app.full_dispatch_request()
 
-    call(instrument(app, registry=registry), environ("POST", "/batch"))
-    assert records(registry) == [("POST", "/batch", 200, "", "complete")]
+    call(instrument(app, registry=registry), environ(method, "/batch"))
+    assert records(registry) == [(method, "/batch", 200, "", "complete")]
 
 
 @pytest.mark.parametrize(
