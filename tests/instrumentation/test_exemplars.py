@@ -102,6 +102,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(exemplars, "time", clock)
+    monkeypatch.setattr(exemplars, "perf_counter", clock)
     monkeypatch.setattr(observation, "perf_counter", clock)
     return clock
 

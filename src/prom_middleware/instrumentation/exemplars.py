@@ -100,8 +100,7 @@ class Exemplars:
         """Remember the current span, the first one: when the request ends, it may not be that."""
         try:
             if self.context() and not isinstance(observation.trace, int):
-                begun = time() - (perf_counter() - observation.started)
-                observation.trace = span_trace(begun) or observation.trace
+                observation.trace = span_trace(_begun(observation)) or observation.trace
         except Exception as error:
             failures.report("exemplar", error)
 
@@ -124,13 +123,18 @@ class Exemplars:
                 return
             trace = observation.trace
             if here and not isinstance(trace, int) and TRACING in sys.modules:
-                trace = span_trace(now - seconds) or trace
+                trace = span_trace(_begun(observation)) or trace
             trace = parent_trace(trace)
             if trace is not None:
                 offset = self._store.allocate(home.family, labels)
                 write(self._store, offset + place, Seen(now, seconds, trace))
         except Exception as error:
             failures.report("exemplar", error)
+
+
+def _begun(observation: Observation) -> float:
+    # Not by the seconds that were recorded: a first label set takes its time after those.
+    return time() - (perf_counter() - observation.started)
 
 
 def _is_young(age: float) -> bool:
