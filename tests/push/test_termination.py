@@ -12,6 +12,8 @@ import pytest
 
 from push.gateways import Scripted, listening, scripted, silent
 
+# Slept in short pieces: Python looks for signals before it goes to sleep, and one that comes in
+# between waits for the end of that piece.
 SYNC = """\
 import signal, sys, time
 from prom_middleware.push import batch_job
@@ -20,7 +22,8 @@ before = signal.getsignal(signal.SIGTERM)
 try:
     with batch_job("nightly", gateway=sys.argv[1], deadline=float(sys.argv[2])) as job:
         print("running", flush=True)
-        time.sleep(float(sys.argv[3]))
+        for _ in range(int(sys.argv[3])):
+            time.sleep(0.05)
     print("ended", flush=True)
 finally:
     print(bool(job.result), signal.getsignal(signal.SIGTERM) is before, flush=True)
@@ -33,7 +36,7 @@ from prom_middleware.push import batch_job
 async def work():
     async with batch_job("nightly", gateway=sys.argv[1], deadline=float(sys.argv[2])):
         print("running", flush=True)
-        await asyncio.sleep(float(sys.argv[3]))
+        await asyncio.sleep(int(sys.argv[3]) / 20)
 
 
 asyncio.run(work())
@@ -45,7 +48,8 @@ from prom_middleware.push import batch_job
 gateway = sys.argv[1]
 with batch_job("outer", gateway=gateway), batch_job("inner", gateway=gateway):
     print("running", flush=True)
-    time.sleep(60)
+    for _ in range(1200):
+        time.sleep(0.05)
 """
 OWN = """\
 import signal, sys, time
@@ -59,7 +63,8 @@ def own(*_):
 signal.signal(signal.SIGTERM, own)
 with batch_job("nightly", gateway=sys.argv[1]):
     print("running", flush=True)
-    time.sleep(60)
+    for _ in range(1200):
+        time.sleep(0.05)
 """
 ENDED = 128 + signal.SIGTERM
 
@@ -91,14 +96,14 @@ def told_to_end(program: str, address: str, *arguments: str) -> tuple[int, str, 
 
 
 def test_while_the_job_runs(server: Scripted) -> None:
-    code, out, _ = told_to_end(SYNC, server.address, "60", "60")
+    code, out, _ = told_to_end(SYNC, server.address, "60", "1200")
     assert (code, out) == (ENDED, "True True\n")
     (asked,) = server.asked
     assert b"batch_job_last_failure_timestamp_seconds" in asked.body
 
 
 def test_while_an_async_job_runs(server: Scripted) -> None:
-    code, _, _ = told_to_end(ASYNC, server.address, "60", "60")
+    code, _, _ = told_to_end(ASYNC, server.address, "60", "1200")
     assert code == ENDED
     (asked,) = server.asked
     assert b"batch_job_last_failure_timestamp_seconds" in asked.body
@@ -143,7 +148,7 @@ def test_while_it_pushes(program: str) -> None:
 
 def test_the_deadline_counts_here_too() -> None:
     with listening(silent) as (address, _):
-        code, out, _ = told_to_end(SYNC, address, "0.3", "60")
+        code, out, _ = told_to_end(SYNC, address, "0.3", "1200")
     assert (code, out) == (ENDED, "False True\n")
 
 
