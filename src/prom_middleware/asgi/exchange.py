@@ -89,7 +89,10 @@ class Exchange(Observation):
                         self.status = STATUSES[message["status"]]
                     except KeyError:
                         self.status = status_label(message["status"])
-                    headers = message["headers"] if "headers" in message else ()  # noqa: SIM401
+                    try:
+                        headers = message["headers"]
+                    except KeyError:
+                        headers = ()
                     self.headers = headers
                     for name, value in headers:
                         # Lower case as the specification has it, or as Django does.

@@ -47,8 +47,12 @@ class Door:
             else:
                 path = scope["path"]
                 # Not `get`: what is called has to come into the processor's caches first.
-                if "root_path" in scope and scope["root_path"]:  # noqa: RUF019
-                    path = path_below(scope["root_path"], scope)
+                try:
+                    root = scope["root_path"]
+                except KeyError:
+                    root = None
+                if root:
+                    path = path_below(root, scope)
                 if path in self._metrics_paths:
                     app = self._metrics
                 elif (mixed or key in scope) and (inner := self._inner(scope)) is not None:
@@ -62,10 +66,10 @@ class Door:
                         headers = ()
                     except TypeError:  # an iterable, as it may be: what reads it once takes it away
                         headers = scope["headers"] = list(headers)
-                    for header in headers:
-                        if header[0] in noted:
-                            if header[0] == RAW_TRACEPARENT:  # two of them are as good as none
-                                trace = header[1] if trace is None else b""
+                    for name, value in headers:
+                        if name in noted:
+                            if name == RAW_TRACEPARENT:  # two of them are as good as none
+                                trace = value if trace is None else b""
                             else:
                                 core.queued(*_queue_headers(scope))
                                 noted = self._traces
