@@ -224,7 +224,7 @@ class Observation:
                     cells[offset] += seconds
                 # A span is current only where OpenTelemetry's context has anything in it.
                 if (rare is not None and rare.trace is not None) or (
-                    TRACING in core.modules and core.exemplars.context()
+                    TRACING in core.modules and (read := core.exemplars.context)()  # noqa: F841
                 ):
                     core.exemplars.note(self, labels, seconds, late is None)
             finally:
