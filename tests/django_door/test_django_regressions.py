@@ -382,3 +382,13 @@ def test_only_of_a_re_path_are_anchors_dropped(server: str, paths: list[str]) ->
             assert project.fetch("GET", path).status == 200, path
         found = sorted(route for _, route, *_ in records(project.registry))
     assert found == sorted(ANCHORED.values())
+
+
+# Bodies of requests.
+
+
+@pytest.mark.parametrize("version", ["1.1", "2"])
+def test_a_body_that_no_header_announces(version: str) -> None:
+    with Project("asgi") as project:
+        assert project.fetch("POST", "/post/", body=b"12345", version=version).status == 200
+        assert value(collected(project.registry), "http_request_body_bytes_total") == 5

@@ -155,6 +155,23 @@ def test_client_that_leaves_mid_stream(server: Server) -> None:
     assert value(samples, "http_requests_in_progress") == 0
 
 
+# Waitress keeps what it is given, and says of none that it was not sent.
+@pytest.mark.parametrize(
+    "name", ["gunicorn-sync", "gunicorn-gthread"], indirect=True, scope="module"
+)
+def test_client_that_leaves_in_a_response_of_one_piece(server: Server) -> None:
+    with server.client.stream("GET", "/large") as answer:
+        assert answer.status_code == 200
+        next(answer.iter_raw())
+    counted(server, 1, route="/large", status="200")
+    where = {"route": "/large", "reason": "disconnect"}
+
+    def aborted() -> float:
+        return value(server.metrics(), "http_responses_aborted_total", where)
+
+    assert becomes(aborted, 1) == 1
+
+
 def test_what_the_server_answers_by_itself_is_not_counted(server: Server) -> None:
     before = settled(server)
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:

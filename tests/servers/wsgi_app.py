@@ -10,6 +10,7 @@ from flask import Flask, Response, request
 from prom_middleware import instrument
 
 PIECES, PAUSE = 5, 0.1
+LARGE = 50_000_000  # more than a socket keeps
 app = Flask(__name__)
 
 
@@ -41,6 +42,11 @@ def stream() -> Response:
             yield b"%d\n" % number
 
     return Response(pieces())
+
+
+@app.route("/large")
+def large() -> bytes:
+    return bytes(LARGE)
 
 
 @app.route("/endless")

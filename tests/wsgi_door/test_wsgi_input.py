@@ -122,3 +122,26 @@ def test_input_without_an_exit_is_refused_as_the_server_s(registry: CollectorReg
         return type(call(app, environ(CONTENT_LENGTH="5", **{"wsgi.input": Bare()})).error)
 
     assert error(PrometheusMiddleware(reading, registry=registry)) is error(reading)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "length", "counted"),
+    [
+        ("HTTP/2", None, 5),
+        ("HTTP/2.0", None, 5),
+        ("HTTP/3", None, 5),
+        ("HTTP/1.1", "5", 5),
+        ("HTTP/1.1", None, 0),  # then there is none, whatever the stream says
+    ],
+)
+def test_a_body_that_no_header_announces(
+    registry: CollectorRegistry, protocol: str, length: str | None, counted: int
+) -> None:
+    def app(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        body: bytes = env["wsgi.input"].read()
+        start("200 OK", [])
+        return [body]
+
+    request = environ("POST", body=b"12345", SERVER_PROTOCOL=protocol, CONTENT_LENGTH=length or "")
+    assert call(PrometheusMiddleware(app, registry=registry), request).body == b"12345"
+    assert value(collected(registry), "http_request_body_bytes_total") == counted

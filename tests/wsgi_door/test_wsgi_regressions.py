@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import io
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from copy import copy
 from typing import Any
 from wsgiref.util import FileWrapper
 
@@ -17,6 +19,7 @@ from prom_middleware.wsgi import PrometheusMiddleware
 from wsgi_door.driver import answers, call, environ, ignore, seen, sent
 
 Start = Callable[..., Any]
+Headers = list[tuple[str, str]]
 BYTES = b"0123456789"
 PLAIN = (("Content-Type", "text/plain"),)
 
@@ -221,6 +224,77 @@ def test_who_stops_at_the_length_and_closes_nothing(registry: CollectorRegistry)
     pieces.close()  # type: ignore[attr-defined]
     assert records(registry) == seen(200)
     assert in_progress(registry) == 0
+
+
+@pytest.mark.parametrize("written", [False, True], ids=["iterated", "written"])
+def test_a_start_after_the_first_byte_changes_nothing(
+    registry: CollectorRegistry, written: bool
+) -> None:
+    """PEP 3333 has the server raise; one that does not has sent the headers all the same."""
+
+    def app(env: dict[str, Any], start: Start) -> Iterator[bytes]:
+        write = start("200 OK", [])
+        if written:
+            write(b"")  # the headers alone
+        else:
+            yield b"a"
+        try:
+            raise ValueError
+        except ValueError:
+            start("500 Internal Server Error", [], sys.exc_info())
+        yield b"b"
+
+    body: Any = PrometheusMiddleware(app, registry=registry)(environ(), ignore)
+    assert b"".join(body) == (b"b" if written else b"ab")
+    body.close()
+    assert records(registry) == seen(200)
+    assert sent(registry) == 1 + (not written)
+
+
+# Of what is not to be sent in answer to HEAD, the client has all.
+@pytest.mark.parametrize(("method", "outcome"), [("GET", "disconnect"), ("HEAD", "complete")])
+@pytest.mark.parametrize("length", [[], [("Content-Length", "3")]], ids=["no-length", "length"])
+@pytest.mark.parametrize("body", [[b"abc"], (b"abc",), iter([b"abc"])], ids=["list", "tuple", "it"])
+def test_the_last_piece_is_not_sent_either(
+    registry: CollectorRegistry,
+    body: Iterable[bytes],
+    length: Headers,
+    method: str,
+    outcome: str,
+) -> None:
+    """The server closes the body with what its socket raised: that it is whole tells nothing."""
+
+    def app(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        start("200 OK", [*length])
+        return copy(body)
+
+    def broken() -> None:
+        raise BrokenPipeError
+
+    door = PrometheusMiddleware(app, registry=registry)
+    assert isinstance(call(door, environ(method), on_piece=broken).error, BrokenPipeError)
+    assert records(registry) == seen(200, outcome=outcome, method=method)
+    assert in_progress(registry) == 0
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_who_closes_what_was_cut_at_its_length_has_it_all(
+    registry: CollectorRegistry, again: bool
+) -> None:
+    def app(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        start("200 OK", [("Content-Length", "3")])
+        return iter([b"abc", b""])
+
+    body: Any = PrometheusMiddleware(app, registry=registry)(environ(), ignore)
+    for _ in body:
+        break
+    body.close()
+    if again:  # by somebody who has nothing to do with it
+        try:
+            raise OSError
+        except OSError:
+            body.close()
+    assert records(registry) == seen(200)
 
 
 @pytest.mark.parametrize("more", [[], [b"cd"]])

@@ -7,11 +7,14 @@ from collections.abc import Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.conf import settings
 from django.core.signals import got_request_exception
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.module_loading import import_string
 
 from prom_middleware import failures
+from prom_middleware.django.closing import expect_replacements
 from prom_middleware.django.requests import (
     Dialect,
     Handled,
@@ -25,7 +28,7 @@ from prom_middleware.django.responses import client_left, observe_response, watc
 from prom_middleware.instrumentation import Instrumentation, Observation, nesting
 from prom_middleware.instrumentation.queueing import QUEUE_START, REQUEST_START
 from prom_middleware.instrumentation.tracing import HTTP_TRACEPARENT, TRACING
-from prom_middleware.wsgi.input import CountedInput
+from prom_middleware.wsgi.input import FRAMED, CountedInput
 from prom_middleware.wsgi.place import enter, outer_observation, place_of
 
 if TYPE_CHECKING:
@@ -49,6 +52,9 @@ class PrometheusMiddleware:
         self._core = core = Instrumentation(configured(**options), self._dialect)
         self._metrics_paths = core.config.metrics_paths
         nesting.expect_inner_doors()
+        self._outermost = _is_outermost(type(self))
+        if not self._outermost:
+            expect_replacements()
         self._async = iscoroutinefunction(get_response)
         if self._async:
             markcoroutinefunction(self)
@@ -72,7 +78,7 @@ class PrometheusMiddleware:
             self._refine(request)
             watch_stream(request, self._core.key, response)
         else:
-            observe_response(observation, response)
+            observe_response(observation, response, self._outermost)
         return response
 
     async def _answer_async(self, request: HttpRequest) -> HttpResponseBase:
@@ -89,7 +95,7 @@ class PrometheusMiddleware:
         if observation is None:
             self._refine(request)
         else:
-            observe_response(observation, response)
+            observe_response(observation, response, self._outermost)
         return response
 
     def _view(self, request: HttpRequest, *_: object) -> None:
@@ -126,7 +132,11 @@ class PrometheusMiddleware:
                 if wsgi:
                     enter(below)
                 below[core.key] = observation
-                if meta.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in meta:
+                if (
+                    meta.get("CONTENT_LENGTH")
+                    or "HTTP_TRANSFER_ENCODING" in meta
+                    or below.get("http_version") in FRAMED  # by WSGI, Django reads none of it
+                ):
                     _observe_body(request, observation)
                 return observation
             except Exception:
@@ -162,6 +172,11 @@ class PrometheusMiddleware:
             outer.route = _place(below, outer) + route
         except Exception as error:
             failures.report("route", error)
+
+
+def _is_outermost(kind: type) -> bool:
+    first: str | None = next(iter(settings.MIDDLEWARE), None)
+    return first is not None and import_string(first) is kind
 
 
 def _place(below: MutableMapping[str, Any], outer: Observation) -> str:

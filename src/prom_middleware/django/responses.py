@@ -13,6 +13,7 @@ from weakref import ref
 from django.http import HttpRequest
 
 from prom_middleware import failures
+from prom_middleware.django.closing import await_close
 from prom_middleware.django.requests import Handled, server_request
 from prom_middleware.instrumentation import (
     COMPLETE,
@@ -22,14 +23,18 @@ from prom_middleware.instrumentation import (
 )
 from prom_middleware.instrumentation.tracing import TRACING
 from prom_middleware.wsgi.files import SentFile
+from prom_middleware.wsgi.sending import send_failed
 from prom_middleware.wsgi.watching import Watched, is_to_be_told
 
 if TYPE_CHECKING:
     Sender = ref[Any]
 
 
-def observe_response(observation: Handled, response: Any) -> None:
-    """Have `response` tell `observation` of its bytes and its end; never raises."""
+def observe_response(observation: Handled, response: Any, outermost: bool = True) -> None:
+    """Have `response` tell `observation` of its bytes and its end; never raises.
+
+    Middleware further out than what is `outermost` may replace it.
+    """
     try:
         code = response.status_code
         observation.status = STATUSES.get(code) or status_label(code)
@@ -55,6 +60,8 @@ def observe_response(observation: Handled, response: Any) -> None:
         # A file tells while it is open; else what the others do is part of the request.
         closers = response._resource_closers
         closers.insert(0 if isinstance(closer, FileCloser) else len(closers), closer)
+        if not outermost:
+            await_close(closer)
     except Exception as error:
         failures.report("response", error)
         observation.discard()
@@ -124,7 +131,10 @@ class Closer:
 
     def was_left(self) -> bool:
         """Tell whether the client has left while the response was sent."""
-        return self.observation.method != "HEAD" and is_cancelled(self.sender)
+        method = self.observation.method
+        if self.observation.wsgi:
+            return send_failed(method)
+        return method != "HEAD" and is_cancelled(self.sender)
 
     def __reduce__(self) -> tuple[type, tuple[()]]:
         # Middleware further out may keep the response in a cache: nothing of ours goes with it.

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from prom_middleware.instrumentation import Observation
 
 
+# The protocols of a body that no header announces: it comes in frames (RFC 9113, RFC 9114). By the
+# names that WSGI and ASGI have for them.
+FRAMED = frozenset(("HTTP/2", "HTTP/2.0", "HTTP/3", "HTTP/3.0", "2", "3"))
+
+
 def observe_input(environ: WSGIEnvironment, observation: Observation) -> None:
     """Put a counting stream in the place of `wsgi.input`."""
     environ["wsgi.input"] = CountedInput(environ["wsgi.input"], observation)

@@ -12,7 +12,7 @@ from prom_middleware.instrumentation import Instrumentation, Observation, nestin
 from prom_middleware.instrumentation.queueing import QUEUE_START, REQUEST_START
 from prom_middleware.instrumentation.tracing import HTTP_TRACEPARENT
 from prom_middleware.wsgi.files import observed_wrapper
-from prom_middleware.wsgi.input import observe_input
+from prom_middleware.wsgi.input import FRAMED, observe_input
 from prom_middleware.wsgi.place import outer_observation, path_of
 from prom_middleware.wsgi.response import Response
 from prom_middleware.wsgi.watching import watching
@@ -99,7 +99,11 @@ class PrometheusMiddleware:
             response.wrapper = wrapper = environ.get("wsgi.file_wrapper")
             if wrapper is not None and type(wrapper) is not type:
                 response.wrapper = observed_wrapper(environ)
-            if environ.get("CONTENT_LENGTH") or "HTTP_TRANSFER_ENCODING" in environ:
+            if (
+                environ.get("CONTENT_LENGTH")
+                or "HTTP_TRANSFER_ENCODING" in environ
+                or environ.get("SERVER_PROTOCOL") in FRAMED
+            ):
                 observe_input(environ, response)
             return response
         except Exception:

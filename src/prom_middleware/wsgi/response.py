@@ -23,6 +23,7 @@ from prom_middleware.instrumentation.rare import content_length
 from prom_middleware.instrumentation.tracing import TRACING
 from prom_middleware.wsgi.body import Body
 from prom_middleware.wsgi.files import watch_file
+from prom_middleware.wsgi.sending import send_failed
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _CONTENT_TYPE = "Content-Type"  # as nearly all spell it
 _CODES = frozenset(STATUSES.values())
 _UWSGI = "uwsgi.version"  # in the environ
+CUT = "cut"  # what a body is that was iterated to its length, and not to its end
 
 
 class Response(Observation, Body):
@@ -65,6 +67,7 @@ class Response(Observation, Body):
     name: Name | None
     root: str
     path: str
+    iterated: bool | str
 
     def start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Write:
         """Call the server's, and note what it accepted."""
@@ -72,6 +75,8 @@ class Response(Observation, Body):
             self.writer = self.server(status, headers)
         else:
             self.writer = self.server(status, headers, exc_info)
+            if self.sent or getattr(self, "written", False):  # a lenient server: they are out
+                return self.write
             self.forget_start()
         try:
             code = status.partition(" ")[0]
@@ -196,6 +201,8 @@ class Response(Observation, Body):
             raise
         if not self.done:
             self._ended()
+        elif self.iterated is CUT:
+            self._cut()
 
     def __del__(self) -> None:
         # A test client, or a server at fault, drops the body without closing it.
@@ -217,6 +224,7 @@ class Response(Observation, Body):
             environ = self.request
             if self.is_whole():
                 self.finish(COMPLETE)
+                self.iterated = CUT  # by what broke it off, maybe: nobody sees that before `close`
             self.let_go()
             if environ is not None and not self.done:
                 environ.pop(self.core.key, None)
@@ -234,10 +242,18 @@ class Response(Observation, Body):
     def _ended(self) -> None:
         try:
             # A server need not iterate what it does not send, nor look for an end that it knows.
-            self.end(not self.iterated or self.is_whole())
+            self.end(not send_failed(self.method) and (not self.iterated or self.is_whole()))
         except Exception as error:
             failures.report("finish", error)
             self.discard()
+
+    def _cut(self) -> None:
+        try:
+            self.iterated = True  # the first close tells, what comes later is of something else
+            if send_failed(self.method):
+                self.core.recorder.abort(self._labels or self.labels(), DISCONNECT)
+        except Exception as error:
+            failures.report("finish", error)
 
     def end(self, whole: bool) -> None:
         """Record the end; who has not got the whole of a response that began has left."""
@@ -336,7 +352,7 @@ class Pieces(list[bytes]):
     def close(self) -> None:
         """Record the end."""
         response = self.response
-        if not response.done:
+        if not response.done or response.iterated is CUT:
             response.close()
 
 

@@ -1,0 +1,59 @@
+"""The end of a response that is not the one that Django sends.
+
+Middleware further out may replace what a door saw, and nobody closes that. What Django sends it
+closes, and says so: what is not closed by then is over. It does not say of which request; that, the
+context tells. See https://docs.djangoproject.com/en/stable/ref/signals/#request-finished.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from asgiref.sync import SyncToAsync
+from django.core.signals import request_finished
+
+from prom_middleware import failures
+
+if TYPE_CHECKING:
+    from prom_middleware.django.responses import Closer
+
+# What waits for the end of a request, by what an ASGI handler has one of for each: it sends in a
+# task with a context of its own, and closes in another one.
+_by_handler: WeakKeyDictionary[object, list[Closer]] = WeakKeyDictionary()
+# And where a thread, or a test's client, does all of it.
+_here: ContextVar[tuple[Closer, ...]] = ContextVar("prom_middleware_awaited", default=())
+
+
+def expect_replacements() -> None:
+    """Have what was awaited be ended with the request."""
+    request_finished.connect(_end, dispatch_uid="prom_middleware", weak=False)
+
+
+def await_close(closer: Closer) -> None:
+    """Have `closer` be called when the request is over, if not before."""
+    handler = SyncToAsync.thread_sensitive_context.get(None)
+    if handler is not None:
+        _by_handler.setdefault(handler, []).append(closer)
+        return
+    request = closer.observation.request  # of another one nobody has told the end: it goes
+    _here.set((*(one for one in _here.get() if one.observation.request is request), closer))
+
+
+def _end(**_: Any) -> None:
+    try:
+        for closer in _taken():
+            closer()
+    except Exception as error:
+        failures.report("finish", error)
+
+
+def _taken() -> Iterable[Closer]:
+    handler = SyncToAsync.thread_sensitive_context.get(None)
+    if handler is not None:
+        return _by_handler.pop(handler, ())
+    awaited = _here.get()
+    _here.set(())
+    return awaited
