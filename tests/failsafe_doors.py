@@ -181,7 +181,7 @@ def django(asynchronous: bool, options: Mapping[str, Any], doors: int) -> Client
 def django_client(
     asynchronous: bool, options: Mapping[str, Any], urls: Callable[[], ModuleType], doors: int = 1
 ) -> Client:
-    """Return a client of Django with `urls`, and with our middleware alone."""
+    """Return a client of Django with `urls`, and with our middleware below one that may replace."""
     import django as framework
     from django.conf import settings
 
@@ -199,7 +199,7 @@ def django_client(
         DEBUG=False,
         ALLOWED_HOSTS=["*"],
         ROOT_URLCONF=urls(),
-        MIDDLEWARE=[entry],
+        MIDDLEWARE=["django.middleware.common.CommonMiddleware", entry],
         PROM_MIDDLEWARE=dict(options),
     )
     with overridden:
