@@ -129,6 +129,7 @@ EXEMPT = {
     "twisted.requests._promise": GUARD,
     "twisted.requests._end": GUARD,
     "twisted.requests._is_whole": GUARD,
+    "twisted.requests._is_ours": GUARD,
     "twisted.requests._raised": GUARD,
     "wsgi.response.Response.failed": GUARD,
     "wsgi.response.Response.pass_on": GUARD,

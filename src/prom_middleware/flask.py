@@ -10,7 +10,7 @@ from weakref import finalize, ref
 from prometheus_client import REGISTRY
 
 from prom_middleware import failures
-from prom_middleware.errors import MissingFrameworkError, NotAnApplicationError
+from prom_middleware.errors import MissingFrameworkError, NotAnApplicationError, OptionError
 from prom_middleware.exposition.wsgi import make_wsgi_app
 from prom_middleware.instrumentation import UNMATCHED, Configuration, nesting
 from prom_middleware.wsgi.middleware import Dialect, PrometheusMiddleware
@@ -87,7 +87,10 @@ def metrics_blueprint(
     So a scrape passes all that the application has before its views: `before_request`, a login. For
     one that concerns the metrics only, use the blueprint's own `before_request`. The other options
     are those of `make_wsgi_app`. Give the extension `metrics_path=None` beside it.
+
+    Raises OptionError for wrong ones.
     """
+    metrics_path, name = _place(metrics_path, name)
     metrics_app = make_wsgi_app(registry, disable_compression, access=access, **options)
     blueprint = flask.Blueprint(name, __name__)
 
@@ -96,6 +99,15 @@ def metrics_blueprint(
         return flask.Response.from_app(metrics_app, flask.request.environ)
 
     return blueprint
+
+
+def _place(metrics_path: object, name: object) -> tuple[str, str]:
+    path = Configuration.from_options({"metrics_path": metrics_path}).metrics_path
+    if path is None or "<" in path:  # a rule with a converter, whose value nobody asks for
+        raise OptionError(f"metrics_path={metrics_path!r}: give a path such as '/metrics'")
+    if not isinstance(name, str) or not name or "." in name:
+        raise OptionError(f"name={name!r}: give a name without dots, as Flask's blueprints have")
+    return path, name
 
 
 class Door(PrometheusMiddleware):

@@ -209,6 +209,24 @@ WITHOUT = [
 FILES = {"certfile": "/nowhere/cert.pem", "keyfile": "/nowhere/key.pem"}
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"port": port} for port in (None, "8000", -1, 70000, 80.0, True)),
+        {"addr": 0},
+        {"addr": None},
+        {"client_auth_required": "no"},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_served_at_is_refused(
+    registry: CollectorRegistry, wrong: dict[str, Any]
+) -> None:
+    ((name, value),) = wrong.items()
+    with pytest.raises(OptionError, match=f"{name}={value!r}: give "):
+        start_http_server(**{"port": 0, "addr": "127.0.0.1", "registry": registry, **wrong})
+
+
 @pytest.mark.parametrize("wrong", WITHOUT, ids=str)
 def test_tls_that_there_would_not_be_is_refused(
     registry: CollectorRegistry, wrong: dict[str, Any]

@@ -219,3 +219,9 @@ def test_no_reader_takes_the_temporary_file_for_metrics(
     replace_file(tmp_path / "my.prom", content())
     assert len(names) == 1
     assert not names[0].endswith(".prom")
+
+
+def test_what_is_no_registry(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="registry=None: give a"):
+        write_to_textfile(tmp_path / "job.prom", None)  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []

@@ -255,6 +255,8 @@ def test_how_long_a_scrape_may_take(
         {"timeout": "10"},
         {"error_handling": "panic"},
         {"error_handing": "continue"},
+        {"disable_compression": "no"},
+        {"disable_compression": None},
     ],
 )
 @pytest.mark.parametrize("make", [make_asgi_app, make_wsgi_app])

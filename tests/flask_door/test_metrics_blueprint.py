@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from metrics import collected, records, series, value
 
 flask = pytest.importorskip("flask", reason="Flask is not installed")
 
+from prom_middleware.errors import OptionError  # noqa: E402
 from prom_middleware.exposition import basic_auth  # noqa: E402
 from prom_middleware.flask import Prometheus, metrics_blueprint  # noqa: E402
 
@@ -125,3 +127,15 @@ def test_in_a_request_of_nobody_s(registry: CollectorRegistry) -> None:
     app = flask.Flask("plain", static_folder=None)
     app.register_blueprint(metrics_blueprint(registry))
     assert app.test_client().get("/metrics").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("option", "wrong"),
+    [
+        *(("metrics_path", wrong) for wrong in ("x", "", None, 5, "/<", "/<x>", "/m?x", "/")),
+        *(("name", wrong) for wrong in ("a.b", "", None)),
+    ],
+)
+def test_a_wrong_place_is_refused(option: str, wrong: Any) -> None:
+    with pytest.raises(OptionError, match=f"{option}={re.escape(repr(wrong))}: give a"):
+        metrics_blueprint(CollectorRegistry(), **{option: wrong})

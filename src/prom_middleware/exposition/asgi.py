@@ -41,7 +41,7 @@ def make_asgi_app(
     wrong ones.
     """
     limits = None
-    if options or disable_compression:
+    if options or disable_compression is not False:
         from prom_middleware.exposition.options import Limits
 
         limits = Limits.from_options(options, disable_compression)

@@ -20,7 +20,7 @@ from prom_middleware.exposition.access import AccessRule, both
 from prom_middleware.exposition.connections import TLS, Configured, Plain
 from prom_middleware.exposition.wsgi import make_wsgi_app
 from prom_middleware.forks import close_in_child
-from prom_middleware.options import access_rule
+from prom_middleware.options import access_rule, checked, is_switch, is_text, rules, whole
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -33,6 +33,13 @@ logger = logging.getLogger("prom_middleware")
 PATIENCE = 30.0  # seconds for a peer to send its request: a slow one must not keep a thread
 AFTER_FAILURE = 0.1  # seconds until the next connection is accepted
 NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+CHECKS = rules(
+    {
+        "port": (lambda value: whole(0)(value) and value <= 65535, "a number from 0 to 65535"),
+        "addr": (is_text, "the address to listen at, such as '127.0.0.1'"),
+        "client_auth_required": (is_switch, "True or False"),
+    }
+)
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -104,6 +111,7 @@ def start_http_server(
     used, OptionError for wrong options and for TLS that there would not be, WebConfigError for what
     is in that file.
     """
+    checked({"port": port, "addr": addr, "client_auth_required": client_auth_required}, CHECKS)
     tls = TLS(
         *(certfile, keyfile, client_cafile, client_capath, protocol, client_auth_required),
         *(tls_min_version, tls_max_version),

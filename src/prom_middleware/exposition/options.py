@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypedDict
 
 from prom_middleware.exposition.selection.selectors import LABEL
-from prom_middleware.options import SECONDS_OR_NONE, checked, is_encodable, rules, whole
+from prom_middleware.options import SECONDS_OR_NONE, checked, is_encodable, is_switch, rules, whole
 
 ErrorHandling = Literal["continue", "http_error"]
 # Prometheus's own scrape_timeout, for whoever sends none.
@@ -48,7 +48,8 @@ class Limits(NamedTuple):
     @classmethod
     def from_options(cls, options: Mapping[str, Any], disable_compression: bool = False) -> Limits:
         """Return the limits; raise OptionError for an option that is none, or a wrong value."""
-        return cls(**checked(options, CHECKS), disable_compression=disable_compression)
+        given = {**options, "disable_compression": disable_compression}
+        return cls(**checked(given, CHECKS))
 
     def seconds(self, headers: Mapping[str, str]) -> float:
         """Return how long a scrape with these headers may take."""
@@ -83,6 +84,7 @@ CHECKS = rules(
         "max_requests_in_flight": (whole(0), "a number of scrapes, or 0 for no limit"),
         "timeout": SECONDS_OR_NONE,
         "error_handling": (_is_handling, '"continue" or "http_error"'),
+        "disable_compression": (is_switch, "True or False"),
         "external_labels": (_are_labels, "a dictionary of labels' names and values"),
     }
 )

@@ -15,6 +15,7 @@ from prom_middleware.errors import OptionError, ReservedLabelError
 from prom_middleware.exposition.formats.escaping import SCHEMES
 from prom_middleware.exposition.negotiation import negotiate
 from prom_middleware.instrumentation.families import BlockFamily
+from prom_middleware.options import collector
 
 # node_exporter has a user of its own, and has to read what root's cron job wrote.
 MODE = 0o644
@@ -40,7 +41,7 @@ def write_to_textfile(
     if escaping not in SCHEMES:
         raise OptionError(f"escaping={escaping!r}: give one of {', '.join(SCHEMES)}")
     form = negotiate(f"text/plain;version=1.0.0;escaping={escaping}")
-    replace_file(path, form.render(_checked(registry.collect())), tmpdir)
+    replace_file(path, form.render(_checked(collector(registry).collect())), tmpdir)
 
 
 def reserved_label(labels: Iterable[str]) -> str | None:

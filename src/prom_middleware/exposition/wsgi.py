@@ -35,7 +35,7 @@ def make_wsgi_app(
     wrong ones.
     """
     limits = None
-    if options or disable_compression:
+    if options or disable_compression is not False:
         from prom_middleware.exposition.options import Limits
 
         limits = Limits.from_options(options, disable_compression)

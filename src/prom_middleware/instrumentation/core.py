@@ -70,12 +70,14 @@ class Instrumentation(AtHand):
         return Connection(self, request)
 
     def queued(self, *headers: str | None) -> None:
-        """Record the time that the first of a proxy's headers tells, if it tells one."""
+        """Record the time that a proxy's headers tell: the first of them that tells one."""
         try:
-            seconds = queue_seconds(next(filter(None, headers), ""))
-            if seconds is not None:
-                recorder = self.recorder
-                recorder.observe(recorder.series.queue, (), seconds)
+            recorder = self.recorder
+            for header in headers:
+                seconds = queue_seconds(header) if header else None
+                if seconds is not None:
+                    recorder.observe(recorder.series.queue, (), seconds)
+                    return
         except Exception as error:
             failures.report("queue", error)
 

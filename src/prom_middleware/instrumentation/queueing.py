@@ -11,7 +11,8 @@ _STAMP = r"(?:t=)?(\d{1,17}(?:\.\d{1,9})?)\s*"
 _UNITS = (1.0, 1e3, 1e6)
 _LONGEST = 3600.0
 
-# The two headers that proxies use, as the servers' interfaces spell them; the first one wins.
+# The two headers that proxies use, as the servers' interfaces spell them: the first one wins that
+# tells a time.
 HEADERS = ("x-request-start", "x-queue-start")
 RAW_HEADERS = frozenset(name.encode() for name in HEADERS)
 REQUEST_START, QUEUE_START = "HTTP_X_REQUEST_START", "HTTP_X_QUEUE_START"

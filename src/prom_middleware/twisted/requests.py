@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from twisted.internet.error import ConnectionAborted
 from twisted.python import context
 from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString
@@ -98,8 +99,9 @@ def observed_request(request_class: Any, core: Instrumentation) -> Any:
             _end(self, core, self._prom_middleware_outcome)
 
         def connectionLost(self, reason: Failure) -> None:  # noqa: N802
+            ours = _is_ours(self, reason)
             super().connectionLost(reason)
-            _end(self, core, DISCONNECT)
+            _end(self, core, DISCONNECT, ours)
 
         def loseConnection(self) -> None:  # noqa: N802
             _end(self, core, INCOMPLETE)  # we hang up, not the client
@@ -189,18 +191,30 @@ def _promise(request: Any, core: Instrumentation) -> None:
         failures.report("promise", error)
 
 
-def _end(request: Any, core: Instrumentation, outcome: str) -> None:
+def _end(request: Any, core: Instrumentation, outcome: str, ours: bool = False) -> None:
     try:
         observation = vars(request).get(core.key)
         if observation is not None:
             observation.sent = request.sentLength - request._prom_middleware_unsent
             if outcome is DISCONNECT and _is_whole(request, observation):
                 outcome = COMPLETE  # what is left to do is no answer: a WSGI `close`
+            elif outcome is DISCONNECT and ours:
+                outcome = INCOMPLETE
             elif outcome is DISCONNECT:
                 observation.left()
             observation.finish(outcome)
     except Exception as error:
         failures.report("end", error)
+
+
+def _is_ours(request: Any, reason: Failure) -> bool:
+    """Tell whether a connection is lost since the application has closed its transport."""
+    try:
+        closing = getattr(request.transport, "disconnecting", False)
+        return bool(closing or reason.check(ConnectionAborted))
+    except Exception as error:
+        failures.report("end", error)
+        return False
 
 
 def _is_whole(request: Any, observation: Observation) -> bool:

@@ -8,7 +8,8 @@ Klein has rules, and they are used.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from inspect import unwrap
+from contextlib import suppress
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
@@ -29,7 +30,10 @@ CHILDREN = "_prom_middleware_children"
 # So many wrappers one behind the other, at most: one could stand behind itself.
 DEEPEST = 16
 # What the code of these names if it keeps what it makes.
-KEEPING = {"getChild": {"putChild", "children"}, "getChildWithDefault": {"putChild"}}
+KEEPING = frozenset(("putChild", "children"))
+MAKING = ("getChild", "getChildWithDefault")
+# Where decorators have what they decorate.
+WRAPPED = ("__wrapped__", "__func__", "func")
 
 
 class Dialect:
@@ -92,16 +96,38 @@ def _keeps_children(kind: type) -> bool:
     Many resources make nothing up but themselves, for a slash at the end, and may get children
     at any time.
     """
-    return any(
-        getattr(kind, method, None) is not getattr(Resource, method)
-        and not names.isdisjoint(_names(getattr(kind, method, None)))
-        for method, names in KEEPING.items()
-    )
+    return any(not KEEPING.isdisjoint(_named(kind, method)) for method in MAKING)
 
 
-def _names(function: Any) -> tuple[str, ...]:
-    code = getattr(unwrap(function), "__code__", None)  # what is compiled to C has none
-    return getattr(code, "co_names", ())
+def _named(kind: type, method: str) -> set[str]:
+    """Return what a method names: of a class, its bases, and the methods that it calls of them."""
+    named: set[str] = set()
+    waiting = [method]
+    while waiting:
+        name = waiting.pop()
+        functions = [vars(base).get(name) for base in kind.__mro__ if base is not Resource]
+        found = {other for one in functions for code in _codes(one) for other in code.co_names}
+        waiting.extend(found - named)
+        named |= found
+    return named
+
+
+def _codes(function: Any) -> Iterator[CodeType]:
+    """Yield the code of a function, of those within it, and of what a decorator has of it."""
+    seen: set[CodeType] = set()
+    waiting = [function]
+    while waiting:
+        one = waiting.pop()
+        code = one if isinstance(one, CodeType) else getattr(one, "__code__", None)
+        waiting.extend(getattr(one, name, None) for name in WRAPPED if hasattr(one, name))
+        if code is None or code in seen:  # what is compiled to C has none
+            continue
+        seen.add(code)
+        yield code
+        waiting.extend(code.co_consts)
+        for cell in getattr(one, "__closure__", None) or ():
+            with suppress(ValueError):  # it is empty
+                waiting.append(cell.cell_contents)
 
 
 def _tree(root: Any) -> Iterator[Any]:
