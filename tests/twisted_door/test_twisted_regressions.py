@@ -269,12 +269,31 @@ class Decorated(Resource):
         return self.children[path]
 
 
+class Endless:
+    """Has whatever it is asked for, as a mock does."""
+
+    def __getattr__(self, name: str) -> Endless:
+        return Endless()
+
+
+def closing_over(endless: Any) -> Any:
+    def getChild(self: Any, path: bytes, request: Any) -> Resource:
+        self.putChild(path, Leaf(path))
+        return self.children[path] if endless else self  # type: ignore[no-any-return]
+
+    return getChild
+
+
+class WithEndless(Resource):
+    getChild = closing_over(Endless())  # noqa: N815 - Twisted's own name
+
+
 class WithDefault(Resource):
     def getChildWithDefault(self, path: bytes, request: Any) -> Resource:
         return self.children.setdefault(path, Leaf(path))  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("kind", [Further, ByHelper, Within, Decorated, WithDefault])
+@pytest.mark.parametrize("kind", [Further, ByHelper, Within, Decorated, WithDefault, WithEndless])
 def test_nor_are_those_that_are_kept_in_another_way(
     registry: CollectorRegistry, kind: type[Resource]
 ) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
@@ -34,6 +35,8 @@ KEEPING = frozenset(("putChild", "children"))
 MAKING = ("getChild", "getChildWithDefault")
 # Where decorators have what they decorate.
 WRAPPED = ("__wrapped__", "__func__", "func")
+# Something in a closure may have these names, and others, without end.
+MOST_LOOKED_AT = 500
 
 
 class Dialect:
@@ -83,8 +86,10 @@ def note_children(site: Any) -> None:
         # With the resource itself: the identity of one that is gone may be another one's.
         known: dict[int, tuple[Any, frozenset[bytes]]] = {}
         setattr(site, CHILDREN, known)
+        keeps = cache(_keeps_children)  # there may be thousands of a kind
         for resource in _tree(site.resource):
-            if _keeps_children(type(resource)):
+            kind: Any = type(resource)
+            if keeps(kind):
                 known[id(resource)] = resource, frozenset(_children(resource))
     except Exception as error:
         failures.report("route", error)
@@ -116,11 +121,13 @@ def _codes(function: Any) -> Iterator[CodeType]:
     """Yield the code of a function, of those within it, and of what a decorator has of it."""
     seen: set[CodeType] = set()
     waiting = [function]
-    while waiting:
+    for _ in range(MOST_LOOKED_AT):
+        if not waiting:
+            return
         one = waiting.pop()
         code = one if isinstance(one, CodeType) else getattr(one, "__code__", None)
         waiting.extend(getattr(one, name, None) for name in WRAPPED if hasattr(one, name))
-        if code is None or code in seen:  # what is compiled to C has none
+        if not isinstance(code, CodeType) or code in seen:  # what is compiled to C has none
             continue
         seen.add(code)
         yield code
