@@ -38,8 +38,10 @@ def await_close(closer: Closer) -> None:
     if handler is not None:
         _by_handler.setdefault(handler, []).append(closer)
         return
-    request = closer.observation.request  # of another one nobody has told the end: it goes
-    _here.set((*(one for one in _here.get() if one.observation.request is request), closer))
+    awaited = _here.get()
+    # Of another one, nobody has told the end: what waits for it goes as it would without us.
+    same = awaited and awaited[0].observation.request is closer.observation.request
+    _here.set((*awaited, closer) if same else (closer,))
 
 
 def _end(**_: Any) -> None:
