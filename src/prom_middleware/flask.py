@@ -13,6 +13,7 @@ from prom_middleware import failures
 from prom_middleware.errors import MissingFrameworkError, NotAnApplicationError, OptionError
 from prom_middleware.exposition.wsgi import make_wsgi_app
 from prom_middleware.instrumentation import UNMATCHED, Configuration, nesting
+from prom_middleware.options import checked, is_text, rules
 from prom_middleware.wsgi.middleware import Dialect, PrometheusMiddleware
 from prom_middleware.wsgi.place import mounts_of, place_of
 
@@ -44,6 +45,9 @@ EXTENSION = "prom_middleware"
 ASKED = "prom_middleware.flask"
 # How Flask refuses a request that a rule matches, without naming it.
 UNNAMED = (MethodNotAllowed, SecurityError)
+CHECKS = rules(
+    {"name": (lambda name: is_text(name) and name and "." not in name, "a name without dots")}
+)
 
 
 class Prometheus:
@@ -105,9 +109,7 @@ def _place(metrics_path: object, name: object) -> tuple[str, str]:
     path = Configuration.from_options({"metrics_path": metrics_path}).metrics_path
     if path is None or "<" in path:  # a rule with a converter, whose value nobody asks for
         raise OptionError(f"metrics_path={metrics_path!r}: give a path such as '/metrics'")
-    if not isinstance(name, str) or not name or "." in name:
-        raise OptionError(f"name={name!r}: give a name without dots, as Flask's blueprints have")
-    return path, name
+    return path, checked({"name": name}, CHECKS)["name"]
 
 
 class Door(PrometheusMiddleware):

@@ -277,6 +277,22 @@ def test_the_last_piece_is_not_sent_either(
     assert in_progress(registry) == 0
 
 
+def test_nor_by_a_server_that_takes_one_piece_after_the_other(registry: CollectorRegistry) -> None:
+    """Nothing tells the body then that nobody goes on with it, before its close."""
+
+    def app(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        start("200 OK", [("Content-Length", "3")])
+        return iter([b"abc", b""])
+
+    body: Any = PrometheusMiddleware(app, registry=registry)(environ(), ignore)
+    assert next(body) == b"abc"
+    try:
+        raise BrokenPipeError
+    except BrokenPipeError:
+        body.close()
+    assert records(registry) == seen(200, outcome="disconnect")
+
+
 @pytest.mark.parametrize("again", [False, True])
 def test_who_closes_what_was_cut_at_its_length_has_it_all(
     registry: CollectorRegistry, again: bool

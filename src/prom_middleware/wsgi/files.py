@@ -7,11 +7,11 @@ sendfile: then the file's position tells what was sent, if anything does.
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING, Any, Protocol
 
 from prom_middleware import failures
 from prom_middleware.instrumentation import COMPLETE
+from prom_middleware.wsgi.sending import send_failed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,8 +140,8 @@ class SentFile:
         sent = self._read if moved is None else moved
         if not sent and not self._touched:  # by sendfile, or nothing is sent (HEAD)
             # What breaks it off leaves the position where it was; how much is sent, nobody knows.
-            if sys.exc_info()[0] is not None:
-                return response.method == "HEAD"
+            if send_failed(response.method, BaseException):
+                return False
             response.sent += self._size(response)
             return True
         response.sent += sent

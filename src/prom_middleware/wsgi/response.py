@@ -75,10 +75,11 @@ class Response(Observation, Body):
             self.writer = self.server(status, headers)
         else:
             self.writer = self.server(status, headers, exc_info)
-            if self.sent or getattr(self, "written", False):  # a lenient server: they are out
-                return self.write
-            self.forget_start()
         try:
+            if exc_info is not None:
+                if self._headers_are_out():  # a lenient server: it has changed nothing
+                    return self.write
+                self.forget_start()
             code = status.partition(" ")[0]
             self.status = code if code in _CODES else _unusual(code)
             self.headers = headers
@@ -111,11 +112,14 @@ class Response(Observation, Body):
     def _broken_off(self) -> None:
         """Record that the client is gone; the application may make light of it."""
         try:
-            if not self.sent and not getattr(self, "written", False):
+            if not self._headers_are_out():
                 self.forget_start()
             self.finish(DISCONNECT)
         except Exception as error:
             failures.report("finish", error)
+
+    def _headers_are_out(self) -> bool:
+        return self.sent > 0 or getattr(self, "written", False)
 
     def count(self, data: bytes) -> None:
         """Count a piece of the body."""
@@ -127,7 +131,7 @@ class Response(Observation, Body):
     def failed(self, error: BaseException) -> None:
         """Record that the application raised."""
         try:
-            if not self.sent and not self.done and not getattr(self, "written", False):
+            if not self.done and not self._headers_are_out():
                 self.status = None
             Observation.failed(self, error)
         except Exception as failure:
