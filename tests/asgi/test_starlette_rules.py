@@ -102,6 +102,7 @@ ROUTED = {
     "root path, 404": (GET, "/api/nope", API, "<unmatched>", 404),
     "root path, 405": ("PUT", "/api/users/3", API, "/users/{id}", 405),
     "root path that the path is not below": (GET, "/users/3", API, "/users/{id}", 200),
+    "root path that a mount's path is not below": (GET, "/m1/a/1", API, "/m1/{path}", 404),
     "root path like a mount": (GET, "/m1/m1/a/1", {"root_path": "/m1"}, "/m1/a/{b}", 200),
     "query string": (GET, "/users/3?a=/m1/a/1", {}, "/users/{id}", 200),
     "braces in the path": (GET, "/users/{id}", {}, "/users/{id}", 200),

@@ -20,6 +20,7 @@ from prom_middleware.asgi.tree import (
     path_below_root,
     places,
     routes_of,
+    strips_mounts,
 )
 
 _MOST_TABLES = 64  # an application may make routers as it runs
@@ -148,9 +149,9 @@ class Routes:
         The first full match wins, else the first whose methods differ (405). Nothing beside a
         mount is tried once its prefix has matched.
         """
-        partial, at = None, -1
+        partial, at, whole = None, -1, not strips_mounts(scope)
         for index, entry in enumerate(self._entries):
-            if not entry.matches(scope, path):
+            if (whole and entry.mounted) or not entry.matches(scope, path):
                 continue
             if entry.prefix is not None:
                 return partial if at >= index - entry.inner else entry

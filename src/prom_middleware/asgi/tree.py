@@ -36,7 +36,7 @@ class Entry:
     `regex` matches the whole path below the root, `route` is the framework's own object. `prefix`
     is set in the entry of a mount with routes of its own: it stands for what misses all of them,
     the `inner` entries before it. `above` is set in the entry of a mount that may have routes which
-    nobody sees, and matches what is above them.
+    nobody sees, and matches what is above them. `mounted` is what stands below any mount.
     """
 
     def __init__(
@@ -51,11 +51,12 @@ class Entry:
         prefix: str | None = None,
         inner: int = 0,
         above: re.Pattern[str] | None = None,
+        mounted: bool = False,
     ) -> None:
         self.template, self.endpoint, self.route = template, endpoint, route
         self.regex, self.hosts = regex, hosts
         self.scope_type, self.methods = scope_type, methods
-        self.prefix, self.inner, self.above = prefix, inner, above
+        self.prefix, self.inner, self.above, self.mounted = prefix, inner, above, mounted
         self.at = -1  # how many are tried before it; the table says it
 
     def takes(self, scope: Scope) -> bool:
@@ -157,6 +158,7 @@ def _entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
             hosts=branch.hosts,
             scope_type="http" if hasattr(route, "methods") else "websocket",
             methods=frozenset(methods) if methods else None,
+            mounted=bool(branch.missed),
         )
 
 
@@ -176,6 +178,7 @@ def _mount_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
         prefix=prefix if inner else None,
         inner=len(inner),
         above=None if inner or _is_leaf(route.app) else _nameless(regex),
+        mounted=bool(branch.missed),
     )
 
 
@@ -202,6 +205,7 @@ def _host_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
         prefix=branch.template,
         inner=len(inner),
         above=None if inner or _is_leaf(route.app) else _nameless(branch.regex),
+        mounted=bool(branch.missed),
     )
 
 
@@ -277,7 +281,7 @@ def _host(scope: Scope) -> str:
 
 def path_below_root(scope: Scope) -> str:
     """Return the path without the server's own root path, in-app mounts included."""
-    return path_below(scope.get("app_root_path", scope.get("root_path")) or "", scope)
+    return path_below(_root(scope), scope)
 
 
 def path_below(root: str, scope: Scope) -> str:
@@ -286,3 +290,16 @@ def path_below(root: str, scope: Scope) -> str:
     if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
         return path[len(root) :]
     return path
+
+
+def strips_mounts(scope: Scope) -> bool:
+    """Tell whether the routers below a mount are given what is below it.
+
+    They are given the whole path where it is not below the server's root path, as behind a proxy
+    that takes that away: a mount adds to the root path, which is then nothing to take from it.
+    """
+    return not _root(scope) or path_below_root(scope) != scope["path"]
+
+
+def _root(scope: Scope) -> str:
+    return scope.get("app_root_path", scope.get("root_path")) or ""
