@@ -179,6 +179,22 @@ def test_what_is_below_an_opaque_mount(
             assert count == (1 if root == "" else 2), (mount, root)
 
 
+@pytest.mark.parametrize("opaque", [closure, Versions, LikeSocketio])
+def test_below_an_opaque_mount_where_the_path_lacks_the_root_path(
+    registry: CollectorRegistry, opaque: Any
+) -> None:
+    inner = Starlette(routes=[Route("/api/users/{id}", hello), Route("/users/{id}", hello)])
+    app = Starlette(routes=[Mount("/api", opaque(inner))])
+    door = PrometheusMiddleware(app, registry=registry)
+    for target, template, status in (
+        ("/api/users/1", "/api/api/users/{id}", 200),
+        ("/api/nope", "/api/{path}", 404),
+    ):
+        assert request(door, target, root_path="/front").status == status
+        labels = {"method": "GET", "route": template, "status": str(status)}
+        assert value(collected(registry), "http_requests_total", labels) == 1
+
+
 @pytest.mark.parametrize("inner", [fastapi, starlette])
 @pytest.mark.parametrize("first", ["/plain", "/api"])
 def test_an_application_that_is_also_mounted_in_sight(

@@ -260,7 +260,7 @@ class Router:
         Where the application that served the request is not right below it, or is none, nobody
         knows what stands between.
         """
-        path = mount.rest(path_below_root(scope))
+        path = mount.rest(path_below_root(scope)) if strips_mounts(scope) else scope["path"]
         table = self._table(routes_of(scope.get("app")))
         table.refresh(scope)
         template = table.place(scope, path) or _bare(scope, path)
