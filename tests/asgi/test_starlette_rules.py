@@ -103,6 +103,8 @@ ROUTED = {
     "root path, 405": ("PUT", "/api/users/3", API, "/users/{id}", 405),
     "root path that the path is not below": (GET, "/users/3", API, "/users/{id}", 200),
     "root path that a mount's path is not below": (GET, "/m1/a/1", API, "/m1/{path}", 404),
+    "refused where the path is not below it": (GET, "/refusing/c/1", API, "/refusing/{path}", 401),
+    "mount in a host, the path not below it": (GET, "/t/a/1", {**T, **API}, "/t/{path}", 404),
     "root path like a mount": (GET, "/m1/m1/a/1", {"root_path": "/m1"}, "/m1/a/{b}", 200),
     "query string": (GET, "/users/3?a=/m1/a/1", {}, "/users/{id}", 200),
     "braces in the path": (GET, "/users/{id}", {}, "/users/{id}", 200),

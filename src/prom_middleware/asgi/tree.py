@@ -51,13 +51,13 @@ class Entry:
         prefix: str | None = None,
         inner: int = 0,
         above: re.Pattern[str] | None = None,
-        mounted: bool = False,
     ) -> None:
         self.template, self.endpoint, self.route = template, endpoint, route
         self.regex, self.hosts = regex, hosts
         self.scope_type, self.methods = scope_type, methods
-        self.prefix, self.inner, self.above, self.mounted = prefix, inner, above, mounted
+        self.prefix, self.inner, self.above = prefix, inner, above
         self.at = -1  # how many are tried before it; the table says it
+        self.mounted = False
 
     def takes(self, scope: Scope) -> bool:
         """Tell whether the method of `scope` is one of this place's."""
@@ -158,7 +158,6 @@ def _entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
             hosts=branch.hosts,
             scope_type="http" if hasattr(route, "methods") else "websocket",
             methods=frozenset(methods) if methods else None,
-            mounted=bool(branch.missed),
         )
 
 
@@ -168,6 +167,8 @@ def _mount_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
     regex = branch.regex + _piece(route, _MOUNT_REGEX_TAIL)
     below = Branch(prefix, regex, branch.hosts, branch.depth + 1, template)
     inner = list(_walk(_routes_below(route), below))
+    for entry in inner:
+        entry.mounted = True
     yield from inner
     yield Entry(
         template,
@@ -178,7 +179,6 @@ def _mount_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
         prefix=prefix if inner else None,
         inner=len(inner),
         above=None if inner or _is_leaf(route.app) else _nameless(regex),
-        mounted=bool(branch.missed),
     )
 
 
@@ -205,7 +205,6 @@ def _host_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
         prefix=branch.template,
         inner=len(inner),
         above=None if inner or _is_leaf(route.app) else _nameless(branch.regex),
-        mounted=bool(branch.missed),
     )
 
 
@@ -281,7 +280,7 @@ def _host(scope: Scope) -> str:
 
 def path_below_root(scope: Scope) -> str:
     """Return the path without the server's own root path, in-app mounts included."""
-    return path_below(_root(scope), scope)
+    return path_below(scope.get("app_root_path", scope.get("root_path")) or "", scope)
 
 
 def path_below(root: str, scope: Scope) -> str:
@@ -298,8 +297,6 @@ def strips_mounts(scope: Scope) -> bool:
     They are given the whole path where it is not below the server's root path, as behind a proxy
     that takes that away: a mount adds to the root path, which is then nothing to take from it.
     """
-    return not _root(scope) or path_below_root(scope) != scope["path"]
-
-
-def _root(scope: Scope) -> str:
-    return scope.get("app_root_path", scope.get("root_path")) or ""
+    # Looked up once more: a call for it would cost each request that is asked for its path.
+    root = scope.get("app_root_path", scope.get("root_path"))
+    return not root or path_below(root, scope) != scope["path"]
