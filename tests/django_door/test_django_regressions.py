@@ -392,3 +392,27 @@ def test_a_body_that_no_header_announces(version: str) -> None:
     with Project("asgi") as project:
         assert project.fetch("POST", "/post/", body=b"12345", version=version).status == 200
         assert value(collected(project.registry), "http_request_body_bytes_total") == 5
+
+
+def test_a_body_of_which_middleware_further_out_has_read_some() -> None:
+    with Project("asgi", MIDDLEWARE=[f"{__name__}.peeking", OURS]) as project:
+        assert project.fetch("POST", "/lines/", body=b"0123456789").body == b"6"
+        assert value(collected(project.registry), "http_request_body_bytes_total") == 10
+
+
+def peeking(following: Callable[[HttpRequest], HttpResponse]) -> Any:
+    def middleware(asked: HttpRequest) -> HttpResponse:
+        assert asked.read(4) == b"0123"
+        return following(asked)
+
+    return middleware
+
+
+def test_a_body_that_cannot_seek_as_a_test_client_gives_it() -> None:
+    from django.test import AsyncClient
+
+    with Project("asgi") as project:
+        sent = AsyncClient().post("/lines/", b"0123456789", content_type="text/plain")
+        assert asyncio.run(sent).content == b"10"
+        assert records(project.registry) == [("POST", "/lines/", 200, "", "complete")]
+        assert value(collected(project.registry), "http_request_body_bytes_total") == 10

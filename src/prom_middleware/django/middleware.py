@@ -192,12 +192,14 @@ def _place(below: MutableMapping[str, Any], outer: Observation) -> str:
 
 def _observe_body(request: HttpRequest, observation: Observation) -> None:
     stream: Any = request._stream
-    if hasattr(request, "environ"):
+    # An ASGI handler has received the whole body by now, into a file, which tells that it can seek
+    # since Python 3.11; what a test client gives cannot.
+    if hasattr(request, "environ") or not getattr(stream, "seekable", lambda: True)():
         request._stream = CountedInput(stream, observation)  # type: ignore[assignment]
         return
-    # An ASGI handler has received the whole body by now, into a file.
+    place = stream.tell()  # middleware further out may have read some of it
     observation.received = stream.seek(0, 2) or stream.tell()
-    stream.seek(0)
+    stream.seek(place)
 
 
 def _note_exception(*_: object, request: HttpRequest | None = None, **__: object) -> None:
