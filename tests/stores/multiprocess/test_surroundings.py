@@ -66,6 +66,17 @@ def test_a_tally_outlives_its_offset(store: MultiprocessStore, directory: Path) 
     assert read(MultiprocessStore(directory), LIVE)[()] == [2.0]
 
 
+def test_a_tally_counts_in_the_cells_that_its_own_look_brings(
+    store: MultiprocessStore, directory: Path
+) -> None:
+    tally = store.tally(LIVE, ("idle",))  # with nothing in it, which is not carried over
+    shutil.rmtree(directory)
+    store.snapshot()
+    shutil.rmtree(directory)
+    tally.append(None)
+    assert read(MultiprocessStore(directory), LIVE)["idle",] == [1.0]
+
+
 def test_a_scrape_notices_that_the_directory_was_deleted(
     store: MultiprocessStore, directory: Path
 ) -> None:
@@ -171,6 +182,27 @@ def test_a_child_of_a_worker_without_files_does_not_carry_over_what_is_its_paren
         store.snapshot()
 
     killed(child)
+    assert read(store, REQUESTS) == {("/",): [8.0, 0.0, 0.0]}
+
+
+def test_a_write_to_memory_carries_over_what_is_there_once_it_is_done(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    store = MultiprocessStore(tmp_path / "file" / "metrics")
+    store.turn.update(add, store, REQUESTS, ("/",), 3)
+    (tmp_path / "file").unlink()
+    store.turn.update(add, store, REQUESTS, ("/",), 1)
+    assert read(MultiprocessStore(store.directory), REQUESTS) == {("/",): [4.0, 0.0, 0.0]}
+    assert isinstance(store.cells, memoryview)
+
+
+def test_a_child_of_a_worker_without_files_is_heard_of_when_it_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    store = MultiprocessStore(tmp_path / "file" / "metrics")
+    add(store, REQUESTS, ("/",), 3)
+    (tmp_path / "file").unlink()
+    killed(lambda: store.turn.update(add, store, REQUESTS, ("/",), 5))
+    other = MultiprocessStore(store.directory)
+    assert read(other, REQUESTS) == {("/",): [5.0, 0.0, 0.0]}
     assert read(store, REQUESTS) == {("/",): [8.0, 0.0, 0.0]}
 
 

@@ -232,7 +232,14 @@ class MultiprocessStore:
         # A worker that knows all its labels allocates nothing: its writes have to try.
         if not self._private.blocks:
             self._try(self._agree, False)
+        elif monotonic() >= self._retry_at:
+            # This write has an offset that must stay right until it is done.
+            self.turn.pending.append((self._settle, ()))
         return self._mapped()
+
+    def _settle(self) -> None:
+        if self._private.blocks:  # not yet settled by another write's trying
+            self._try(self._agree)
 
     # What follows is done with the directory's lock.
 

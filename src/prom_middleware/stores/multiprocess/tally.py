@@ -28,7 +28,8 @@ class CellTally:
         turn, offsets = store.turn, store.offsets(family)
 
         def add(amount: int) -> None:
-            store.cells[store.allocate(family, labels)] += amount
+            offset = store.allocate(family, labels)  # first: it may replace the cells
+            store.cells[offset] += amount
 
         def append(_: None) -> None:
             try:
