@@ -8,7 +8,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, make_server
@@ -19,7 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from metrics import collected, in_progress, records, value
 from prom_middleware.wsgi import PrometheusMiddleware
-from wsgi_door.driver import call, environ
+from wsgi_door.driver import call, environ, sent
 
 Start = Callable[..., Any]
 PLAIN = (("Content-Type", "text/plain"),)
@@ -254,6 +255,23 @@ def test_an_exception_is_the_server_s_500(server: Any) -> None:
     with server(PrometheusMiddleware(boom, registry=registry)) as port:
         assert ask(port, "GET", "/")[0] == 500
         assert_recorded(registry, ("GET", "<unmatched>", 500, "ValueError", "error"))
+
+
+@SERVERS
+@pytest.mark.parametrize("refused", ["text", 5])
+@pytest.mark.parametrize("before", [[], [b"bytes"]], ids=["first", "second"])
+def test_a_piece_that_the_server_refuses(server: Any, before: list[bytes], refused: Any) -> None:
+    registry = CollectorRegistry()
+
+    def app(env: dict[str, Any], start: Start) -> Any:
+        start("200 OK", [*PLAIN, ("Content-Length", "9")])
+        return [*before, refused]
+
+    with server(PrometheusMiddleware(app, registry=registry)) as port, suppress(HTTPException):
+        ask(port, "GET", "/")
+    status = 200 if before else 500
+    assert_recorded(registry, ("GET", "<unmatched>", status, "TypeError", "error"))
+    assert sent(registry) == 5 * len(before)
 
 
 @SERVERS

@@ -7,7 +7,7 @@ was told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     Name = Callable[[Observation, WSGIEnvironment], None]
 
 _CONTENT_TYPE = "Content-Type"  # as nearly all spell it
+_BYTES = (bytes, bytearray, memoryview)  # some servers take the like of bytes
 _CODES = frozenset(STATUSES.values())
 _UWSGI = "uwsgi.version"  # in the environ
 CUT = "cut"  # what a body is that was iterated to its length, and not to its end
@@ -184,7 +185,7 @@ class Response(Observation, Body):
                 try:
                     yield piece
                 except GeneratorExit:
-                    self.stopped()
+                    self.stopped(piece)
                     return
         except BaseException as error:
             self.failed(error)
@@ -218,15 +219,18 @@ class Response(Observation, Body):
         except Exception as error:
             failures.report("finish", error)
 
-    def stopped(self) -> None:
+    def stopped(self, piece: object) -> None:
         """Note that the server has enough: `close` says what that means, unless it has it all.
 
-        asgiref's adapter stops at the Content-Length, and closes nothing. Nor does werkzeug's
-        debugger where the client leaves, whose cycle of the environ is not to keep us.
+        Where it stopped at a piece that is not of bytes, it has refused it. asgiref's adapter stops
+        at the Content-Length, and closes nothing. Nor does werkzeug's debugger where the client
+        leaves, whose cycle of the environ is not to keep us.
         """
         try:
             environ = self.request
-            if self.is_whole():
+            if not isinstance(piece, _BYTES):
+                self._refused(piece)
+            elif self.is_whole():
                 self.finish(COMPLETE)
                 self.iterated = CUT  # by what broke it off, maybe: nobody sees that before `close`
             self.let_go()
@@ -234,6 +238,11 @@ class Response(Observation, Body):
                 environ.pop(self.core.key, None)
         except Exception as error:
             failures.report("finish", error)
+
+    def _refused(self, piece: object) -> None:
+        if isinstance(piece, Sized):
+            self.sent -= len(piece)
+        self.failed(TypeError(f"a piece of the body is {type(piece).__name__!r}, not bytes"))
 
     def let_go(self) -> None:
         """Leave the request: who never closes us drops us, and a cycle would wait for the GC."""
