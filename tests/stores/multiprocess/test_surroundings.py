@@ -169,6 +169,14 @@ def test_a_directory_that_cannot_be_made_costs_nothing_but_the_sharing(tmp_path:
     assert isinstance(store.cells, memoryview)
 
 
+@pytest.mark.parametrize("name", ["loop", "n" * 300, "n/" * 3000], ids=["loop", "name", "path"])
+def test_a_path_that_leads_nowhere_costs_nothing_but_the_sharing(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    store = MultiprocessStore(tmp_path / name)
+    add(store, REQUESTS, ("/",), 2, 0.5)
+    assert read(store, REQUESTS) == {("/",): [2.0, 0.5, 0.0]}
+
+
 def test_a_child_of_a_worker_without_files_does_not_carry_over_what_is_its_parents(
     tmp_path: Path,
 ) -> None:

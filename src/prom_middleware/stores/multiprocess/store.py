@@ -6,6 +6,7 @@ file is kept in this process's memory, and carried over when there is a file aga
 
 from __future__ import annotations
 
+import errno
 import os
 from array import array
 from collections.abc import Callable, Iterable
@@ -46,6 +47,8 @@ HURRY, PATIENCE = 0.2, 2.0
 PAUSE = 1.0
 # Seconds from one look at the files to the next.
 BETWEEN_LOOKS = 1.0
+# What says that there is no directory to share, and so nobody to share with.
+_NO_DIRECTORY = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG))
 
 Choose = Callable[[Iterable[Family]], Iterable[Family]]
 
@@ -371,18 +374,18 @@ class MultiprocessStore:
     def _holdings(self, end: int, read: Reader) -> list[Holding]:
         try:
             return read_slots(self.directory, self._dictionary.id, end, read, self._name_foreign)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            failures.report("store", error)
-        except PermissionError as error:
-            if not self._is_shut_out(error):
+        except OSError as error:
+            if not (error.errno in _NO_DIRECTORY or self._is_shut_out(error)):
                 raise
             failures.report("store", error)
         vector = self._vector
         return hold(vector.read(read), vector.slot, True, end) if vector else []
 
-    def _is_shut_out(self, error: PermissionError) -> bool:
+    def _is_shut_out(self, error: OSError) -> bool:
         # Who shares the directory must not leave out a file in it; who cannot, has only his own.
-        return error.filename == self.directory or not self._lock.is_open()
+        return isinstance(error, PermissionError) and (
+            error.filename == self.directory or not self._lock.is_open()
+        )
 
     def _name_foreign(self, name: str) -> None:
         if name not in self._foreign:
