@@ -22,6 +22,7 @@ from prom_middleware.exposition import (
     make_wsgi_app,
 )
 from prom_middleware.exposition.access import basic_auth
+from prom_middleware.exposition.asgi import headers
 from prom_middleware.exposition.options import Limits
 from prom_middleware.exposition.scraping import scrape
 
@@ -286,3 +287,9 @@ def test_the_asgi_application_speaks_the_other_protocols(kind: str) -> None:
         "websocket": ["websocket.close"],
     }
     assert told == wanted[kind]
+
+
+def test_lines_of_one_header_are_one_header() -> None:
+    """As a WSGI server joins them; RFC 9110 section 5.2."""
+    lines = [(b"Accept", b"text/plain;q=0.5"), (b"x", b"y"), (b"accept", b"*/*;q=0.1")]
+    assert headers({"headers": lines}) == {"accept": "text/plain;q=0.5, */*;q=0.1", "x": "y"}

@@ -220,6 +220,14 @@ def test_gzip_counts_what_was_sent(registry: CollectorRegistry, tmp_path: Path) 
     assert records(registry) == [("GET", "/zip", 200, "", "complete")]
 
 
+def test_a_scrape_accepts_what_all_its_lines_say(
+    registry: CollectorRegistry, tmp_path: Path
+) -> None:
+    with serving(instrument(tree(tmp_path), registry=registry)) as port:
+        answer = ask(port, "GET /metrics", {"Accept-Encoding": "br", "accept-encoding": "gzip"})
+    assert answer.headers["content-encoding"] == "gzip"
+
+
 def test_event_streams_are_no_latency(registry: CollectorRegistry, tmp_path: Path) -> None:
     with serving(instrument(tree(tmp_path), registry=registry)) as port:
         ask(port, "GET /events")

@@ -111,9 +111,15 @@ def scrape_request(scope: Scope) -> ScrapeRequest:
 
 
 def headers(scope: Scope) -> dict[str, str]:
-    """Return the request's headers, names in lower case, the first of each name."""
-    pairs = reversed(list(scope.get("headers") or ()))
-    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in pairs}
+    """Return the request's headers, names in lower case; lines of one name are joined.
+
+    As WSGI's servers join them; https://www.rfc-editor.org/rfc/rfc9110#section-5.2
+    """
+    found: dict[str, str] = {}
+    for raw, line in scope.get("headers") or ():
+        name, value = raw.decode("latin-1").lower(), line.decode("latin-1")
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 async def send_answer(answer: Answer, send: Send) -> None:

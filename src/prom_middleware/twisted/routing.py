@@ -56,9 +56,9 @@ class Dialect:
         return _decoded(observation.request.uri.partition(b"?")[0])
 
     def headers(self, request: Any) -> Mapping[str, str]:
-        """Return the headers, names in lower case, the first of each name."""
+        """Return the headers, names in lower case; lines of one name are joined."""
         return {
-            name.decode("latin-1").lower(): values[0].decode("latin-1")
+            name.decode("latin-1").lower(): b", ".join(values).decode("latin-1")
             for name, values in request.requestHeaders.getAllRawHeaders()
         }
 
