@@ -6,6 +6,7 @@ import base64
 import http.client
 import inspect
 import os
+import re
 import shutil
 import signal
 import socket
@@ -216,6 +217,10 @@ FILES = {"certfile": "/nowhere/cert.pem", "keyfile": "/nowhere/key.pem"}
         {"addr": 0},
         {"addr": None},
         {"client_auth_required": "no"},
+        *({"protocol": protocol} for protocol in (99, "TLS", [], ssl.PROTOCOL_TLS_CLIENT)),
+        {"tls_min_version": "1.3"},
+        {"tls_max_version": 99},
+        {"web_config_file": 5},
     ],
     ids=str,
 )
@@ -223,8 +228,18 @@ def test_what_cannot_be_served_at_is_refused(
     registry: CollectorRegistry, wrong: dict[str, Any]
 ) -> None:
     ((name, value),) = wrong.items()
-    with pytest.raises(OptionError, match=f"{name}={value!r}: give "):
+    with pytest.raises(OptionError, match=re.escape(f"{name}={value!r}: give ")):
         start_http_server(**{"port": 0, "addr": "127.0.0.1", "registry": registry, **wrong})
+
+
+@pytest.mark.parametrize("most", [ssl.TLSVersion.TLSv1_2, 771])
+def test_versions_of_tls_that_exclude_each_other_are_refused(
+    registry: CollectorRegistry, certificate: tuple[Path, Path], most: Any
+) -> None:
+    limits = {"tls_min_version": ssl.TLSVersion.TLSv1_3, "tls_max_version": most}
+    files = dict(zip(("certfile", "keyfile"), map(str, certificate), strict=True))
+    with pytest.raises(OptionError, match="tls_max_version="):
+        start_http_server(0, "127.0.0.1", registry, **files, **limits)
 
 
 @pytest.mark.parametrize("wrong", WITHOUT, ids=str)

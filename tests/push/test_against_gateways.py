@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Gauge, Histogram, Info
+from prometheus_client.core import GaugeMetricFamily
 
 from prom_middleware.push import (
     delete_from_gateway,
@@ -145,7 +146,7 @@ def test_their_handlers_work(gateway: Server) -> None:
         gateway.url, job, gauges("b"), handler=theirs.passthrough_redirect_handler
     )
     assert names(gateway, job) == {"a", "b"}
-    result = push_to_gateway(gateway.url, "", gauges("a"), handler=handler)
+    result = push_to_gateway(gateway.url, job, past(), handler=handler)
     assert (result.ok, result.status, result.attempts) == (False, 400, 1)
 
 
@@ -156,21 +157,20 @@ def test_instance_of_this_host(gateway: Server) -> None:
 
 
 def test_what_a_gateway_says_is_in_the_result(gateway: Server) -> None:
-    past = Gauge("past", "It.", registry=None)
-    past.collect = lambda: [with_timestamp()]  # type: ignore[method-assign,assignment]
-    registry = CollectorRegistry()
-    registry.register(past)
-    result = push_to_gateway(gateway.url, next(jobs), registry)
+    result = push_to_gateway(gateway.url, next(jobs), past())
     assert (result.ok, result.status, result.attempts) == (False, 400, 1)
     assert "timestamp" in result.reason
 
 
-def with_timestamp() -> Any:
-    from prometheus_client.core import GaugeMetricFamily
-
+def past() -> CollectorRegistry:
+    """Return a registry with a timestamp, which no gateway takes."""
     family = GaugeMetricFamily("past", "It.")
     family.add_metric([], 1, timestamp=1.0)
-    return family
+    gauge = Gauge("past", "It.", registry=None)
+    gauge.collect = lambda: [family]  # type: ignore[method-assign,assignment]
+    registry = CollectorRegistry()
+    registry.register(gauge)
+    return registry
 
 
 def test_a_prefix(gateway: Server) -> None:

@@ -273,6 +273,8 @@ def test_a_gateway_that_never_answers_does_not_hold_the_job() -> None:
         {"retries": -1},
         {"grouping_key": {"job": "x"}},
         {"colour": "blue"},
+        {"name": ""},
+        {"registry": 5},
     ],
     ids=ascii,
 )

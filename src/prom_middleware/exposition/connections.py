@@ -6,9 +6,29 @@ import ssl
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prom_middleware.errors import OptionError
+from prom_middleware.options import checked, is_switch, rules
 
 if TYPE_CHECKING:
     from prom_middleware.exposition.webconfig import WebConfigFile
+
+
+# What a server can speak; who makes his own context has to say so elsewhere.
+_PROTOCOLS = [
+    getattr(ssl, f"PROTOCOL_{name}", ssl.PROTOCOL_TLS_SERVER)
+    for name in ("TLS_SERVER", "TLS", "TLSv1", "TLSv1_1", "TLSv1_2")
+]
+_VERSION = (
+    lambda value: value is None or value in list(ssl.TLSVersion),
+    "an ssl.TLSVersion, or None",
+)
+CHECKS = rules(
+    {
+        "protocol": (lambda value: value in _PROTOCOLS, "ssl.PROTOCOL_TLS_SERVER"),
+        "client_auth_required": (is_switch, "True or False"),
+        "tls_min_version": _VERSION,
+        "tls_max_version": _VERSION,
+    }
+)
 
 
 class Plain:
@@ -81,18 +101,25 @@ class TLS(NamedTuple):
     def connections(self) -> Plain:
         """Return how a server takes its connections.
 
-        Raises OSError for files that cannot be used, OptionError for what is nothing without a
-        certificate and its key.
+        Raises OSError for files that cannot be used, OptionError for what is wrong, and for what is
+        nothing without a certificate and its key.
         """
+        given = self._asdict()
+        checked({name: given[name] for name in CHECKS}, CHECKS)
         if not (self.certfile and self.keyfile):
             self.refuse("TLS needs certfile and keyfile")
             return Plain()
-        context = ssl.SSLContext(self.protocol)
+        context = self._limited(ssl.SSLContext(self.protocol))
         context.load_cert_chain(self.certfile, self.keyfile)
         if self.client_cafile or self.client_capath:
             context.load_verify_locations(self.client_cafile, self.client_capath)
         if self.client_auth_required:
             context.verify_mode = ssl.CERT_REQUIRED
-        context.minimum_version = self.tls_min_version or context.minimum_version
-        context.maximum_version = self.tls_max_version or context.maximum_version
         return Encrypted(context)
+
+    def _limited(self, context: ssl.SSLContext) -> ssl.SSLContext:
+        context.minimum_version = least = self.tls_min_version or context.minimum_version
+        context.maximum_version = most = self.tls_max_version or context.maximum_version
+        if 0 < most < least:  # those below 0 are whatever is supported
+            raise OptionError(f"tls_max_version={most!r}: give none below {least!r}")
+        return context

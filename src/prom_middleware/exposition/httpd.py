@@ -20,7 +20,7 @@ from prom_middleware.exposition.access import AccessRule, both
 from prom_middleware.exposition.connections import TLS, Configured, Plain
 from prom_middleware.exposition.wsgi import make_wsgi_app
 from prom_middleware.forks import close_in_child
-from prom_middleware.options import access_rule, checked, is_switch, is_text, rules, whole
+from prom_middleware.options import access_rule, checked, is_text, rules, whole
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -33,11 +33,17 @@ logger = logging.getLogger("prom_middleware")
 PATIENCE = 30.0  # seconds for a peer to send its request: a slow one must not keep a thread
 AFTER_FAILURE = 0.1  # seconds until the next connection is accepted
 NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+
+def _is_path(value: object) -> bool:
+    return value is None or isinstance(value, str | PathLike)
+
+
 CHECKS = rules(
     {
         "port": (lambda value: whole(0)(value) and value <= 65535, "a number from 0 to 65535"),
         "addr": (is_text, "the address to listen at, such as '127.0.0.1'"),
-        "client_auth_required": (is_switch, "True or False"),
+        "web_config_file": (_is_path, "the path of a file, or None"),
     }
 )
 
@@ -111,7 +117,7 @@ def start_http_server(
     used, OptionError for wrong options and for TLS that there would not be, WebConfigError for what
     is in that file.
     """
-    checked({"port": port, "addr": addr, "client_auth_required": client_auth_required}, CHECKS)
+    checked({"port": port, "addr": addr, "web_config_file": web_config_file}, CHECKS)
     tls = TLS(
         *(certfile, keyfile, client_cafile, client_capath, protocol, client_auth_required),
         *(tls_min_version, tls_max_version),

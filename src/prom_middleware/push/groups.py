@@ -25,10 +25,14 @@ def _is_key(value: object) -> bool:
     return value is None or (isinstance(value, Mapping) and all(map(is_text, value)))
 
 
+def _is_job(value: object) -> bool:
+    return is_text(value) and value != ""
+
+
 CHECKS = rules(
     {
         "gateway": (is_encodable, "host:port or a URL, in UTF-8"),
-        "job": (is_text, "a string"),
+        "job": (_is_job, "a name, which a gateway insists on"),
         "grouping_key": (_is_key, "a dictionary of labels' names and values"),
     },
     secrets=("gateway",),  # it may have a password

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from prom_middleware import failures
 from prom_middleware.errors import OptionError
+from prom_middleware.options import collector
 from prom_middleware.push import termination
 from prom_middleware.push.deliveries import Delivery
 from prom_middleware.push.options import Handler
@@ -52,6 +53,8 @@ def batch_job(
     are those of `pushadd_to_gateway`. Raises OptionError, before the job begins, for wrong ones.
     """
     arguments = {"timeout": timeout, "handler": handler, "compression": compression, **options}
+    if registry is not None:
+        collector(registry)
     return BatchJob(Delivery("POST", gateway, name, grouping_key, arguments), registry)
 
 
