@@ -408,6 +408,22 @@ def peeking(following: Callable[[HttpRequest], HttpResponse]) -> Any:
     return middleware
 
 
+@pytest.mark.parametrize("server", ["wsgi", "asgi"])
+@pytest.mark.parametrize("path", ["/lines/", "/post/"])
+def test_a_body_that_middleware_further_out_has_read(server: str, path: str) -> None:
+    with Project(server, MIDDLEWARE=[f"{__name__}.reading", OURS]) as project:
+        assert project.fetch("POST", path, body=b"0123456789").status == 200
+        assert value(collected(project.registry), "http_request_body_bytes_total") == 10
+
+
+def reading(following: Callable[[HttpRequest], HttpResponse]) -> Any:
+    def middleware(asked: HttpRequest) -> HttpResponse:
+        assert asked.body == b"0123456789"
+        return following(asked)
+
+    return middleware
+
+
 def test_a_body_that_cannot_seek_as_a_test_client_gives_it() -> None:
     from django.test import AsyncClient
 

@@ -192,14 +192,22 @@ def _place(below: MutableMapping[str, Any], outer: Observation) -> str:
 
 def _observe_body(request: HttpRequest, observation: Observation) -> None:
     stream: Any = request._stream
-    # An ASGI handler has received the whole body by now, into a file, which tells that it can seek
-    # since Python 3.11; what a test client gives cannot.
-    if hasattr(request, "environ") or not getattr(stream, "seekable", lambda: True)():
+    if not _can_seek(request, stream):
         request._stream = CountedInput(stream, observation)  # type: ignore[assignment]
         return
     place = stream.tell()  # middleware further out may have read some of it
     observation.received = stream.seek(0, 2) or stream.tell()
     stream.seek(place)
+
+
+def _can_seek(request: HttpRequest, stream: Any) -> bool:
+    # So can what has been received whole: by an ASGI handler, into a file, which tells it since
+    # Python 3.11; by middleware further out that has asked for `request.body`. What comes from a
+    # WSGI server's socket cannot, nor what a test client gives.
+    try:
+        return bool(stream.seekable())
+    except AttributeError:
+        return not hasattr(request, "environ")
 
 
 def _note_exception(*_: object, request: HttpRequest | None = None, **__: object) -> None:
