@@ -17,6 +17,7 @@ from django_door.project import Project
 from django_door.settings import OURS
 from django_door.views import FILE
 from metrics import collected, in_progress, records, value
+from prom_middleware import instrument
 from prom_middleware.asgi import PrometheusMiddleware as ASGIDoor
 from wsgi_door.driver import environ
 
@@ -272,8 +273,9 @@ tells = pytest.mark.skipif(
 
 
 @cancels
-def test_d47_asgi_disconnect_before_the_response() -> None:
-    with Project("asgi") as project:
+@pytest.mark.parametrize("wrap", [None, instrument, ASGIDoor])
+def test_d47_asgi_disconnect_before_the_response(wrap: Any) -> None:
+    with Project("asgi", wrap) as project:
         project.fetch("GET", "/aslow/", leaves="waiting")
         assert records(project.registry) == [
             ("GET", "/aslow/", 499, "CancelledError", "disconnect")
@@ -282,8 +284,9 @@ def test_d47_asgi_disconnect_before_the_response() -> None:
 
 
 @cancels
-def test_d48_asgi_disconnect_midway() -> None:
-    with Project("asgi") as project:
+@pytest.mark.parametrize("wrap", [None, instrument, ASGIDoor])
+def test_d48_asgi_disconnect_midway(wrap: Any) -> None:
+    with Project("asgi", wrap) as project:
         answer = project.fetch("GET", "/aslowst/", leaves="waiting")
         assert answer.body == b"one"
         assert records(project.registry) == [

@@ -94,6 +94,7 @@ class PrometheusMiddleware:
             raise
         if observation is None:
             self._refine(request)
+            watch_stream(request, self._core.key, response)
         else:
             observe_response(observation, response, self._outermost)
         return response
@@ -152,6 +153,9 @@ class PrometheusMiddleware:
         try:
             if observation is None:
                 self._refine(request)
+                outer = self._outer(request)
+                if outer is not None:
+                    outer.raised(error)
                 return
             observation.disconnected = client_left(observation, error)
             observation.failed(error)
@@ -162,16 +166,17 @@ class PrometheusMiddleware:
 
     def _refine(self, request: HttpRequest) -> None:
         try:
-            below = server_request(request)
-            outer = below.get(self._core.key)
-            if outer is None or outer.done:
+            outer = self._outer(request)
+            route = None if outer is None else self._dialect.route(request)
+            if outer is None or route is None:
                 return
-            route = self._dialect.route(request)
-            if route is None:
-                return
-            outer.route = _place(below, outer) + route
+            outer.route = _place(server_request(request), outer) + route
         except Exception as error:
             failures.report("route", error)
+
+    def _outer(self, request: HttpRequest) -> Observation | None:
+        outer: Observation | None = server_request(request).get(self._core.key)
+        return None if outer is None or outer.done else outer
 
 
 def _is_outermost(kind: type) -> bool:

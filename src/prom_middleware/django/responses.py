@@ -19,6 +19,7 @@ from prom_middleware.instrumentation import (
     COMPLETE,
     DISCONNECT,
     STATUSES,
+    Observation,
     status_label,
 )
 from prom_middleware.instrumentation.tracing import TRACING
@@ -71,12 +72,28 @@ def watch_stream(request: HttpRequest, key: str, response: Any) -> None:
     """Have `response` tell a door further out, if there is one, what its stream raises."""
     try:
         below = server_request(request)
-        outer = below.get(key) if response.streaming and "REQUEST_METHOD" in below else None
+        outer = below.get(key) if response.streaming else None
+        if outer is None:
+            return
         is_file = getattr(response, "file_to_stream", None) is not None  # the server's own to send
-        if is_to_be_told(outer) and not response.is_async and not is_file:
+        if "REQUEST_METHOD" not in below:
+            if response.is_async:  # Django hushes up that it was cancelled
+                response.streaming_content = _telling(response.streaming_content, outer)
+        elif is_to_be_told(outer) and not response.is_async and not is_file:
             response.streaming_content = Watched(response.streaming_content, outer)
     except Exception as error:
         failures.report("response", error)
+
+
+async def _telling(pieces: AsyncIterator[bytes], outer: Observation) -> AsyncIterator[bytes]:
+    try:
+        async for piece in pieces:
+            yield piece
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        outer.raised(error)
+        raise
 
 
 def _observe_stream(observation: Handled, response: Any, sender: Sender | None) -> Closer:
