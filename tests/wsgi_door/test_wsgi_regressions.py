@@ -15,6 +15,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from metrics import collected, in_progress, records, value
+from prom_middleware.instrumentation import nesting
 from prom_middleware.wsgi import PrometheusMiddleware
 from wsgi_door.driver import answers, call, environ, ignore, seen, sent
 
@@ -423,3 +424,23 @@ def test_a_body_without_iter(registry: CollectorRegistry) -> None:
     exchange = call(PrometheusMiddleware(answers(Indexed()), registry=registry), environ())
     assert exchange.body == b"onetwo"
     assert (records(registry), sent(registry)) == (seen(200), 6)
+
+
+@pytest.mark.parametrize("announced", [False, True])
+def test_a_line_that_is_no_request(
+    registry: CollectorRegistry, announced: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What uWSGI makes of one has no method."""
+    monkeypatch.setattr(nesting, "outer_doors", announced)
+    asked = environ()
+    del asked["REQUEST_METHOD"]
+
+    def app(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        start("200 OK", [*PLAIN])
+        return [b"ok"]
+
+    body: Any = PrometheusMiddleware(app, registry=registry)(asked, ignore)
+    assert b"".join(body) == b"ok"
+    body.close()
+    assert records(registry) == [("_OTHER", "<unmatched>", 200, "", "complete")]
+    assert in_progress(registry) == 0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from prom_middleware import failures
 from prom_middleware.errors import NotAnApplicationError
 from prom_middleware.exposition.wsgi import decoded, headers, make_wsgi_app, undecoded
-from prom_middleware.instrumentation import Instrumentation, Observation, nesting
+from prom_middleware.instrumentation import OTHER, Instrumentation, Observation, nesting
 from prom_middleware.instrumentation.queueing import QUEUE_START, REQUEST_START
 from prom_middleware.instrumentation.tracing import HTTP_TRACEPARENT
 from prom_middleware.wsgi.files import observed_wrapper
@@ -86,7 +86,10 @@ class PrometheusMiddleware:
             return None
         if REQUEST_START in environ or QUEUE_START in environ:
             core.queued(environ.get(REQUEST_START), environ.get(QUEUE_START))
-        method = environ["REQUEST_METHOD"]
+        try:
+            method = environ["REQUEST_METHOD"]
+        except KeyError:  # uWSGI has one for any line, also for one that is no request
+            method = OTHER
         is_socket = WEBSOCKET_KEY in environ and is_handshake(environ)
         response = Handshake() if is_socket else Response()
         response.begin(core, environ, method)

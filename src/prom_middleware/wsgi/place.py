@@ -36,7 +36,7 @@ def outer_observation(environ: MutableMapping[str, Any], key: str) -> Observatio
         return None if nesting.is_another(observation, environ) else observation
     if not nesting.outer_doors:
         return None
-    found = nesting.outer(key, environ["REQUEST_METHOD"], paths_of(environ))
+    found = nesting.outer(key, environ.get("REQUEST_METHOD", ""), paths_of(environ))
     if found is None:
         return None
     outer, observation = found

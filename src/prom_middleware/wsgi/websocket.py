@@ -24,7 +24,7 @@ SWITCHED = (None, "101", "200")
 def is_handshake(environ: Mapping[str, Any]) -> bool:
     """Tell whether a request that has the key asks for a websocket."""
     asks = "websocket" in environ.get("HTTP_UPGRADE", "").lower()
-    return asks and environ["REQUEST_METHOD"] == "GET"
+    return asks and environ.get("REQUEST_METHOD") == "GET"
 
 
 class Handshake(Response):
