@@ -16,6 +16,7 @@ from prometheus_client.core import GaugeMetricFamily
 
 pytest.importorskip("django", reason="Django is not installed")
 
+from django.core.cache import caches
 from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpRequest, HttpResponse
 
@@ -178,6 +179,10 @@ def test_a_response_can_be_cached_further_out(server: str) -> None:
         assert records(project.registry) == [HIT] * 3
         assert in_progress(project.registry) == 0
         assert value(collected(project.registry), "http_response_body_bytes_total") == 9
+        # Another process that reads it need not have us.
+        stored = b"".join(caches["default"]._cache.values())
+        assert b"3 0" in stored
+        assert b"prom_middleware" not in stored
 
 
 # The metrics as a URL.

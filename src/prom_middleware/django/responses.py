@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -153,9 +154,10 @@ class Closer:
             return send_failed(method)
         return method != "HEAD" and is_cancelled(self.sender)
 
-    def __reduce__(self) -> tuple[type, tuple[()]]:
-        # Middleware further out may keep the response in a cache: nothing of ours goes with it.
-        return (_Nothing, ())
+    def __reduce__(self) -> tuple[type, tuple[type]]:
+        # Middleware further out may keep the response in a cache. Nothing of ours goes with it, not
+        # a name: who reads it need not have us. It is called, as we are, and does nothing.
+        return partial, (bool,)
 
     def __del__(self) -> None:
         try:
@@ -330,8 +332,3 @@ def is_cancelled(sender: Sender | None) -> bool:
     """Tell whether a task was cancelled since it was asked for."""
     task = None if sender is None else sender()
     return task is not None and task.cancelling() > 0
-
-
-class _Nothing:
-    def __call__(self) -> None:
-        """Do nothing: what a `Closer` is after it was pickled."""
