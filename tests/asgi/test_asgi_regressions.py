@@ -439,3 +439,31 @@ def test_headers_that_can_be_read_once_are_the_application_s(
     samples = collected(registry)
     assert value(samples, "http_requests_total", {"last": "yes"}) == 1
     assert value(samples, "http_request_queue_seconds_count") == 1
+
+
+@pytest.mark.parametrize("given", [iter, tuple, list])
+def test_headers_of_a_start_that_is_held_back_are_the_client_s(
+    registry: CollectorRegistry, given: Callable[[Any], Any]
+) -> None:
+    """Middleware further out sends the start with the first piece of the body, as gzip's does."""
+    pairs = [(b"content-type", b"text/plain"), (b"set-cookie", b"a=b")]
+    door = PrometheusMiddleware(
+        sending({**STARTED, "headers": given(pairs)}, LAST), registry=registry
+    )
+    sent: list[Any] = []
+
+    async def holding(scope: Any, receive: Any, send: Any) -> None:
+        held: list[Any] = []
+
+        async def late(message: Any) -> None:
+            held.append(message)
+            if message["type"] != STARTED["type"]:
+                sent.extend(list(one.get("headers", ())) for one in held)
+                for one in held:
+                    await send({**one, "headers": sent[0]} if "headers" in one else one)
+
+        await door(scope, receive, late)
+
+    run(holding, http_scope(), http_server)
+    assert sent[0] == pairs
+    assert records(registry) == [COMPLETE]

@@ -91,7 +91,8 @@ class Exchange(Observation):
                         self.status = status_label(message["status"])
                     try:
                         headers = message["headers"]
-                    except KeyError:
+                        len(headers)
+                    except (KeyError, TypeError):  # or an iterator: what reads it takes it away
                         headers = ()
                     self.headers = headers
                     for name, value in headers:
