@@ -82,7 +82,9 @@ def test_a_django_response_can_be_cached() -> None:
     closer.observation = responses.Handled()
     closer.observation.begin(core, {}, "GET")
     closer.observation.wsgi = True
-    assert pickle.loads(pickle.dumps(closer))() is None
+    stored = pickle.dumps(closer)
+    assert b"prom_middleware" not in stored
+    assert not pickle.loads(stored)()
 
 
 def test_a_replaced_event_stream_is_none() -> None:
