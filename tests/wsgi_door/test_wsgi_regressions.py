@@ -434,13 +434,7 @@ def test_a_line_that_is_no_request(
     monkeypatch.setattr(nesting, "outer_doors", announced)
     asked = environ()
     del asked["REQUEST_METHOD"]
-
-    def app(env: dict[str, Any], start: Start) -> Iterable[bytes]:
-        start("200 OK", [*PLAIN])
-        return [b"ok"]
-
-    body: Any = PrometheusMiddleware(app, registry=registry)(asked, ignore)
-    assert b"".join(body) == b"ok"
-    body.close()
+    app = PrometheusMiddleware(answers([b"ok"]), registry=registry)
+    assert call(app, asked).body == b"ok"
     assert records(registry) == [("_OTHER", "<unmatched>", 200, "", "complete")]
     assert in_progress(registry) == 0

@@ -72,8 +72,10 @@ def observe_response(observation: Handled, response: Any, outermost: bool = True
 def watch_stream(request: HttpRequest, key: str, response: Any) -> None:
     """Have `response` tell a door further out, if there is one, what its stream raises."""
     try:
+        if not response.streaming:
+            return
         below = server_request(request)
-        outer = below.get(key) if response.streaming else None
+        outer = below.get(key)
         if outer is None:
             return
         is_file = getattr(response, "file_to_stream", None) is not None  # the server's own to send

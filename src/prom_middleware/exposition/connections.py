@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from prom_middleware.exposition.webconfig import WebConfigFile
 
 
-# What a server can speak; who makes his own context has to say so elsewhere.
+# What a server can be told to speak.
 _PROTOCOLS = [
     getattr(ssl, f"PROTOCOL_{name}", ssl.PROTOCOL_TLS_SERVER)
     for name in ("TLS_SERVER", "TLS", "TLSv1", "TLSv1_1", "TLSv1_2")
