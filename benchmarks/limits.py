@@ -1,9 +1,14 @@
-"""The least that a middleware can cost: passing on, and a timer with one histogram."""
+"""The least that a middleware can cost: passing on, a timer, and what records by route.
+
+The recorder keeps what a request has to be counted by, in one block of numbers for each label set,
+and cares for nothing else: no client that leaves, no error, no thread, no failure of its own.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from time import perf_counter
 from typing import Any
 
@@ -20,6 +25,25 @@ class Histogram:
     def count(self) -> int:
         """Return the number of values."""
         return sum(self.counts)
+
+
+# Where a recorder's block has the sum of the latencies and the bytes of the bodies.
+SUM = len(BOUNDS) + 1
+SENT, RECEIVED = SUM + 1, SUM + 2
+
+
+class Recorder:
+    """Latencies, bytes and the requests in progress, by method, route and status."""
+
+    def __init__(self) -> None:
+        self.running: dict[str, int] = defaultdict(int)
+        self.blocks: dict[tuple[str, str, int], list[float]] = defaultdict(
+            lambda: [0] * (RECEIVED + 1)
+        )
+
+    def count(self) -> int:
+        """Return the number of requests."""
+        return int(sum(sum(block[:SUM]) for block in self.blocks.values()))
 
 
 class PassASGI:
@@ -50,6 +74,43 @@ class TimedASGI(Histogram):
                 self.sum += seconds
 
         await self.app(scope, receive, timed_send)
+
+
+class RecordedASGI(Recorder):
+    """Wrap both ways, and record after the last body message; `routes` names the endpoints."""
+
+    def __init__(self, app: Any, routes: Mapping[Any, str]) -> None:
+        super().__init__()
+        self.app, self.routes = app, routes
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        method, status, sent, received = scope["method"], 0, 0, 0
+        self.running[method] += 1
+        start = perf_counter()
+
+        async def counted_receive() -> Any:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            return message
+
+        async def recorded_send(message: Any) -> None:
+            nonlocal status, sent
+            await send(message)
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                return
+            sent += len(message["body"])
+            if not message.get("more_body", False):
+                seconds = perf_counter() - start
+                self.running[method] -= 1
+                block = self.blocks[method, self.routes[scope.get("endpoint")], status]
+                block[bisect_left(BOUNDS, seconds)] += 1
+                block[SUM] += seconds
+                block[SENT] += sent
+                block[RECEIVED] += received
+
+        await self.app(scope, counted_receive, recorded_send)
 
 
 class PassWSGI:

@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.counting import Count
 
 PROCESSES = 4  # for each door
-OURS, TIMER, PASS, PEER = "ours", "bare timer", "pass-through", "peer"
+OURS, TIMER, RECORDER, PASS, PEER = "ours", "bare timer", "bare recorder", "pass-through", "peer"
 
 
 @dataclass

@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry
 
 from benchmarks import traffic
 from benchmarks.counting import Called, Count, samples
-from benchmarks.limits import PassASGI, TimedASGI
-from benchmarks.rounds import OURS, PASS, TIMER, Case, Contender
+from benchmarks.limits import PassASGI, RecordedASGI, TimedASGI
+from benchmarks.rounds import OURS, PASS, RECORDER, TIMER, Case, Contender
 from prom_middleware.asgi import PrometheusMiddleware
 
 Make = Callable[[], Any]
@@ -92,15 +92,23 @@ class Bench:
         # One application for all that only wraps it: with 500 routes each, they would take turns in
         # the processor's caches. Most of the peers change their application.
         app, registry = self.make(), CollectorRegistry()
-        timed, ours = TimedASGI(app), PrometheusMiddleware(app, registry=registry)
+        timed, recorded = TimedASGI(app), RecordedASGI(app, _templates(app))
+        ours = PrometheusMiddleware(app, registry=registry)
         count = samples(registry, "http_requests_total", method="GET", route=route, status="200")
         contenders = [
             self.contender(PASS, PASS, PassASGI(app)),
             self.contender(TIMER, TIMER, timed, Called(timed.count)),
+            self.contender(RECORDER, RECORDER, recorded, Called(recorded.count)),
             self.contender("prom_middleware", OURS, ours, count),
             *peers(self),
         ]
         return Case(self.routes, self.contender("bare", "bare", app), contenders)
+
+
+def _templates(app: Any) -> dict[Any, str]:
+    """Return each endpoint's template; no endpoint is that of an application without routes."""
+    routes = (route for route in getattr(app, "routes", ()) if hasattr(route, "endpoint"))
+    return {None: "<unmatched>", **{route.endpoint: route.path for route in routes}}
 
 
 def raw(routes: tuple[int, ...]) -> list[Case]:

@@ -25,14 +25,15 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from benchmarks import traffic
 from benchmarks.counting import Called, Count, otel, samples
-from benchmarks.limits import BOUNDS, Histogram
+from benchmarks.limits import BOUNDS, SENT, SUM, Histogram, Recorder
 from benchmarks.matching import Stopwatch
-from benchmarks.rounds import OURS, PASS, PEER, TIMER, Case, Contender
+from benchmarks.rounds import OURS, PASS, PEER, RECORDER, TIMER, Case, Contender
 
 PARAMETER = "<str:item_id>"
 LOOP = asyncio.new_event_loop()
-# Where `timed` puts its times; set before a handler builds its chain of middleware.
+# Where `timed` and `recorded` put what they find; set before a handler builds its chain.
 HISTOGRAM = [Histogram()]
+RECORDED = [Recorder()]
 COMPACT = {"separators": (",", ":")}
 
 
@@ -88,6 +89,40 @@ def timed(get_response: Callable[..., Any]) -> Callable[..., Any]:
         return response
 
     return time_sync
+
+
+@sync_and_async_middleware
+def recorded(get_response: Callable[..., Any]) -> Callable[..., Any]:
+    """Record a request, up to where the middleware gives its response back."""
+    running, blocks = RECORDED[0].running, RECORDED[0].blocks
+
+    def record(request: Any, response: Any, start: float) -> None:
+        seconds = perf_counter() - start
+        running[request.method] -= 1
+        block = blocks[request.method, request.resolver_match.route, response.status_code]
+        block[bisect_left(BOUNDS, seconds)] += 1
+        block[SUM] += seconds
+        block[SENT] += len(response.content)
+
+    if iscoroutinefunction(get_response):
+
+        async def record_async(request: Any) -> Any:
+            running[request.method] += 1
+            start = perf_counter()
+            response = await get_response(request)
+            record(request, response, start)
+            return response
+
+        return record_async
+
+    def record_sync(request: Any) -> Any:
+        running[request.method] += 1
+        start = perf_counter()
+        response = get_response(request)
+        record(request, response, start)
+        return response
+
+    return record_sync
 
 
 class Passed(URLPattern):
@@ -201,9 +236,10 @@ def _case(
 
 def _own(routes: int, contender: Callable[..., Contender]) -> Iterator[Contender]:
     route = traffic.template(routes - 1, PARAMETER)
-    HISTOGRAM[0] = Histogram()
+    HISTOGRAM[0], RECORDED[0] = Histogram(), Recorder()
     yield contender(PASS, PASS, [f"{__name__}.passed"])
     yield contender(TIMER, TIMER, [f"{__name__}.timed"], Called(HISTOGRAM[0].count))
+    yield contender(RECORDER, RECORDER, [f"{__name__}.recorded"], Called(RECORDED[0].count))
 
     registry = CollectorRegistry()
     settings.PROM_MIDDLEWARE = {"registry": registry}
