@@ -108,9 +108,10 @@ class Pairs(dict[str, tuple[str, str]]):
     def labels(self, text: str) -> dict[str, str]:
         """Return all labels of a text without its last quote. Raises ValueError."""
         begin, equals, value = text.partition('="')
-        name = self._names.get(begin) if equals else None
-        if name is not None and '"' not in value and "\\" not in value:  # it is the only one
-            return {name: value}
+        if equals and '"' not in value and "\\" not in value:  # it is the only one
+            name = self._names.get(begin) or self._plain_name(begin)
+            if name is not None:
+                return {name: value}
         if '\\",' in text or '" ,' in text:  # it cannot be split at what is between labels
             found = self._look(text)
             labels, written = dict(found), len(found)
@@ -120,6 +121,14 @@ class Pairs(dict[str, tuple[str, str]]):
         if len(labels) < written:
             raise ValueError("a label is there twice")
         return labels
+
+    def _plain_name(self, written: str) -> str | None:
+        """Return a name that needs no look at each character: a state set has one of its own."""
+        if not (written.isascii() and written.isidentifier()) or written.startswith(self._reserved):
+            return None
+        if len(self._names) < KEPT:
+            self._names[written] = written
+        return written
 
     def _look(self, text: str) -> list[tuple[str, str]]:
         """Return the labels of a text, looking at each character."""

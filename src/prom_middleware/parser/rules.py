@@ -179,6 +179,8 @@ class Grouping:
         part: Any = None
         if place.is_one_group:
             group, part = {}, frozenset(group.items())
+        elif place.inner in group and len(group) == 1:  # as most state sets have it
+            group, part = {}, group[place.inner]
         elif place.inner in group:
             group = group.copy()
             part = group.pop(place.inner)
