@@ -13,8 +13,6 @@ from prom_middleware.exposition.asgi import ASGIApp, Receive, Scope, Send, make_
 from prom_middleware.instrumentation import Instrumentation, nesting
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
     from typing_extensions import Unpack
 
     from prom_middleware.instrumentation import Options
@@ -73,18 +71,18 @@ class PrometheusMiddleware(Door):
 class Inside:
     """What follows a scope that the application's own middleware has copied.
 
-    It may have stripped a prefix; the routers fill in the copy. No coroutine: one more would cost
-    each request as much as what it does.
+    It may have stripped a prefix; the routers fill in the copy. A coroutine function, though one
+    more costs as much as what it does: OpenTelemetry and others take what is none for ASGI 2.
     """
 
     def __init__(self, app: ASGIApp, door: PrometheusMiddleware) -> None:
         self.app = app
         self._door = door
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the application."""
         try:
             self._door.follow(scope)
         except Exception as error:
             failures.report("route", error)
-        return self.app(scope, receive, send)
+        await self.app(scope, receive, send)
