@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from asgi.driver import sending, websocket
 from metrics import collected, value
 from prom_middleware.asgi import PrometheusMiddleware
 from prom_middleware.stores import MemoryStore
@@ -103,6 +104,36 @@ def test_a_careless_label_is_limited() -> None:
     assert over == total - most
     counted = {"metric": "http_requests_total"}
     assert value(samples, "prom_middleware_series_overflow_total", counted) == over
+
+
+ACCEPT = {"type": "websocket.accept"}
+
+
+def closing(code: int) -> Any:
+    return sending(ACCEPT, {"type": "websocket.close", "code": code})
+
+
+def test_a_client_makes_no_series_with_the_codes_that_it_closes_with() -> None:
+    """The first of its own keep their number, those of the protocol and the application all do."""
+    registry = CollectorRegistry()
+    door = PrometheusMiddleware(sending(ACCEPT, None, None), registry=registry)
+    of_protocol = {1000, 1001, 1006, 1015}
+    of_client = range(4999, 2999, -1)
+    for code in (*of_client, *of_protocol, *of_client[:16]):
+        websocket(door, "/ws", {"type": "websocket.disconnect", "code": code})
+    samples, name = collected(registry), "websocket_connections_total"
+    found = {dict(labels)["code"]: n for (each, labels), n in samples.items() if each == name}
+    kept = {str(code): 2 for code in of_client[:16]}
+    assert found == kept | {str(code): 1 for code in of_protocol} | {"_OTHER": 2000 - 16}
+
+
+def test_the_codes_that_the_application_closes_with_keep_their_number() -> None:
+    registry, codes = CollectorRegistry(), range(4000, 4100)
+    for code in codes:
+        websocket(PrometheusMiddleware(closing(code), registry=registry), "/ws")
+    samples = collected(registry)
+    for code in codes:
+        assert value(samples, "websocket_connections_total", {"code": str(code)}) == 1
 
 
 def test_a_label_set_costs_little() -> None:

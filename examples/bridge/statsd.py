@@ -1,5 +1,6 @@
 """StatsD's clients and OpenTelemetry's SDK on one /metrics, beside prometheus_client's own metrics.
 
+    pip install '.[mapping]'
     python examples/bridge/statsd.py --port 8000 --statsd 8125
     printf 'shop.books.sold:3|c|#title:Emma' | nc -u -w1 127.0.0.1 8125
     curl http://127.0.0.1:8000/metrics

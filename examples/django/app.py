@@ -1,5 +1,6 @@
 """A small shop in Django, with sessions, CSRF protection and accounts in a database.
 
+    pip install '.[django]'
     python examples/django/app.py --port 8000
     curl http://127.0.0.1:8000/items/7/
     curl http://127.0.0.1:8000/metrics

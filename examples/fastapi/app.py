@@ -1,6 +1,6 @@
 """A small shop in FastAPI, with sessions: they need itsdangerous, and a server is wanted too.
 
-    pip install '.[fastapi]' itsdangerous uvicorn
+    pip install '.[fastapi]' itsdangerous 'uvicorn[standard]'
     python examples/fastapi/app.py --port 8000
     curl http://127.0.0.1:8000/items/7
     curl http://127.0.0.1:8000/metrics

@@ -1,5 +1,6 @@
 """A small shop in Flask, with its sessions and a login check before every request.
 
+    pip install '.[flask]'
     python examples/flask/app.py --port 8000
     curl http://127.0.0.1:8000/items/7
     curl http://127.0.0.1:8000/metrics

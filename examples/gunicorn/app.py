@@ -1,5 +1,6 @@
 """A small shop in Flask, served by several processes, whose numbers are in every scrape.
 
+    pip install '.[flask]' gunicorn
     gunicorn --workers 4 --chdir examples/gunicorn app:app
     curl http://127.0.0.1:8000/items/7
     curl http://127.0.0.1:8000/metrics

@@ -1,5 +1,6 @@
 """A Twisted site with resources behind a password (twisted.web.guard).
 
+    pip install '.[twisted]'
     python examples/twisted/app.py --port 8000
     curl http://127.0.0.1:8000/items/7
     curl -u joe:secret http://127.0.0.1:8000/private/account

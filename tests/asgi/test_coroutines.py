@@ -1,7 +1,7 @@
 """A door is a coroutine: however one ends, it is counted once, and nothing of it is left.
 
 A server drives it step by step, and may close it, throw into it or drop it in the middle. Compiled,
-these are not Python's own coroutines any more.
+these are not Python's own coroutines any more; and whoever calls it may look whether it makes one.
 """
 
 from __future__ import annotations
@@ -10,17 +10,24 @@ import asyncio
 import gc
 import inspect
 import sys
-from collections.abc import Callable, Generator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType, coroutine
 from typing import Any
 
 import pytest
+from asgiref.compatibility import guarantee_single_callable
+from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket
 
-from asgi.driver import LAST, STARTED, http_scope
+from asgi.driver import LAST, STARTED, Server, http_scope, request, run, websocket
+from asgi.starlette_app import routes
 from metrics import collected, in_progress, value
-from prom_middleware import failures
+from prom_middleware import failures, instrument
 from prom_middleware.asgi import PrometheusMiddleware
 
 ROUNDS = 50
@@ -177,3 +184,54 @@ def _frames(traceback: TracebackType | None) -> list[TracebackType]:
         found.append(traceback)
         traceback = traceback.tb_next
     return found
+
+
+class Monitored:
+    """Middleware that calls ASGI 3 through asgiref, as monitoring products do."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = guarantee_single_callable(app)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.app(scope, receive, send)
+
+
+class Looking(Monitored):
+    """Middleware that looks itself, as Sentry's does, whether the application is one of ASGI 3."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app if inspect.iscoroutinefunction(app.__call__) else self.second(app)
+
+    def second(self, app: Any) -> Any:
+        return lambda scope, receive, send: app(scope)(receive, send)
+
+
+async def echo(websocket: WebSocket) -> None:
+    await websocket.accept()
+    await websocket.send_text(await websocket.receive_text())
+    await websocket.close()
+
+
+@pytest.mark.parametrize("innermost", [Monitored, Looking, OpenTelemetryMiddleware])
+def test_what_stands_innermost_takes_it_for_asgi_3(innermost: Callable[..., Any]) -> None:
+    """What asks for the route stands between the last middleware and the router."""
+    registry, began = CollectorRegistry(), []
+
+    @asynccontextmanager
+    async def lifespan(app: Any) -> AsyncIterator[None]:
+        began.append(app)
+        yield
+
+    inside = [*routes(), WebSocketRoute("/echo", echo)]
+    app = Starlette(routes=inside, middleware=[Middleware(innermost)], lifespan=lifespan)
+    door = instrument(app, registry=registry)
+    scope: Any = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+    script = [{"type": "lifespan.startup"}]
+    assert not run(door, scope, lambda: Server(script, {"type": "lifespan.shutdown"})).raised
+    assert began == [app]
+    assert request(door, "/users/3").status == 200
+    sent = websocket(door, "/echo", {"type": "websocket.receive", "text": "x"}).sent
+    assert {"type": "websocket.send", "text": "x"} in sent
+    samples = collected(registry)
+    assert value(samples, "http_requests_total", {"route": "/users/{id}", "status": "200"}) == 1
+    assert value(samples, "websocket_connections_total", {"route": "/echo", "status": "101"}) == 1

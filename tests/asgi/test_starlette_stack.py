@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import inspect
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import starlette.responses
-from asgiref.compatibility import guarantee_single_callable
-from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.authentication import (
@@ -30,8 +25,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route, WebSocketRoute
-from starlette.websockets import WebSocket
+from starlette.routing import Route
 
 from asgi.driver import (
     BODY,
@@ -44,11 +38,9 @@ from asgi.driver import (
     request,
     row,
     run,
-    websocket,
 )
 from asgi.starlette_app import routes
 from metrics import collected, in_progress, value
-from prom_middleware import instrument
 from prom_middleware.asgi import PrometheusMiddleware
 
 GET = "GET"
@@ -354,56 +346,3 @@ def test_the_duration_is_to_the_last_byte(registry: CollectorRegistry) -> None:
     app = Starlette(routes=[Route("/slow", slow)])
     request(PrometheusMiddleware(app, registry=registry), "/slow")
     assert value(collected(registry), "http_request_duration_seconds_sum") >= 0.045
-
-
-class Monitored:
-    """Middleware that calls ASGI 3 through asgiref, as monitoring products do."""
-
-    def __init__(self, app: Any) -> None:
-        self.app = guarantee_single_callable(app)
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await self.app(scope, receive, send)
-
-
-class Looking(Monitored):
-    """Middleware that looks itself, as Sentry's does, whether the application is one of ASGI 3."""
-
-    def __init__(self, app: Any) -> None:
-        self.app = app if inspect.iscoroutinefunction(app.__call__) else self.second(app)
-
-    def second(self, app: Any) -> Any:
-        return lambda scope, receive, send: app(scope)(receive, send)
-
-
-async def echo(websocket: WebSocket) -> None:
-    await websocket.accept()
-    await websocket.send_text(await websocket.receive_text())
-    await websocket.close()
-
-
-@pytest.mark.parametrize("innermost", [Monitored, Looking, OpenTelemetryMiddleware])
-def test_what_stands_innermost_takes_it_for_asgi_3(
-    registry: CollectorRegistry, innermost: Callable[..., Any]
-) -> None:
-    """What asks for the route stands between the last middleware and the router."""
-    began: list[Any] = []
-
-    @asynccontextmanager
-    async def lifespan(app: Any) -> AsyncIterator[None]:
-        began.append(app)
-        yield
-
-    inside = [*routes(), WebSocketRoute("/echo", echo)]
-    app = Starlette(routes=inside, middleware=[Middleware(innermost)], lifespan=lifespan)
-    door = instrument(app, registry=registry)
-    scope: Any = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
-    script = [{"type": "lifespan.startup"}]
-    assert not run(door, scope, lambda: Server(script, {"type": "lifespan.shutdown"})).raised
-    assert began == [app]
-    assert request(door, "/users/3").status == 200
-    sent = websocket(door, "/echo", {"type": "websocket.receive", "text": "x"}).sent
-    assert {"type": "websocket.send", "text": "x"} in sent
-    samples = collected(registry)
-    assert value(samples, "http_requests_total", {"route": "/users/{id}", "status": "200"}) == 1
-    assert value(samples, "websocket_connections_total", {"route": "/echo", "status": "101"}) == 1

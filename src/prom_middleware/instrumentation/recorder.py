@@ -26,6 +26,7 @@ class Recorder:
         self.store = store
         self.series = series
         self.running: dict[str, Tally] = {}  # requests in progress, by method
+        self.client_codes: set[int] = set()  # with which clients have closed websockets
         self.exemplars = Exemplars(store, series)
         self._requests = series.requests
 

@@ -6,7 +6,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
-from prom_middleware.instrumentation.observation import UNMATCHED, status_label
+from prom_middleware.instrumentation.observation import OTHER, UNMATCHED, status_label
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 NO_CODE = "none"
 INTERNAL_ERROR = 1011  # RFC 6455 section 7.4.1 and the IANA registry
+PROTOCOL_CODES = range(1000, 1016)
+# A client may close with any of 2,000 more (section 7.4.2), and would take all the series there
+# may be: so many different ones keep their number. What the application closes with always does.
+MOST_CODES_OF_CLIENTS = 16
 
 
 class Connection:
@@ -41,7 +45,7 @@ class Connection:
         self.done = False
         self._route: str | None = None
         self._status: str | None = None
-        self._code: int | None = None
+        self._code: int | str | None = None
         self._closing: int | None = None
         self._opened: float | None = None
 
@@ -63,7 +67,7 @@ class Connection:
         if self._status is None:
             self._status = status_label(status)
 
-    def closed(self, code: int) -> None:
+    def closed(self, code: int | str) -> None:
         """Record the close of an open connection; the first code counts."""
         if self._opened is None:
             self.refused(403)
@@ -79,7 +83,15 @@ class Connection:
         """Record that the client closed; before the handshake's end, nothing was answered."""
         # Granian tells of the application's own close before it has returned from that.
         if self._opened is not None:
-            self.closed(code if self._closing is None else self._closing)
+            self.closed(self._of_client(code) if self._closing is None else self._closing)
+
+    def _of_client(self, code: int) -> int | str:
+        known = self.core.recorder.client_codes
+        if code not in PROTOCOL_CODES and code not in known:
+            if len(known) >= MOST_CODES_OF_CLIENTS:
+                return OTHER
+            known.add(code)
+        return code
 
     def message(self, direction: str) -> None:
         """Count one message, `received` or `sent`."""
