@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import PlainTextResponse
-from starlette.routing import Mount, Route, Router
+from starlette.routing import Host, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 
 from asgi.driver import check, ok, request
@@ -142,6 +142,10 @@ def test_a_route_in_the_place_of_another(registry: CollectorRegistry) -> None:
     check(registry, [("GET", route, 200, "", "complete") for route in ("/m/z/{c}", "/y/{b}")])
 
 
+def inside_host(path: str, routes: list[Any]) -> Mount:
+    return Mount(path, routes=[Host("testserver", Router(routes))])
+
+
 def test_a_request_that_was_refused_has_the_first_route_that_differs_in_method(
     registry: CollectorRegistry,
 ) -> None:
@@ -152,6 +156,21 @@ def test_a_request_that_was_refused_has_the_first_route_that_differs_in_method(
         request(door, "/x/1", method)
     done = (401, "", "complete")
     check(registry, [(GET, "/x/{PUT}", *done), ("POST", "/x/{POST}", *done)])
+
+
+@pytest.mark.parametrize("below", [Mount, inside_host], ids=["mount", "host in a mount"])
+def test_what_differs_in_method_outside_a_mount_is_not_what_does_inside(
+    registry: CollectorRegistry, below: Any
+) -> None:
+    routes = [
+        Route("/{kind}/upload", hello, methods=["PUT"]),
+        below("/api", routes=[Route("/{name}", hello, methods=["POST"])]),
+    ]
+    door = PrometheusMiddleware(Starlette(routes=routes, middleware=[REFUSING]), registry=registry)
+    for target in ("/api/upload", "/api/other", "/x/upload"):
+        request(door, target)
+    found = [(GET, route, 401, "", "complete") for route in ("/api/{name}",) * 2]
+    check(registry, [*found, (GET, "/{kind}/upload", 401, "", "complete")])
 
 
 def test_routes_that_come_and_go_below_a_mount(registry: CollectorRegistry) -> None:

@@ -339,6 +339,15 @@ def test_a_miss_below_hosts(
     check(registry, [("GET", template, 404, "", "complete")])
 
 
+def test_a_host_below_mounts_with_one_name_for_what_they_take(registry: CollectorRegistry) -> None:
+    hosts = [Host("testserver", Router(users()))]
+    app = Starlette(routes=[Mount("/{id}", routes=[Mount("/c/{id}", routes=hosts)])])
+    before = failures.counts()
+    assert request(instrument(app, registry=registry), "/1/c/2/users/3").status == 200
+    assert failures.counts() == before
+    check(registry, [("GET", "/{id}/c/{id}/users/{id}", 200, "", "complete")])
+
+
 async def greet(socket: WebSocket) -> None:
     await socket.accept()
     await socket.close()

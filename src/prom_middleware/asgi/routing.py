@@ -149,17 +149,18 @@ class Routes:
         The first full match wins, else the first whose methods differ (405). Nothing beside a
         mount is tried once its prefix has matched.
         """
-        partial, at, whole = None, -1, not strips_mounts(scope)
-        for index, entry in enumerate(self._entries):
+        partial: list[Entry] = []
+        whole = not strips_mounts(scope)
+        for entry in self._entries:
             if (whole and entry.mounted) or not entry.matches(scope, path):
                 continue
             if entry.prefix is not None:
-                return partial if at >= index - entry.inner else entry
+                inside = (one for one in partial if one.at >= entry.at - entry.inner)
+                return next(inside, entry)
             if entry.takes(scope):
                 return entry
-            if partial is None:
-                partial, at = entry, index
-        return partial
+            partial.append(entry)
+        return partial[0] if partial else None
 
 
 def _single(entries: Sequence[Entry]) -> dict[object, str]:

@@ -195,7 +195,7 @@ def _host_entries(route: Any, key: object, branch: Branch) -> Iterator[Entry]:
     inner = list(_walk(routes_of(route.app), below))
     yield from inner
     # A host has no path to be named by: what misses its routes is a miss of the branch.
-    anything = re.compile(f"{branch.regex}/")
+    anything = _nameless(f"{branch.regex}/")
     yield Entry(
         branch.missed,
         route.app,
