@@ -14,6 +14,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from asgi.driver import sending, websocket
+from failsafe_apps import Request
+from failsafe_doors import INSTALLED
 from metrics import collected, value
 from prom_middleware.asgi import PrometheusMiddleware
 from prom_middleware.stores import MemoryStore
@@ -84,6 +86,33 @@ def test_random_requests_make_no_series_and_keep_no_memory() -> None:
     assert len(samples) == series
     assert value(samples, "http_requests_total") == REQUESTS + 1000
     assert value(samples, "http_requests_total", {"route": "<unmatched>"}) == REQUESTS + 1000
+    assert value(samples, "http_requests_in_progress") == 0
+
+
+def invented(number: int, seed: int) -> Iterator[Request]:
+    bits = random.Random(seed).getrandbits
+    for _ in range(number):
+        word = f"{bits(64):016x}"
+        yield Request(
+            path=(f"/{word}", f"/items/{bits(30)}", f"/items/{word}", f"/items/3/{word}")[bits(2)],
+            method=("GET", "POST", word, word.upper())[bits(2)],
+            headers=((b"host", word.encode()),),
+            query=word,
+        )
+
+
+@pytest.mark.parametrize("door", INSTALLED)
+def test_random_requests_make_no_series_at_any_door(door: str) -> None:
+    registry, place = CollectorRegistry(), INSTALLED[door]
+    client = place.build({"registry": registry}, 1)
+    series: set[Any] = set()
+    for seed, number in enumerate((200, 800)):
+        for request in invented(number, seed):
+            client(request)
+        samples = collected(registry)
+        assert not series or set(samples) == series
+        series = set(samples)
+    assert value(samples, "http_requests_total") == 1000
     assert value(samples, "http_requests_in_progress") == 0
 
 
