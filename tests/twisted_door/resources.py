@@ -62,6 +62,17 @@ class Session(Leaf):
         return self.body
 
 
+class Silent(Resource):
+    """Write nothing, and finish."""
+
+    isLeaf = True  # noqa: N815
+
+    def render_GET(self, request: Any) -> int:
+        request.setResponseCode(202)
+        request.finish()
+        return int(NOT_DONE_YET)
+
+
 class Later(Leaf):
     """Answer after a moment."""
 
@@ -145,6 +156,7 @@ def tree(directory: Path) -> Resource:
         b"static": File(str(directory)),
         b"guard": guarded(inside),
         b"zip": EncodingResourceWrapper(Leaf(b"z" * 5000), [GzipEncoderFactory()]),
+        b"zipped": EncodingResourceWrapper(Silent(), [GzipEncoderFactory()]),
     }
     root = Resource()
     for name, child in children.items():

@@ -220,6 +220,18 @@ def test_gzip_counts_what_was_sent(registry: CollectorRegistry, tmp_path: Path) 
     assert records(registry) == [("GET", "/zip", 200, "", "complete")]
 
 
+def test_what_an_encoder_sends_by_itself_is_an_answer(
+    registry: CollectorRegistry, tmp_path: Path
+) -> None:
+    """Nothing was written, and the end of the compression is sent past `write`."""
+    with serving(instrument(tree(tmp_path), registry=registry)) as port:
+        answer = ask(port, "GET /zipped HTTP/1.0", {"Accept-Encoding": "gzip"})
+        samples = counted(registry)
+    assert answer.body
+    assert value(samples, "http_response_body_bytes_total") == len(answer.body)
+    assert records(registry) == [("GET", "/zipped", 202, "", "complete")]
+
+
 def test_a_scrape_accepts_what_all_its_lines_say(
     registry: CollectorRegistry, tmp_path: Path
 ) -> None:

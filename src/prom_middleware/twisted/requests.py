@@ -195,6 +195,8 @@ def _end(request: Any, core: Instrumentation, outcome: str, ours: bool = False) 
     try:
         observation = vars(request).get(core.key)
         if observation is not None:
+            if observation.status is None and request.startedWriting:
+                _begun(request, core)  # an encoder that had nothing to do: its end passes `write`
             observation.sent = request.sentLength - request._prom_middleware_unsent
             if outcome is DISCONNECT and _is_whole(request, observation):
                 outcome = COMPLETE  # what is left to do is no answer: a WSGI `close`
