@@ -104,6 +104,26 @@ def test_a_stream_that_does_not_tell_is_read_as_it_is() -> None:
     assert value(collected(registry), "http_request_body_bytes_total") == len(BODY) + 5
 
 
+class Named(io.BytesIO):
+    """A stream whose arguments have names, as gunicorn's and gevent's do."""
+
+    def readline(self, size: int | None = -1) -> bytes:
+        return super().readline(size)
+
+    def readlines(self, hint: int | None = -1) -> list[bytes]:
+        return super().readlines(hint)
+
+
+def test_arguments_of_a_stream_may_be_named() -> None:
+    app = reader(lambda stream: [stream.readline(size=3), stream.readlines(hint=1)])
+    registry = CollectorRegistry()
+    request = environ("POST", body=BODY, **{"wsgi.input": Named(BODY)})
+    exchange = call(PrometheusMiddleware(app, registry=registry), request)
+    assert exchange.error is None
+    read = len(BODY.splitlines(keepends=True)[0])
+    assert value(collected(registry), "http_request_body_bytes_total") == read
+
+
 def test_what_is_only_peeked_into_is_counted_when_it_is_read() -> None:
     app = reader(lambda stream: [stream.peek(3), stream.read(4)])
     registry = CollectorRegistry()

@@ -42,13 +42,13 @@ class CountedInput:
         """Read as the stream does."""
         return self._counted(self._stream.read(*size, **named))  # type: ignore[no-any-return]
 
-    def readline(self, *size: int) -> bytes:
+    def readline(self, *size: int, **named: int) -> bytes:
         """Read a line as the stream does."""
-        return self._counted(self._stream.readline(*size))  # type: ignore[no-any-return]
+        return self._counted(self._stream.readline(*size, **named))  # type: ignore[no-any-return]
 
-    def readlines(self, *hint: int) -> list[bytes]:
+    def readlines(self, *hint: int, **named: int) -> list[bytes]:
         """Read lines as the stream does."""
-        return [self._counted(line) for line in self._stream.readlines(*hint)]
+        return [self._counted(line) for line in self._stream.readlines(*hint, **named)]
 
     def __next__(self) -> bytes:
         line: bytes = self._counted(next(self._stream))  # type: ignore[call-overload]
