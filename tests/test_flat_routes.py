@@ -6,7 +6,6 @@ caches has a part in that.
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from failsafe_apps import Request, asgi_client, wsgi_client
 from failsafe_doors import Client, django_client, twisted_client
+from garbage import no_collection
 from injection import is_ours, profiling
 from metrics import collected, value
 from prom_middleware import instrument
@@ -145,16 +145,6 @@ def tracing(trace: Callable[[FrameType, str, object], Any]) -> Iterator[None]:
         sys.settrace(before)
 
 
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Have no garbage collected, wherever that would happen to begin: others listen to it."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
 class Work(Counter[str]):
     """The lines that our functions go through, and what they call that is not ours.
 
@@ -186,7 +176,7 @@ def work(door: Door, routes: int) -> Work:
     for n in (*range(0, routes - 1, 10), routes - 1, routes - 1):
         assert client(Request(f"/r{n}/3")).error is None
     done = Work()
-    with uncollected(), tracing(done.trace), profiling(done.profile):
+    with no_collection(), tracing(done.trace), profiling(done.profile):
         client(Request(f"/r{routes - 1}/3"))
     labels = {"method": "GET", "route": f"/r{routes - 1}/{door.place}", "status": "200"}
     assert value(collected(registry), "http_requests_total", labels) == 3

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import io
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from contextvars import copy_context
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from asgi.driver import (
     websocket,
     websocket_scope,
 )
+from garbage import no_collection
 from metrics import collected, in_progress, records, value
 from prom_middleware.asgi import PrometheusMiddleware
 
@@ -256,15 +256,6 @@ def test_of_two_starts_the_second_says_nothing(registry: CollectorRegistry, step
 
 class Token:
     """Something in the scope that can be looked for."""
-
-
-@contextmanager
-def no_collection() -> Iterator[None]:
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 def step_through(app: Any, scope: dict[str, Any]) -> None:
