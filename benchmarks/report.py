@@ -28,8 +28,9 @@ requests in progress and body sizes where they have them; OpenTelemetry has the 
 MeterProvider with an in-memory reader, and tracing is off. The bare timer is the practical limit:
 two readings of the clock and one unlabelled histogram, without a lock. The bare recorder keeps what
 requests are to be counted by, and cares for nothing else: latency, bytes and requests in progress
-by method, route and status, but no client that leaves, no error, no thread, no failure of its own.
-"Compiled" is the build that `make wheel` makes, beside the same applications and peers.
+by method, route and status (bytes of responses alone with Django), but no client that leaves, no
+error, no thread, no failure of its own. "Compiled" is the build that `make wheel` makes, beside the
+same applications and peers.
 """
 
 IMPORTS = """
