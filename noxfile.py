@@ -3,6 +3,8 @@
 make test-all                            all of it
 make test-all ARGS="-s 'oldest-3.10'"    a corner
 make test-all ARGS="-- tests/asgi -x"    what follows -- goes to pytest
+
+And what no corner has: a version of Django between, and each extra in an environment of its own.
 """
 
 from __future__ import annotations
@@ -10,6 +12,9 @@ from __future__ import annotations
 import nox
 
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
+DJANGO_TESTS = ("tests/django_door", "tests/test_every_door.py", "-k", "django")
+PROJECT = nox.project.load_toml("pyproject.toml")["project"]
+EXTRAS = ["none", *PROJECT["optional-dependencies"]]
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
@@ -31,8 +36,24 @@ def oldest(session: nox.Session) -> None:
     run_tests(session, "requirements/oldest.txt", "-W", "default")
 
 
-def run_tests(session: nox.Session, locked: str, *options: str) -> None:
+@nox.session(python=["3.12", "3.13"], name="django-6.0")
+def django_between(session: nox.Session) -> None:
+    """Test Django 6.0: the locks have 4.2, the newest, and 5.2 for Pythons before 3.12."""
+    run_tests(session, "requirements/dev.txt", *DJANGO_TESTS, instead="django==6.0.10")
+
+
+@nox.session(python=PYTHONS, reuse_venv=False)
+@nox.parametrize("extra", EXTRAS)
+def extras(session: nox.Session, extra: str) -> None:
+    """Install as the README says, with one extra and nothing else, and use what it is for."""
+    session.install("." if extra == "none" else f".[{extra}]")
+    session.run("python", "-W", "error", "tests/extras.py", extra)
+
+
+def run_tests(session: nox.Session, locked: str, *options: str, instead: str = "") -> None:
     session.install("-r", locked)
+    if instead:
+        session.install(instead)
     session.install("--no-deps", "-e", ".")
     # `make test` kills a thousand workers; here a few show that it works with these versions too.
     env = {"PROM_MIDDLEWARE_KILLS": "60", "PROM_MIDDLEWARE_EXACT": "2500"}
