@@ -80,6 +80,21 @@ class Raising(LikeLitestar):
         pass
 
 
+class LikeAsgiTools:
+    """As asgi_tools.App: its router takes any name for a method, and gives a decorator for it."""
+
+    class Router:
+        def __getattr__(self, name: str) -> Any:
+            return lambda path: lambda endpoint: endpoint
+
+    def __init__(self) -> None:
+        self.router = self.Router()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        scope["app"] = self
+        await ok(scope, receive, send)
+
+
 FOREIGN = [(LikeLitestar, 0), (ByMethod, 0), (Unlike, 1), (Raising, 3)]
 
 
@@ -106,8 +121,11 @@ def test_another_framework_is_named_by_its_mount(
     check(registry, [(GET, "/lit/{path}", 200, "", "complete")])
 
 
-def test_another_framework_s_routes_are_no_failure(registry: CollectorRegistry) -> None:
-    request(instrument(LikeLitestar(), registry=registry), "/books/1")
+@pytest.mark.parametrize("foreign", [LikeLitestar, LikeAsgiTools])
+def test_another_framework_s_routes_are_no_failure(
+    registry: CollectorRegistry, foreign: type[Any]
+) -> None:
+    request(instrument(foreign(), registry=registry), "/books/1")
     check(registry, [(GET, "<unmatched>", 200, "", "complete")])
 
 

@@ -208,8 +208,10 @@ def _frontend(scope: Scope) -> str | None:
 
 def _frontend_ahead(scope: Scope) -> str | None:
     # What FastAPI's router tries last, and does not show: it alone knows which is the nearest.
-    match = getattr(getattr(scope.get("app"), "router", None), "_match_low_priority", None)
-    return None if match is None else _frontend({**scope, **match(scope)[1]})
+    # Asked by its class: other frameworks' routers take any name for a method of HTTP.
+    router = getattr(scope.get("app"), "router", None)
+    match = getattr(type(router), "_match_low_priority", None)
+    return None if match is None else _frontend({**scope, **match(router, scope)[1]})
 
 
 def _fastapi(scope: Scope) -> Mapping[str, Any]:
