@@ -93,6 +93,11 @@ ROUTED = HTTP - {"file", "wrapped", "odd", "silent"}
 WEBSOCKETS = set(REQUESTS) - HTTP
 
 
+def look(request: Mapping[str, Any]) -> object:
+    """Look at a scope or an environ while the response is sent; a test may do more with it."""
+    return request
+
+
 # --- ASGI
 
 
@@ -112,6 +117,7 @@ def asgi_client(app: Any, request: Request) -> Outcome:
     async def send(message: Any) -> None:
         told.append(dict(message))
         begun.set()
+        look(scope)
 
     scope = {
         "type": "websocket" if request.websocket else "http",
@@ -291,12 +297,14 @@ def _environ_key(name: bytes) -> str:
 def _serve(app: Any, environ: dict[str, Any], told: list[Any], leaves: bool) -> None:
     def start_response(status: str, headers: Any, *exc_info: Any) -> Callable[[bytes], object]:
         told.append((status, list(headers)))
+        look(environ)
         return told.append
 
     body: Iterable[bytes] = app(environ, start_response)
     try:
         for piece in body:
             told.append(piece)
+            look(environ)
             if leaves:
                 break
     finally:

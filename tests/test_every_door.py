@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 import pytest
 
+import failsafe_apps
 from failsafe_doors import INSTALLED, Door
+from looking import look_into
 from metrics import collected, in_progress, records, value
 
 UNMATCHED = "<unmatched>"
@@ -86,6 +88,18 @@ def test_a_request_is_recorded_alike(door: str, row: Row) -> None:
     # What breaks is an event stream, too, where the framework streams.
     assert streams == (row.request == "stream") or row.request in ENDS_LATE
     assert value(samples, "http_request_duration_seconds_count") == 1 - streams
+
+
+@pytest.mark.parametrize(("door", "row"), CASES)
+def test_who_looks_into_a_request_changes_nothing(
+    door: str, row: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_alone, asked = (Door(INSTALLED[door], row.request) for _ in range(2))
+    expected = left_alone.ask()
+    monkeypatch.setattr(failsafe_apps, "look", look_into)
+    assert asked.ask() == expected
+    assert records(asked.registry) == records(left_alone.registry)
+    assert in_progress(asked.registry) == 0
 
 
 @pytest.mark.parametrize("door", [door for door in INSTALLED if serves(door, "left")])

@@ -107,11 +107,12 @@ class Observation:
             core.recorder.begin(self.method)
         self.started = perf_counter()
 
-    def __deepcopy__(self, memo: object) -> Observation:
-        """Return itself: in a deep copy of its scope, a request is the same one.
+    def __copy__(self) -> Observation:
+        """Return itself: in a copy of its scope, a request is the same one, and ends once."""
+        return self
 
-        Hypercorn's ProxyFixMiddleware makes one, and there is no copy of locks and connections.
-        """
+    def __deepcopy__(self, memo: object) -> Observation:
+        """Return itself: Hypercorn's ProxyFixMiddleware makes deep copies of scopes."""
         return self
 
     def promise(self) -> None:

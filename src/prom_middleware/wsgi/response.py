@@ -7,7 +7,7 @@ was told.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Sized
 from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
@@ -21,7 +21,7 @@ from prom_middleware.instrumentation import (
 )
 from prom_middleware.instrumentation.rare import content_length
 from prom_middleware.instrumentation.tracing import TRACING
-from prom_middleware.wsgi.body import Body
+from prom_middleware.wsgi.body import CUT, PassedOn, Pieces, SizedPassedOn
 from prom_middleware.wsgi.files import watch_file
 from prom_middleware.wsgi.sending import send_failed
 
@@ -36,13 +36,13 @@ _CONTENT_TYPE = "Content-Type"  # as nearly all spell it
 _BYTES = (bytes, bytearray, memoryview)  # some servers take the like of bytes
 _CODES = frozenset(STATUSES.values())
 _UWSGI = "uwsgi.version"  # in the environ
-CUT = "cut"  # what a body is that was iterated to its length, and not to its end
 
 
-class Response(Observation, Body):
+class Response(Observation):
     """An observation that stands between an application and its server.
 
-    It takes the place of `start_response`, of the `write` that this returns, and of the body.
+    It takes the place of `start_response` and of the `write` that this returns. What takes that of
+    the body is no part of it: this one stands in the environ, of which others look into each value.
     """
 
     __slots__ = (
@@ -51,7 +51,6 @@ class Response(Observation, Body):
         "iterated",
         "name",
         "path",
-        "pieces",
         "root",
         "server",
         "wrapper",
@@ -164,50 +163,14 @@ class Response(Observation, Body):
             if hasattr(body, "__len__"):
                 return self._sized(body)
             if hasattr(body, "__iter__") or hasattr(body, "__getitem__"):
-                return self
+                iterable = PassedOn()
+                iterable.response = self
+                return iterable
             return self.give_back(body)
         except Exception as error:
             failures.report("body", error)
             self.finish(COMPLETE)
             return body
-
-    def __iter__(self) -> Iterator[bytes]:
-        self.iterated = True
-        promises = self.core.promises
-        try:
-            for piece in self.body:
-                if promises and piece:
-                    self.promise()
-                try:
-                    self.sent += len(piece)
-                except Exception as error:
-                    failures.report("send", error)
-                try:
-                    yield piece
-                except GeneratorExit:
-                    self.stopped(piece)
-                    return
-        except BaseException as error:
-            self.failed(error)
-            raise
-        if promises:
-            self.promise()
-        self.finish(COMPLETE)
-
-    def close(self) -> None:
-        """Close the application's iterable, once."""
-        body, self.body = self.body, None
-        try:
-            close = getattr(body, "close", None)
-            if close is not None:
-                close()
-        except BaseException as error:
-            self.failed(error)
-            raise
-        if not self.done:
-            self._ended()
-        elif self.iterated is CUT:
-            self._cut()
 
     def __del__(self) -> None:
         # A test client, or a server at fault, drops the body without closing it.
@@ -215,7 +178,7 @@ class Response(Observation, Body):
             if not self.done:
                 if isinstance(self.body, list) and not self.iterated:  # read where it lies, in C
                     self.sent += sum(map(len, self.body))
-                self._ended()
+                self.ended()
         except Exception as error:
             failures.report("finish", error)
 
@@ -252,7 +215,8 @@ class Response(Observation, Body):
         except Exception as error:
             failures.report("finish", error)
 
-    def _ended(self) -> None:
+    def ended(self) -> None:
+        """Record the end of a body that was closed or dropped."""
         try:
             # A server need not iterate what it does not send, nor look for an end that it knows.
             self.end(not send_failed(self.method) and (not self.iterated or self.is_whole()))
@@ -260,7 +224,8 @@ class Response(Observation, Body):
             failures.report("finish", error)
             self.discard()
 
-    def _cut(self) -> None:
+    def cut(self) -> None:
+        """Record that the client has left, if the close of a body that was cut tells so."""
         try:
             self.iterated = True  # the first close tells, what comes later is of something else
             if send_failed(self.method):
@@ -280,8 +245,9 @@ class Response(Observation, Body):
             pieces = Pieces(body.copy())
             pieces.response = self
             return pieces
-        self.__class__ = SizedResponse
-        return self
+        sized = SizedPassedOn()
+        sized.response = self
+        return sized
 
     def give_back(self, body: Iterable[bytes]) -> Iterable[bytes]:
         """Return what is no iterable of bytes: the server knows it, or raises without us, too."""
@@ -313,60 +279,6 @@ class Response(Observation, Body):
             if name.lower() == "content-length":
                 return content_length(value)
         return None
-
-
-class SizedResponse(Response):
-    """A response whose body has a length: servers make a Content-Length from a single piece.
-
-    gevent's makes it from all of them, which it adds up while it sends the first.
-    """
-
-    __slots__ = ()
-
-    def __iter__(self) -> Iterator[bytes]:
-        if self.done or (self.iterated and not self.starts_over()):
-            return iter(self.body)
-        return Response.__iter__(self)
-
-    def __len__(self) -> int:
-        return len(self.body)
-
-
-class Pieces(list[bytes]):
-    """A list that a response has in its place: some servers look whether it is one.
-
-    They make a Content-Length from it, as granian does; others see an iterable with a `close`, that
-    counts the first time. The response does not know it, so that no cycle keeps it from its end.
-    """
-
-    __slots__ = ("response",)
-
-    response: Response
-
-    def __iter__(self) -> Iterator[bytes]:
-        response = self.response
-        if response.done or (response.iterated and not response.starts_over()):
-            return super().__iter__()
-        if type(response.body) is list:
-            response.body = self.copy()  # what is outside of us may have changed it
-        else:  # of a door further in
-            response.body[:] = self.copy()
-        return response.__iter__()
-
-    def __getitem__(self, index: Any) -> Any:
-        # Whoever looks for a piece may leave it at that, as WebOb does where there is only one.
-        if not self.response.done:
-            self.response.let_go()
-        return super().__getitem__(index)
-
-    def __reduce__(self) -> tuple[type, tuple[list[bytes]]]:
-        return list, (self.copy(),)  # a copy is of the body alone
-
-    def close(self) -> None:
-        """Record the end."""
-        response = self.response
-        if not response.done or response.iterated is CUT:
-            response.close()
 
 
 def _unusual(code: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from prom_middleware import failures
 from prom_middleware.instrumentation import COMPLETE
+from prom_middleware.wsgi.body import PassedOn
 from prom_middleware.wsgi.response import Response
 
 # RFC 6455 section 4.1: no handshake is without it, and nearly nothing else has it.
@@ -39,7 +40,11 @@ class Handshake(Response):
 
     def give_back(self, body: Any) -> Any:
         """Return what is no iterable; None is from who has the socket, unless the server asks."""
-        return self if body is None else super().give_back(body)
+        if body is not None:
+            return super().give_back(body)
+        nothing = PassedOn()
+        nothing.response = self
+        return nothing
 
     def finish(self, outcome: str = COMPLETE, late: Any = None) -> None:
         """Record a handshake that was answered."""
