@@ -21,6 +21,7 @@ try:
     import flask
     from flask.signals import got_request_exception, request_started
     from werkzeug.exceptions import HTTPException, MethodNotAllowed, SecurityError
+    from werkzeug.local import LocalProxy
     from werkzeug.wrappers import Response
 
     from prom_middleware.werkzeug import matching_rule
@@ -64,6 +65,8 @@ class Prometheus:
 
     def init_app(self, app: flask.Flask) -> None:
         """Put the door around `app`; a second extension on the same registry is harmless."""
+        if isinstance(app, LocalProxy):  # `current_app`, which is another one at other times
+            app = app._get_current_object()
         if not isinstance(app, flask.Flask):
             raise NotAnApplicationError(f"app={app!r} is not a Flask application")
         door = Door(app, **self._options)
@@ -131,6 +134,8 @@ class Door(PrometheusMiddleware):
         if observation is None or observation.done:
             return start_response
 
+        if observation.status is None:  # one that was asked before is not the one that answers
+            observation.route = None
         mounts = mounts_of(environ, observation)
 
         def named_start(status: str, headers: Any, *exc_info: Any) -> Any:

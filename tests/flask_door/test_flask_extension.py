@@ -61,6 +61,14 @@ def test_init_app_later() -> None:
     assert records(registry) == [RECORD]
 
 
+def test_the_current_application_is_what_it_stands_for() -> None:
+    registry, app = CollectorRegistry(), bare()
+    with app.app_context():
+        Prometheus(registry=registry).init_app(flask.current_app)
+    call(app, environ(path="/u/3"))
+    assert records(registry) == [RECORD]
+
+
 def test_routes_may_be_added_afterwards() -> None:
     registry, app = CollectorRegistry(), bare()
     Prometheus(app, registry=registry)

@@ -385,6 +385,54 @@ def test_middleware_that_asks_for_itself(
     assert records(registry) == [(method, route, 200, "", "complete")]
 
 
+def first_found(*apps: Any, copies: bool) -> Any:
+    """Return what asks one application after the other, until one finds something."""
+
+    def cascade(env: dict[str, Any], start: Any) -> Any:
+        for app in apps:
+            told: list[Any] = []
+            body = app({**env} if copies else env, lambda *args: told.append(args) or print)  # noqa: B023
+            if not told[0][0].startswith("404"):
+                break
+            getattr(body, "close", int)()
+        start(*told[0])
+        return body
+
+    return cascade
+
+
+def finds_nothing() -> Flask:
+    pages = Flask(__name__, static_folder=None)
+    pages.add_url_rule("/<path:page>", "page", lambda page: flask.abort(404))
+    return pages
+
+
+@pytest.mark.parametrize("copies", [False, True])
+@pytest.mark.parametrize(("path", "route"), [("/u/1", USER), ("/no", "<unmatched>")])
+def test_who_answers_in_the_end_names_it(
+    registry: CollectorRegistry, copies: bool, path: str, route: str
+) -> None:
+    pages, shop = finds_nothing(), bare()
+    for app in (pages, shop):
+        Prometheus(app, registry=registry)
+    status = call(
+        instrument(first_found(pages, shop, copies=copies), registry=registry), environ(path=path)
+    ).status
+    assert records(registry) == [("GET", route, status, "", "complete")]
+
+
+@pytest.mark.parametrize("copies", [False, True])
+def test_who_answers_inside_of_another_s_door_names_it(
+    registry: CollectorRegistry, copies: bool
+) -> None:
+    pages, shop = finds_nothing(), bare()
+    pages.wsgi_app = first_found(pages.wsgi_app, shop, copies=copies)  # type: ignore[method-assign]
+    for app in (pages, shop):
+        Prometheus(app, registry=registry)
+    assert call(pages, environ(path="/u/1")).body == b"1"
+    assert records(registry) == [("GET", USER, 200, "", "complete")]
+
+
 def test_what_goes_wrong_after_a_view_that_raised_is_counted_beside_it(
     registry: CollectorRegistry,
 ) -> None:
