@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from copy import copy, deepcopy
+from pickle import dumps, loads
 from typing import Any
 
 LOOKS: list[Callable[[Any], object]] = [dict, list, len, next, iter, copy, deepcopy, repr, bool]
@@ -20,4 +21,5 @@ def look_into(request: Mapping[str, Any]) -> int:
         for look in LOOKS:
             with suppress(TypeError, ValueError):
                 look(value)
+        loads(dumps(value))
     return len(ours)

@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Callable
 from copy import deepcopy
+from pickle import dumps, loads
 from time import time
 from typing import Any
 from weakref import ref
@@ -26,7 +27,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from asgi.driver import check, exchange, http_scope, http_server, ok, request, row
 from metrics import collected, in_progress, records, value
-from prom_middleware import instrument
+from prom_middleware import failures, instrument
 from prom_middleware.asgi import PrometheusMiddleware
 from prom_middleware.exposition import make_wsgi_app
 from prom_middleware.flask import Prometheus
@@ -173,6 +174,30 @@ def deep(app: Any) -> Any:
 
     copying.app = app  # type: ignore[attr-defined]
     return copying
+
+
+async def elsewhere(scope: Any, receive: Any, send: Any) -> None:
+    """Answer with what another process is told."""
+    await ok(loads(dumps(scope)), receive, send)
+
+
+def test_a_scope_can_be_pickled(registry: CollectorRegistry) -> None:
+    before = failures.counts()
+    assert request(PrometheusMiddleware(elsewhere, registry=registry), "/q/1").error is None
+    check(registry, [(GET, "<unmatched>", 200, "", "complete")])
+    assert failures.counts() == before
+
+
+def test_a_pickled_scope_is_of_a_request_of_its_own(registry: CollectorRegistry) -> None:
+    inner = PrometheusMiddleware(elsewhere, registry=registry)
+
+    async def outer(scope: Any, receive: Any, send: Any) -> None:
+        await inner(loads(dumps(scope)), receive, send)
+
+    before = failures.counts()
+    assert request(PrometheusMiddleware(outer, registry=registry), "/q/1").error is None
+    check(registry, [(GET, "<unmatched>", 200, "", "complete")] * 2)
+    assert failures.counts() == before
 
 
 @pytest.mark.parametrize("inner", [starlette_bare, *INNER])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from copy import deepcopy
+from pickle import dumps, loads
 from typing import Any
 
 import pytest
@@ -349,6 +350,19 @@ def test_a_deep_copy_of_the_scope_is_of_the_same_connection(registry: CollectorR
         await inner(deepcopy(scope), receive, send)
 
     answer = websocket(PrometheusMiddleware(copying, registry=registry), "/ws/1", TEXT, leave(1000))
+    check(registry, answer, ("/ws/{r}", 101, 1000, "", 1, 1))
+
+
+def test_a_scope_can_be_pickled(registry: CollectorRegistry) -> None:
+    app = starlette_app()
+
+    async def pickling(scope: Any, receive: Any, send: Any) -> None:
+        assert loads(dumps(scope))["path"] == "/ws/1"
+        await app(scope, receive, send)
+
+    answer = websocket(
+        PrometheusMiddleware(pickling, registry=registry), "/ws/1", TEXT, leave(1000)
+    )
     check(registry, answer, ("/ws/{r}", 101, 1000, "", 1, 1))
 
 

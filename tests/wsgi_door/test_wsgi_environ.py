@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from pickle import dumps, loads
 from typing import Any
 
 import pytest
@@ -63,4 +64,18 @@ def test_a_response_is_nothing_that_others_look_into(app: Any) -> None:
     assert records(registry) == seen(200)
     assert (in_progress(registry), sent(registry)) == (0, 6)
     assert value(collected(registry), "http_request_duration_seconds_count") == 1
+    assert failures.counts() == before
+
+
+def test_a_pickled_environ_is_of_a_request_of_its_own() -> None:
+    registry, before = CollectorRegistry(), failures.counts()
+    inner = instrument(lists, registry=registry)
+
+    def outer(request: dict[str, Any], start: Start) -> Iterable[bytes]:
+        theirs = {key: value for key, value in request.items() if not key.startswith("wsgi.")}
+        return inner({**request, **loads(dumps(theirs))}, start)  # type: ignore[no-any-return]
+
+    exchange = call(instrument(outer, registry=registry), environ())
+    assert (exchange.error, exchange.body) == (None, b"onetwo")
+    assert records(registry) == seen(200) * 2
     assert failures.counts() == before

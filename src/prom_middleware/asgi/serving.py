@@ -110,8 +110,9 @@ class Door:
     def _inner(self, scope: Scope) -> ASGIApp | None:
         """Return what to call where a door further out records the request, and asks this one."""
         key = self._core.key
-        if key in scope and _continues(scope[key], scope, self._core):
-            self._dialect.refine(scope[key], scope)
+        outer = scope.get(key)
+        if outer is not None and _continues(outer, scope, self._core):
+            self._dialect.refine(outer, scope)
             return self.app
         if not is_within(scope, key):
             return None

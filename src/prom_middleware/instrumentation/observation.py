@@ -115,6 +115,10 @@ class Observation:
         """Return itself: Hypercorn's ProxyFixMiddleware makes deep copies of scopes."""
         return self
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Have None be pickled: a scope may go to another process, and a request is of this one."""
+        return type(None), ()
+
     def promise(self) -> None:
         """Note that the response is about to begin, should this process not live to finish it.
 

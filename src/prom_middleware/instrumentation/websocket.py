@@ -53,6 +53,10 @@ class Connection:
         """Return itself, see Observation."""
         return self
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Have None be pickled, see Observation."""
+        return type(None), ()
+
     def accepted(self) -> None:
         """Record that the connection is open."""
         if self._status is not None:

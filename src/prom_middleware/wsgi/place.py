@@ -32,8 +32,10 @@ def enter(environ: MutableMapping[str, Any]) -> None:
 def outer_observation(environ: MutableMapping[str, Any], key: str) -> Observation | None:
     """Return the observation of a door further out, be it WSGI, or ASGI or Twisted's."""
     if key in environ:
-        observation: Observation = environ[key]
-        return None if nesting.is_another(observation, environ) else observation
+        observation: Observation | None = environ[key]  # None: it was pickled
+        if observation is None or nesting.is_another(observation, environ):
+            return None
+        return observation
     if not nesting.outer_doors:
         return None
     found = nesting.outer(key, environ.get("REQUEST_METHOD", ""), paths_of(environ))
