@@ -5,17 +5,40 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from prom_middleware import failures
 from prom_middleware.errors import NotAnApplicationError
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from typing_extensions import Unpack
 
     from prom_middleware.instrumentation import Options
 
+    class Resource(Protocol):
+        """What Twisted serves below a Site."""
+
+        def getChildWithDefault(self, path: Any, request: Any) -> Any:  # noqa: N802 - Twisted's name
+            """Return what is one segment further down."""
+
+    class Klein(Protocol):
+        """A Klein application: it makes a resource of itself."""
+
+        def resource(self) -> Any:
+            """Return it."""
+
+
 App = TypeVar("App")
+
+
+@overload
+def instrument(app: Resource | Klein, **options: Unpack[Options]) -> Any: ...
+
+
+@overload
+def instrument(app: App, **options: Unpack[Options]) -> App: ...
 
 
 def instrument(app: Any, **options: Unpack[Options]) -> Any:
