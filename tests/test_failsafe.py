@@ -131,6 +131,7 @@ EXEMPT = {
     "twisted.requests._is_whole": GUARD,
     "twisted.requests._is_ours": GUARD,
     "twisted.requests._raised": GUARD,
+    "asgi.exchange.Exchange.failed": GUARD,
     "wsgi.response.Response.failed": GUARD,
     "wsgi.response.Response.pass_on": GUARD,
     "wsgi.response.Response.count": GUARD,

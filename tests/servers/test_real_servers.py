@@ -43,6 +43,7 @@ KINDS = {
         ("-m", "granian", "--interface", "asgi", "--port", "{port}", "asgi_app:app"), ASGI
     ),
     "gunicorn-uvicorn": Kind((*GUNICORN, "uvicorn_worker.UvicornWorker", "asgi_app:app"), ASGI),
+    "gunicorn-asgi": Kind((*GUNICORN, "asgi", "asgi_app:app"), ASGI),
     "daphne": Kind(("-m", "daphne", "--port", "{port}", "asgi_app:app"), ASGI),
     "gunicorn-sync": Kind((*GUNICORN, "sync", "wsgi_app:app"), WSGI),
     "gunicorn-gthread": Kind((*GUNICORN, "gthread", "--threads", "4", "wsgi_app:app"), WSGI),

@@ -22,7 +22,9 @@ from prom_middleware.instrumentation.observation import (
 from prom_middleware.instrumentation.rare import content_length
 
 Headers = Iterable[tuple[bytes, bytes]]
-_HYPERCORN = "hypercorn.protocol.http_stream"  # loaded by whoever is served by it
+# Loaded by whoever is served by them.
+_HYPERCORN = "hypercorn.protocol.http_stream"
+_GUNICORN = "gunicorn.asgi.protocol"
 
 
 class Exchange(Observation):
@@ -109,6 +111,19 @@ class Exchange(Observation):
             except Exception as error:
                 failures.report("send", error)
 
+    def failed(self, error: BaseException) -> None:
+        """Record that the application raised `error`, or that its server has cancelled it.
+
+        Gunicorn's own worker does so some seconds after the client has left, which it tells to
+        nobody who sends.
+        """
+        try:
+            if _GUNICORN in sys.modules and _is_cancelled(error):
+                self.disconnected = True
+            Observation.failed(self, error)
+        except Exception as failure:
+            failures.report("finish", failure)
+
     def promised_length(self) -> int | None:
         """Return how long the headers say the body is; a wrong promise is harmless."""
         values = [value for name, value in self.headers if name.lower() == b"content-length"]
@@ -165,6 +180,16 @@ class Exchange(Observation):
     def _last(self, gone: bool) -> None:
         # Servers before ASGI 2.4 drop what is sent to a client that is gone.
         self.finish(DISCONNECT if gone else COMPLETE)
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    """Tell whether this task was cancelled, and `error` is not of another one's."""
+    from asyncio import CancelledError, current_task  # of nobody's import: loaded by the server
+
+    if not isinstance(error, CancelledError):
+        return False
+    cancelling = getattr(current_task(), "cancelling", None)  # since Python 3.11
+    return cancelling is None or cancelling() > 0
 
 
 def _size_otherwise(message: Message, error: Exception) -> int:
