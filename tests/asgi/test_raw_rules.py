@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from contextlib import suppress
 from http import HTTPStatus
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -396,3 +398,18 @@ def test_the_scope_is_the_servers_own(registry: CollectorRegistry) -> None:
     app = PrometheusMiddleware(app, registry=registry)
     assert request(app, state=state, extensions=extensions).status == 200
     assert (state, extensions) == ({"user": "me"}, {"http.response.pathsend": {}})
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="a task does not tell who has cancelled it")
+def test_what_the_application_cancels_is_no_client_that_left(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gunicorn's own worker cancels where a client has left: `tests/servers` has the real one."""
+    monkeypatch.setitem(sys.modules, "gunicorn.asgi.protocol", ModuleType("protocol"))
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(STARTED)
+        raise asyncio.CancelledError
+
+    request(PrometheusMiddleware(app, registry=registry), failing=True)
+    check(registry, [("GET", "<unmatched>", 200, "CancelledError", "error")])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from copy import deepcopy
+from copy import copy, deepcopy
 from pickle import dumps, loads
 from typing import Any
 
@@ -358,6 +358,8 @@ def test_a_scope_can_be_pickled(registry: CollectorRegistry) -> None:
 
     async def pickling(scope: Any, receive: Any, send: Any) -> None:
         assert loads(dumps(scope))["path"] == "/ws/1"
+        ours = [value for key, value in scope.items() if key.startswith("prom_middleware.")]
+        assert [copy(value) for value in ours] == ours != []
         await app(scope, receive, send)
 
     answer = websocket(

@@ -184,7 +184,7 @@ class Exchange(Observation):
 
 def _is_cancelled(error: BaseException) -> bool:
     """Tell whether this task was cancelled, and `error` is not of another one's."""
-    from asyncio import CancelledError, current_task  # of nobody's import: loaded by the server
+    from asyncio import CancelledError, current_task  # the server has loaded it
 
     if not isinstance(error, CancelledError):
         return False

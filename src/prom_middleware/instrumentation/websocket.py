@@ -49,6 +49,10 @@ class Connection:
         self._closing: int | None = None
         self._opened: float | None = None
 
+    def __copy__(self) -> Connection:
+        """Return itself, see Observation."""
+        return self
+
     def __deepcopy__(self, memo: object) -> Connection:
         """Return itself, see Observation."""
         return self

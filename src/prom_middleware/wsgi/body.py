@@ -87,7 +87,7 @@ class PassedOn(Body):
 
     response: Response
 
-    # Themselves: to call them would cost as much as half of what they do.
+    # Themselves: no response shall cost two more calls.
     __iter__ = _iterate
     close = _close
 
