@@ -101,7 +101,7 @@ def test_large_families_are_selected_in_steps(size: int) -> None:
         ("&".join(["match[]=x"] * 101), "more than 100 selectors"),
         ("name[]=" + "x" * 70_000, "more than 65536 characters"),
         ("match[]=up{", "match[]='up{'"),
-        ("match[]=up&match[]={}", "one matcher at least must not match"),
+        ("match[]=up&match[]={}", "one matcher at least is wanted"),
         ('match[]=up&match[]={a=""}', "must not match the empty string"),
         ("debug=html", "debug='html' is none of text, openmetrics, prometheus-protobuf"),
     ],

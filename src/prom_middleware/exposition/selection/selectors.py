@@ -119,12 +119,11 @@ class _Parser:
             raise self.error(f"{name!r} is a word of PromQL, and no name without quotes", 0)
         if name:
             matchers.append(_matcher(NAME, "=", name))
-        has_braces = self.take("{")
-        if has_braces:
+        if self.take("{"):
             self.matchers(matchers)
         if self.place < len(self.text):
             raise self.error(f"unexpected {self.text[self.place]!r}")
-        if not (matchers or has_braces):
+        if not matchers:  # a Prometheus answers nothing, which looks healthy
             raise self.error("one matcher at least is wanted", 0)
         return Selector(tuple(matchers))
 
