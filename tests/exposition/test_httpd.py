@@ -5,16 +5,14 @@ from __future__ import annotations
 import base64
 import http.client
 import inspect
-import os
 import re
 import shutil
-import signal
 import socket
 import ssl
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -24,10 +22,8 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from metrics import series, value
-from multiprocess.workers import no_descriptors
 from prom_middleware.errors import OptionError
-from prom_middleware.exposition import basic_auth, httpd, start_http_server
-from stores.multiprocess.children import end, fork
+from prom_middleware.exposition import basic_auth, start_http_server
 
 
 @pytest.fixture
@@ -294,35 +290,3 @@ def test_a_certificate_that_is_none_leaves_no_server_behind(
     wrong.write_text("no certificate", encoding="utf-8")
     with pytest.raises(OSError):  # noqa: PT011 - ssl.SSLError with OpenSSL's words
         start_http_server(0, "127.0.0.1", registry, certfile=str(wrong), keyfile=str(wrong))
-
-
-def test_without_a_free_descriptor_it_does_not_ask_for_one_again_and_again(
-    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked, told = os.pipe()
-
-    def rest(seconds: float) -> None:
-        os.write(told, b"rested")
-        release()
-
-    def child() -> None:
-        monkeypatch.setattr(httpd, "sleep", rest)
-        server, _ = start_http_server(0, "127.0.0.1", registry)
-        limited.enter_context(no_descriptors())
-        os.write(told, str(server.server_port).encode())
-        signal.pause()
-
-    limited = ExitStack()
-    release = limited.close
-    pid = fork(child)
-    try:
-        port = int(os.read(asked, 100))
-        status, body, _ = fetch(http.client.HTTPConnection("127.0.0.1", port, timeout=20))
-        assert status == 200
-        assert b"mine_total" in body
-        assert os.read(asked, 100) == b"rested"
-    finally:
-        os.kill(pid, signal.SIGKILL)
-        end(pid)
-        os.close(asked)
-        os.close(told)

@@ -100,19 +100,15 @@ class allow_networks:  # noqa: N801
         return any(address in network for network in self._networks)
 
 
-class _Both:
+class Both:
+    """Allow what both rules allow; the one that refuses says how."""
+
     def __init__(self, one: AccessRule, other: AccessRule) -> None:
-        self._rules = (one, other)
-        self.challenge = getattr(one, "challenge", None)
+        self.rules = (one, other)
 
-    def __call__(self, request: ScrapeRequest) -> object:
-        one, other = self._rules
-        return one(request) and other(request)
-
-
-def both(one: AccessRule, other: AccessRule | None) -> AccessRule:
-    """Return a rule that allows what both allow; its challenge is that of `one`."""
-    return one if other is None else _Both(one, other)
+    def __call__(self, request: ScrapeRequest) -> bool:
+        """Tell whether `request` may have the metrics."""
+        return all(rule(request) for rule in self.rules)
 
 
 def basic_credentials(request: ScrapeRequest) -> bytes:

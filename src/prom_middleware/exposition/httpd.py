@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import errno
-import logging
 import socket
 import ssl
 from os import PathLike
-from socketserver import TCPServer, ThreadingMixIn
+from socketserver import TCPServer
 from threading import Thread
-from time import sleep
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
-from prom_middleware.exposition.access import AccessRule, both
-from prom_middleware.exposition.connections import TLS, Configured, Plain
+from prom_middleware.exposition.access import AccessRule, Both
+from prom_middleware.exposition.connections import TLS, Configured
+from prom_middleware.exposition.listening import Listener
 from prom_middleware.exposition.wsgi import make_wsgi_app
 from prom_middleware.forks import close_in_child
 from prom_middleware.options import access_rule, checked, is_text, rules, whole
@@ -27,12 +25,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from prom_middleware.exposition.options import ScrapeOptions
-
-logger = logging.getLogger("prom_middleware")
-
-PATIENCE = 30.0  # seconds for a peer to send its request: a slow one must not keep a thread
-AFTER_FAILURE = 0.1  # seconds until the next connection is accepted
-NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
 def _is_path(value: object) -> bool:
@@ -48,39 +40,12 @@ CHECKS = rules(
 )
 
 
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-    request_queue_size = 128  # the default of 5 makes scrapers that come together wait seconds
-    connections = Plain()
-
+class _Server(Listener, WSGIServer):
     def server_bind(self) -> None:
         # WSGIServer asks DNS for the host's name, which can take seconds.
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
         self.setup_environ()
-
-    def get_request(self) -> Any:
-        """Accept a peer; where there is no descriptor for it, it would be tried again at once."""
-        try:
-            return super().get_request()
-        except OSError as error:
-            if error.errno in NO_ROOM:
-                sleep(AFTER_FAILURE)
-            raise
-
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        """Serve one peer, in its own thread: one that does not shake hands holds up nobody."""
-        request.settimeout(PATIENCE)
-        connection = self.connections.wrap(request)
-        try:
-            self.connections.greet(connection)
-            super().finish_request(connection, client_address)
-        finally:
-            self.shutdown_request(connection)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Leave a traceback to the log: a peer that breaks off is no news for stderr."""
-        logger.debug("a scrape from %s failed", client_address, exc_info=True)
 
 
 class _Handler(WSGIRequestHandler):
@@ -131,7 +96,8 @@ def start_http_server(
 
         file = WebConfigFile(web_config_file)
         connections = Configured(file)
-        access = both(file.access, access_rule(access))
+        rule = access_rule(access)
+        access = file.access if rule is None else Both(file.access, rule)
         app = make_wsgi_app(registry, disable_compression, access=access, **options)
         app = governed(app, file)
     httpd = _make_server(addr, port, app)

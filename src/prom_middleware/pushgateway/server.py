@@ -14,13 +14,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
-from socketserver import TCPServer, ThreadingMixIn
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 from prom_middleware.exposition.access import ScrapeRequest
 from prom_middleware.exposition.connections import Plain
+from prom_middleware.exposition.listening import Listener
 from prom_middleware.exposition.responses import Answer, without_body
 from prom_middleware.pushgateway.gateway import Gateway
 from prom_middleware.pushgateway.routing import bad_path, text
@@ -65,15 +65,14 @@ class _Patient(io.RawIOBase):
         return self._connection.recv_into(buffer)
 
 
-class GatewayServer(ThreadingMixIn, TCPServer):
+class GatewayServer(Listener):
     """Serves a gateway at an address; `serve_forever` as the standard library's servers.
 
     `file` is a web-config file whose headers and limits hold; its users are the gateway's `access`.
     """
 
-    daemon_threads = True
     allow_reuse_address = True
-    request_queue_size = 128
+    patience = PATIENCE
     # Connections that wait for a next request are not waited for.
     block_on_close = False
 
@@ -86,7 +85,7 @@ class GatewayServer(ThreadingMixIn, TCPServer):
     ) -> None:
         self.gateway = gateway
         self.file = file
-        self._connections = connections or Plain()
+        self.connections = connections or Plain()
         self._places = threading.BoundedSemaphore(MOST_CONNECTIONS)
         self._working = 0
         self._rest = threading.Condition()
@@ -119,16 +118,6 @@ class GatewayServer(ThreadingMixIn, TCPServer):
         finally:
             self._places.release()
 
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        """Greet the peer, which may take its time, and serve it."""
-        request.settimeout(PATIENCE)
-        connection = self._connections.wrap(request)
-        try:
-            self._connections.greet(connection)
-            super().finish_request(connection, client_address)
-        finally:
-            self.shutdown_request(connection)
-
     @contextmanager
     def working(self) -> Iterator[None]:
         """Count a request that is being answered."""
@@ -145,10 +134,6 @@ class GatewayServer(ThreadingMixIn, TCPServer):
         """Wait until no request is being answered, but not longer than `seconds`."""
         with self._rest:
             self._rest.wait_for(lambda: not self._working, seconds)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Leave a traceback to the log: a peer that breaks off is no news for stderr."""
-        logger.debug("a request from %s failed", client_address, exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):

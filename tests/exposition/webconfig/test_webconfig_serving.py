@@ -23,7 +23,12 @@ from prometheus_client import CollectorRegistry, Counter
 from certificates import LOCAL, Authority, Pair
 from prom_middleware import failures
 from prom_middleware.errors import OptionError, WebConfigError
-from prom_middleware.exposition import ScrapeRequest, allow_networks, start_http_server
+from prom_middleware.exposition import (
+    ScrapeRequest,
+    allow_networks,
+    bearer_token,
+    start_http_server,
+)
 from prom_middleware.exposition.webconfig import users
 from prom_middleware.exposition.webconfig.limiting import Limiter
 from prom_middleware.exposition.webconfig.settings import RateLimit
@@ -219,11 +224,27 @@ def test_a_long_password(folder: Path) -> None:
 def test_access_as_well(folder: Path) -> None:
     nobody = allow_networks("192.0.2.0/24")
     with serving(folder, with_users(joe="secret"), access=nobody) as site:
-        assert site.get(scheme="http", auth=("joe", "secret")).status_code == 401
+        assert site.get(scheme="http", auth=("joe", "secret")).status_code == 403
         assert site.get(scheme="http").status_code == 401
     with serving(folder, with_users(joe="secret"), access=allow_networks("127.0.0.1")) as site:
         assert site.get(scheme="http", auth=("joe", "secret")).status_code == 200
         assert site.get(scheme="http").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("access", "status", "challenge"),
+    [
+        (allow_networks("192.0.2.0/24"), 403, None),
+        (lambda request: False, 403, None),
+        (bearer_token("x"), 401, bearer_token.challenge),
+    ],
+)
+def test_the_rule_that_refuses_says_how(
+    folder: Path, access: Any, status: int, challenge: str | None
+) -> None:
+    with serving(folder, "{}\n", access=access) as site:
+        answer = site.get(scheme="http")
+        assert (answer.status_code, answer.headers.get("www-authenticate")) == (status, challenge)
 
 
 def knowing(**passwords: str) -> users.BcryptUsers:
@@ -406,6 +427,20 @@ def test_files_that_are_gone(folder: Path, causes: Callable[[], float]) -> None:
         assert causes() > 0
         (folder / "server.key").write_bytes(key)
         site.write(f"{TLS}  min_version: TLS13\n")
+        assert site.get().status_code == 200
+
+
+def test_a_certificate_that_comes_after_the_file_that_names_it(
+    folder: Path, causes: Callable[[], float]
+) -> None:
+    authority = _authority(folder)
+    with serving(folder, TLS) as site:
+        before = site.serial()
+        site.write(TLS.replace("server.", "later."))
+        assert site.serial() == site.serial() == before
+        assert causes() == 1
+        authority.issue("later", *LOCAL)
+        assert site.serial() != before
         assert site.get().status_code == 200
 
 

@@ -81,12 +81,12 @@ class WebConfigFile:
             return self._version
 
     def _refresh(self) -> None:
-        old = self._version
-        content = self._content()
-        files = _contents(old.files)
-        if (content, files) in ((old.content, old.files), self._failed):
-            return
-        self._failed = (content, files)
+        old, content = self._version, self._content()
+        for known in ((old.content, old.files), self._failed):
+            if known and known == (content, _contents(known[1])):
+                return
+        # What is missing may come after the file that names it.
+        self._failed = content, _contents({**old.files, **dict.fromkeys(self._named(content))})
         new = self._read(content)
         self._check(old, new)
         self._version, self._failed = new, None
@@ -106,6 +106,12 @@ class WebConfigFile:
                 return file.read()
         except OSError as error:
             raise WebConfigError(f"{self.path}: the file cannot be read: {error}") from error
+
+    def _named(self, content: bytes) -> list[str]:
+        try:
+            return named_files(self.path, read_web_config(self.path, content).tls_server_config)
+        except WebConfigError:
+            return []
 
     def _read(self, content: bytes) -> _Version:
         config = read_web_config(self.path, content)
