@@ -23,7 +23,9 @@ from commands.programs import start
 from multiprocess_servers.namespaces import with_tmpfs
 from prom_middleware.errors import PromMiddlewareError
 from prom_middleware.pushgateway import StorageError, make_asgi_app
+from prom_middleware.pushgateway.bodies.text import parse_text
 from prom_middleware.pushgateway.durable import Journal
+from prom_middleware.pushgateway.store import Push, Store
 from pushgateway.gateways import Client, Mounted, Reply, serving, shown
 
 # 50 by hand: PUSHGATEWAY_KILLS=50 pytest tests/pushgateway/test_durability.py
@@ -166,6 +168,34 @@ def test_native_histograms_and_exemplars_come_back(tmp_path: Path) -> None:
         assert message in before
         assert message in after
     end(again)
+
+
+def test_what_expired_while_the_disk_took_nothing_does_not_come_back(tmp_path: Path) -> None:
+    path, now = str(tmp_path / "groups.db"), [10**18]
+    journal = Journal(path)
+    store = Store(journal, clock=lambda: now[0])
+
+    def push(text: bytes) -> None:
+        store.push([Push((("job", "a"),), parse_text(text), replace=True, ttl_ns=10**9)])
+
+    def names() -> list[set[str]]:
+        return [{*one.parts} - {"push_time_seconds"} for one in store.groups()]
+
+    push(b"old 1\n")
+    now[0] += 2 * 10**9
+    journal._connection.execute("PRAGMA query_only = 1")
+    assert names() == []
+    with pytest.raises(StorageError):
+        push(b"refused 1\n")
+    journal._connection.execute("PRAGMA query_only = 0")
+    push(b"new 1\n")
+    before = names()
+    store.close()
+    store = Store(Journal(path), clock=lambda: now[0])
+    assert names() == before
+    assert "new" in before[0]
+    assert "old" not in before[0]
+    store.close()
 
 
 def test_deleted_and_wiped_groups_stay_away(tmp_path: Path) -> None:

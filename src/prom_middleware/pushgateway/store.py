@@ -100,6 +100,7 @@ class Store:
         self._groups: dict[Labels, Group] = {}
         self._names: dict[str, NameIndex] = {}
         self._expiries: list[tuple[float, Labels]] = []
+        self._left_behind: set[Labels] = set()  # stored groups that have expired
         for record in self._journal.load():
             self._restore(record)
 
@@ -126,7 +127,7 @@ class Store:
             changes: list[_Change] = []
             try:
                 changes.extend(self._apply(push, now) for push in pushes)
-                self._journal.write(map(self._record, pushes, changes))
+                self._write(map(self._record, pushes, changes))
             except Exception as error:
                 self._undo(changes)
                 if isinstance(error, InconsistentError):
@@ -199,7 +200,7 @@ class Store:
         around = Surroundings(group.key, self._names, self._own, group.parts.__contains__)
         check(stamps, around)
         families = [(now, family) for family in stamps.values()]
-        self._journal.write([GroupRecord(group.key, group.ttl_ns, failure, families)])
+        self._write([GroupRecord(group.key, group.ttl_ns, failure, families)])
         old = {name: group.parts[name] for name in stamps if name in group.parts}
         self._swap(group.key, old, {name: Part(one, now) for name, one in stamps.items()})
         kept = self._groups[group.key]
@@ -220,7 +221,7 @@ class Store:
                 self._drop([key])
 
     def _drop(self, keys: list[Labels]) -> None:
-        self._journal.write([GroupRecord(key, None, None, [], is_gone=True) for key in keys])
+        self._write(map(_gone, keys))
         for key in keys:
             self._swap(key, dict(self._groups[key].parts), {})
 
@@ -229,6 +230,7 @@ class Store:
         with self._lock:
             self._journal.wipe()
             self._groups, self._names, self._expiries = {}, {}, []
+            self._left_behind.clear()
 
     def groups(self) -> list[Group]:
         """Return all groups as they are now."""
@@ -259,9 +261,19 @@ class Store:
             _, key = heapq.heappop(self._expiries)
             group = self._groups.get(key)
             if group is not None and group.expires_ns <= now:
+                self._left_behind.add(key)
                 with suppress(StorageError):  # it goes from memory all the same
-                    self._journal.write([GroupRecord(key, None, None, [], is_gone=True)])
+                    self._write(())
                 self._swap(key, dict(group.parts), {})
+
+    def _write(self, records: Iterable[GroupRecord]) -> None:
+        # First what the disk did not take away in its time: its group may have been pushed anew.
+        self._journal.write([*map(_gone, self._left_behind), *records])
+        self._left_behind.clear()
+
+
+def _gone(key: Labels) -> GroupRecord:
+    return GroupRecord(key, None, None, [], is_gone=True)
 
 
 def labelled(family: Family, key: Labels) -> Family:
