@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -307,13 +308,21 @@ def test_wrong_options(options: Any) -> None:
         Setup.from_options(options)
 
 
-def test_mounted_below_a_path(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mount", ["/push", "/推", "/püsh it"])
+def test_mounted_below_a_path(mount: str, tmp_path: Path) -> None:
     starlette = pytest.importorskip("starlette.applications")
     from starlette.routing import Mount
 
     app = make_asgi_app(persistence_file=str(tmp_path / "groups.db"))
-    send = Mounted(starlette.Starlette(routes=[Mount("/push", app=app)]))
-    assert send("PUT", "/push/metrics/job/j/x/a%20b", "a 1\n").status == 200
-    assert 'a{instance="",job="j",x="a b"} 1\n' in send("GET", "/push/metrics").text
-    assert send("PUT", "/push/metrics/job/j//x/1").headers["location"] == "/push/metrics/job/j/x/1"
+    send, below = Mounted(starlette.Starlette(routes=[Mount(mount, app=app)])), quote(mount)
+    assert send("PUT", f"{below}/metrics/job/j/x/a%20b", "a 1\n").status == 200
+    assert 'a{instance="",job="j",x="a b"} 1\n' in send("GET", f"{below}/metrics").text
+    redirect = send("PUT", f"{below}/metrics/job/j//x/1")
+    assert redirect.headers["location"] == f"{below}/metrics/job/j/x/1"
     app.gateway.close()
+
+
+@pytest.mark.parametrize("digits", [18, 19, 5000])
+def test_a_length_of_many_digits_is_too_long(digits: int) -> None:
+    reply = gateway()("PUT", "/metrics/job/a", "a 1\n", {"Content-Length": "9" * digits})
+    assert reply.status == 413

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from prom_middleware.exposition.access import ScrapeRequest
 from prom_middleware.exposition.asgi import (
@@ -20,7 +20,7 @@ from prom_middleware.exposition.asgi import (
 from prom_middleware.exposition.responses import Answer, without_body
 from prom_middleware.pushgateway.gateway import Gateway
 from prom_middleware.pushgateway.options import Setup
-from prom_middleware.pushgateway.routing import bad_path
+from prom_middleware.pushgateway.routing import MOST_DIGITS, bad_path
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -76,7 +76,7 @@ class GatewayApp:
             return b""
         limit, body = self.gateway.options.max_body_bytes, bytearray()
         length = request.headers.get("content-length", "")
-        if length.isdecimal() and int(length) > limit:
+        if length.isdecimal() and (len(length) > MOST_DIGITS or int(length) > limit):
             return None
         async for part in _chunks(receive):
             body += part
@@ -87,6 +87,7 @@ class GatewayApp:
 
 def _below(mount: str, answer: Answer) -> Answer:
     """Return an answer whose paths are those of the server that the gateway is mounted in."""
+    mount = quote(mount, errors="surrogateescape")
     headers = [
         (name, mount + value if name == "Location" and value.startswith("/") else value)
         for name, value in answer.headers

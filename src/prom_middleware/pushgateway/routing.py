@@ -19,6 +19,7 @@ from prom_middleware.pushgateway.grouping import GroupingError
 
 INCONSISTENT = "pushed metrics are invalid or inconsistent with existing metrics: "
 _NO_OCTET = re.compile(rb"%(?![0-9a-fA-F]{2})")
+MOST_DIGITS = 18  # of a Content-Length: int() refuses thousands of them
 NOSNIFF = ("X-Content-Type-Options", "nosniff")
 
 

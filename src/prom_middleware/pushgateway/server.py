@@ -23,7 +23,7 @@ from prom_middleware.exposition.connections import Plain
 from prom_middleware.exposition.listening import Listener
 from prom_middleware.exposition.responses import Answer, without_body
 from prom_middleware.pushgateway.gateway import Gateway
-from prom_middleware.pushgateway.routing import bad_path, text
+from prom_middleware.pushgateway.routing import MOST_DIGITS, bad_path, text
 
 if TYPE_CHECKING:
     from prom_middleware.exposition.webconfig import WebConfigFile
@@ -236,7 +236,8 @@ class _Handler(BaseHTTPRequestHandler):
         if not lengths or "Transfer-Encoding" in self.headers:
             return 0
         length = lengths[0].strip()
-        if len({*lengths}) > 1 or not (length.isascii() and length.isdigit()) or len(length) > 18:
+        is_number = length.isascii() and length.isdigit() and len(length) <= MOST_DIGITS
+        if len({*lengths}) > 1 or not is_number:
             raise _BadBodyError("bad Content-Length")
         return int(length) if int(length) <= self.server.gateway.options.max_body_bytes else None
 
