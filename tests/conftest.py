@@ -1,4 +1,4 @@
-"""The rule of real programs: without one its tests are skipped, unless the machine must have it."""
+"""What all tests share: real programs, a store of several processes, and which tests run when."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from prom_middleware.stores.multiprocess import MultiprocessStore
 
 
 def find_program(name: str, debian_package: str) -> str:
@@ -33,6 +37,18 @@ def find_program(name: str, debian_package: str) -> str:
 def real_program() -> Callable[[str, str], str]:
     """Return `find_program`."""
     return find_program
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MultiprocessStore:
+    """Have cores write to a store of several processes, and leave all else to this one."""
+    from prom_middleware.instrumentation import registration
+    from prom_middleware.stores.multiprocess import MultiprocessStore
+
+    store = MultiprocessStore(tmp_path)
+    monkeypatch.setattr(registration, "shared_store", lambda: store)
+    monkeypatch.setattr(registration, "_share", lambda *_: None)
+    return store
 
 
 # What real programs make of us, long searches for bad input, and what no framework has a part in

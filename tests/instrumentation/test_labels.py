@@ -164,6 +164,32 @@ def test_a_callable_is_asked_once_per_request() -> None:
     assert len(told) == 1
 
 
+@pytest.mark.parametrize("processes", ["one", "several"])
+def test_what_comes_after_the_start_is_told_as_well(
+    processes: str, request: pytest.FixtureRequest
+) -> None:
+    """Where processes share their numbers, a request is promised when its response starts."""
+    if processes == "several":
+        request.getfixturevalue("shared")
+    instrumentation, registry = labelled(lambda facts: facts.request.get("rows"))
+    observation = instrumentation.start({"route": "/r"}, "GET")
+    observation.status = "200"
+    if instrumentation.promises:
+        observation.promise()
+    observation.request["rows"] = 7
+    observation.finish()
+    assert tenants(registry) == {"7"}
+    assert value(collected(registry), "http_requests_total") == 1
+
+
+def test_constants_ask_for_no_facts() -> None:
+    instrumentation, registry = labelled("acme")
+    observation = instrumentation.start({"route": "/r"}, "GET")
+    observation.route, observation.request = "/r", None  # which has none
+    observation.finish()
+    assert tenants(registry) == {"acme"}
+
+
 def test_exceptions_and_aborts_have_the_extra_labels() -> None:
     instrumentation, registry = labelled(lambda facts: "acme")
     instrumentation.start({"route": "/r"}, "GET").failed(ValueError())

@@ -6,6 +6,8 @@ import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -153,3 +155,34 @@ def test_a_worker_of_event_streams_looks_after_the_files(shared: MultiprocessSto
     begun = begin(instrumentation)
     streaming_first(begun)
     assert Path(shared.directory).is_dir()
+
+
+def test_what_another_thread_left_meanwhile_is_not_lost_with_the_worker(
+    shared: MultiprocessStore,
+) -> None:
+    """It found the store taken by who promises, and it may be long until another request ends."""
+    registry = CollectorRegistry()
+    instrumentation = core(registry)
+    for route in ("/long", "/short"):
+        record(instrumentation, route)
+
+    class Interrupted(dict[Any, int]):
+        short: Observation
+
+        def __getitem__(self, labels: Any) -> int:
+            thread = Thread(target=self.short.finish)
+            thread.start()
+            thread.join()
+            return super().__getitem__(labels)
+
+    def promises() -> None:
+        offsets = Interrupted(instrumentation.offsets)
+        long, offsets.short = begin(instrumentation, "/long"), begin(instrumentation, "/short")
+        offsets.short.promise()
+        instrumentation.offsets = offsets
+        long.promise()
+        assert offsets.short.done
+
+    killed(promises)
+    bucket = {"route": "/short", "le": "0.005"}
+    assert value(collected(registry), "http_request_duration_seconds_bucket", bucket) == 2

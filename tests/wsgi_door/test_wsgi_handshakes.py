@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -10,7 +12,9 @@ from prometheus_client import CollectorRegistry
 
 from metrics import collected, in_progress, records, value
 from prom_middleware.exposition import make_wsgi_app
+from prom_middleware.stores.multiprocess import MultiprocessStore
 from prom_middleware.wsgi import PrometheusMiddleware
+from stores.multiprocess.children import killed, run
 from wsgi_door.driver import HANDSHAKE, call, environ, seen
 
 Start = Callable[..., Any]
@@ -100,6 +104,35 @@ def test_a_socket_that_was_taken_without_an_exception_is_no_request(
     call(PrometheusMiddleware(app, registry=registry), environ(**HANDSHAKE))
     assert records(registry) == []
     assert in_progress(registry) == 0
+
+
+@pytest.mark.parametrize("status", ["", "101 Switching Protocols", "200 OK"])
+def test_a_worker_that_dies_leaves_no_request_of_a_socket_that_was_taken(
+    shared: MultiprocessStore, registry: CollectorRegistry, status: str
+) -> None:
+    """What has begun to be answered by then is promised to be counted: nothing has."""
+
+    def app(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        if status:
+            start(status, [])
+        return iter(())
+
+    door = PrometheusMiddleware(app, registry=registry)
+    killed(lambda: call(door, environ(**HANDSHAKE)))
+    assert records(registry) == []
+
+
+def test_a_worker_that_dies_leaves_the_request_of_a_handshake_that_was_answered(
+    shared: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    def app(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        start("403 Forbidden", [])
+        yield b"no"
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    door = PrometheusMiddleware(app, registry=registry)
+    assert run(lambda: call(door, environ(**HANDSHAKE))) == -signal.SIGKILL
+    assert value(collected(registry), "http_requests_total", {"status": "403"}) == 1
 
 
 @pytest.mark.parametrize("iterate", [True, False])

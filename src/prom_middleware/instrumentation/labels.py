@@ -37,10 +37,13 @@ class ExtraLabels:
 
     def __init__(self, labels: Mapping[str, Any], dialect: Dialect) -> None:
         self._labels = tuple(labels.values())
+        self._ask = any(map(callable, self._labels))
         self._dialect = dialect
 
     def __call__(self, observation: Observation, labels: Labels) -> Labels:
         """Return one string for each extra label; a callable that fails gives an empty one."""
+        if not self._ask:
+            return self._labels
         try:
             facts = self._facts(observation, labels)
             return tuple([_value(one, facts) if callable(one) else one for one in self._labels])

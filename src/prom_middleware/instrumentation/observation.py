@@ -146,6 +146,8 @@ class Observation:
                     core.recorder.promise_instead(self, labels)
                 finally:
                     give(give)
+                    if core.turn.pending:
+                        core.turn.drain()
         except Exception as error:
             failures.report("promise", error)
 
@@ -174,8 +176,13 @@ class Observation:
                     self.forget_start()
                     status = self.status = "499" if outcome is DISCONNECT else "500"
                 labels = self._labels
-                # A promise may have been made of a start that the server did not accept.
-                if labels is None or labels[2] != status:
+                # A promise may have been made of a start that the server did not accept, and what
+                # labels are made of may have come after it.
+                if (
+                    labels is None
+                    or labels[2] != status
+                    or (core.extra_labels is not None and self.request is not None)
+                ):
                     try:
                         if core.extra_labels is None:
                             route = self.route
@@ -234,8 +241,8 @@ class Observation:
                     core.exemplars.note(self, labels, seconds, late is None)
             finally:
                 give(give)
-            if turn.pending:
-                turn.drain()
+                if turn.pending:
+                    turn.drain()
             # The request holds us: without the cycle, nothing waits for the garbage collector.
             self.request = None
             if outcome is not COMPLETE or rare is not None:

@@ -3,7 +3,8 @@
 Part of the hot path: the rules of `instrumentation/observation.py` hold here as well. Whoever takes
 the one token may write: `deque.pop` and `deque.append` are atomic, and cost a third of
 `Lock.acquire` and `release`. Whoever finds the token taken, by another thread or by the code that a
-signal interrupted, leaves the write in `pending`; whoever gives the token back then looks there.
+signal interrupted, leaves the write in `pending`; whoever gives the token back then looks there,
+but for `CellTally`, which says who does.
 
 The token is the `append` of the deque that it came from: `give(give)` returns it. So a deque can be
 replaced when its token is lost, which takes an exception from a signal handler at the very moment
@@ -35,8 +36,8 @@ INDULGENCE = 10
 # How much may wait: threads that do nothing but record leave more than one of them carries out.
 MOST_PENDING = 1000
 # And while whoever has the token `waits`: requests are kept with their headers, 5 kB or so each.
-# Seconds in which nobody waits for him again.
 MOST_KEPT = 20_000
+# Seconds in which nobody waits for him again.
 PAUSE = 1.0
 # How often a writer has to see, a piece apart, that nobody carries out what waits: then the token
 # is lost. More than a reader, for he does not wait meanwhile.

@@ -38,6 +38,14 @@ class Handshake(Response):
         super().begin(core, request, method)
         core.recorder.forget(self.method)
 
+    def promise(self) -> None:
+        """Note that a response is about to begin; a socket that was taken has none."""
+        try:
+            if self._is_answered():
+                super().promise()
+        except Exception as error:
+            failures.report("promise", error)
+
     def give_back(self, body: Any) -> Any:
         """Return what is no iterable; None is from who has the socket, unless the server asks."""
         if body is not None:
