@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from asgi.driver import BODY, LAST, STARTED, check, request, sending
+from asgi.driver import (
+    BODY,
+    LAST,
+    STARTED,
+    check,
+    exchange,
+    http_scope,
+    http_server,
+    request,
+    sending,
+)
+from prom_middleware import failures
 from prom_middleware.asgi import PrometheusMiddleware
 
 UNMATCHED = ("GET", "<unmatched>")
@@ -81,3 +93,23 @@ def test_an_error_for_who_has_left_with_an_answer_to_head_comes_after_it(
     answer = request(door, method="HEAD", leaves_after=1, spec="2.4")
     assert answer.raised == "BrokenPipeError"
     check(registry, [("HEAD", "<unmatched>", 200, "", "complete")], "BrokenPipeError")
+
+
+def test_who_listens_on_after_a_request_without_an_answer(registry: CollectorRegistry) -> None:
+    """The client leaves after the end: that is no failure of ours."""
+    listening: list[asyncio.Task[Any]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        listening.append(asyncio.create_task(receive()))
+
+    async def main() -> None:
+        server = http_server()
+        await exchange(PrometheusMiddleware(app, registry=registry), http_scope(), server)
+        server._gone.set()
+        assert (await listening[0])["type"] == "http.disconnect"
+
+    before = failures.counts().get("disconnect", 0)
+    asyncio.run(main())
+    check(registry, [(*UNMATCHED, 500, "", "incomplete")])
+    assert failures.counts().get("disconnect", 0) == before

@@ -393,3 +393,29 @@ def test_a_connection_that_is_accepted_twice_is_open_once() -> None:
     closing = {"type": "websocket.close", "code": 1000}
     websocket(PrometheusMiddleware(sending(ACCEPT, ACCEPT, closing), registry=registry), "/ws")
     assert value(collected(registry), "websocket_connections_open") == 0
+
+
+def test_a_connection_that_is_accepted_after_the_end_is_not_open(
+    registry: CollectorRegistry,
+) -> None:
+    """By a task that the application has left behind."""
+    late: list[asyncio.Task[None]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def accept() -> None:
+            await asyncio.sleep(0.01)
+            await send(ACCEPT)
+
+        late.append(asyncio.create_task(accept()))
+
+    async def send(message: Any) -> None:
+        """As hypercorn, which lets it pass."""
+
+    async def main() -> None:
+        door = PrometheusMiddleware(app, registry=registry)
+        await door(websocket_scope("/ws"), lambda: asyncio.sleep(1), send)
+        await late[0]
+
+    asyncio.run(main())
+    assert value(collected(registry), "websocket_connections_open") == 0
+    assert value(collected(registry), "websocket_connections_total", {"status": "500"}) == 1

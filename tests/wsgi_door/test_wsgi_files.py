@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import io
 import os
 import weakref
@@ -236,6 +237,72 @@ def test_a_file_that_cannot_be_closed(registry: CollectorRegistry, wrapper: Any)
     body.close()  # a server at fault closes again
     assert file.closings == 1
     assert records(registry) == [("GET", "<unmatched>", 200, "ValueError", "complete")]
+
+
+class Broken(io.BytesIO):
+    """A file whose second piece cannot be read."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(CONTENT)
+        self.error = error
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell():
+            raise self.error
+        return super().read(size)
+
+
+@pytest.mark.parametrize("error", [ValueError("gone"), EOFError(), OSError(5), KeyboardInterrupt()])
+@pytest.mark.parametrize("wrapper", [FileWrapper, lambda file, _: file], ids=["class", "function"])
+def test_a_file_that_cannot_be_read(
+    registry: CollectorRegistry, wrapper: Any, error: BaseException
+) -> None:
+    door = PrometheusMiddleware(Sends(Broken(error)), registry=registry)
+    body: Any = door(environ(**{"wsgi.file_wrapper": wrapper}), lambda *_: None)
+    with pytest.raises(type(error)):
+        list(body) if wrapper is FileWrapper else [body.read(BLOCK) for _ in range(2)]
+    body.close()
+    assert records(registry) == [("GET", "<unmatched>", 200, type(error).__name__, "error")]
+    assert value(collected(registry), "http_response_body_bytes_total") == BLOCK
+
+
+def test_a_truncated_archive_is_an_error(registry: CollectorRegistry, path: Path) -> None:
+    """Of which nobody knows where it ends: zlib, too, has exceptions of its own."""
+    broken = gzip.compress(os.urandom(10 * SIZE))[:-SIZE]
+    app = Sends(gzip.GzipFile(fileobj=io.BytesIO(broken)))
+    door = PrometheusMiddleware(app, registry=registry)
+    body: Any = door(environ(**{"wsgi.file_wrapper": FileWrapper}), lambda *_: None)
+    with pytest.raises(EOFError):
+        list(body)
+    body.close()
+    assert records(registry) == [("GET", "<unmatched>", 200, "EOFError", "error")]
+
+
+def test_a_server_that_finds_out_whether_a_file_can_be_sought(
+    registry: CollectorRegistry,
+) -> None:
+    body: Any = PrometheusMiddleware(Sends(pipe()), registry=registry)(
+        environ(**{"wsgi.file_wrapper": lambda file, _: file}), lambda *_: None
+    )
+    with pytest.raises(OSError, match="seek"):
+        body.seek(0)
+    assert body.read() == CONTENT
+    assert body.read() == b""
+    body.close()
+    assert outcome(registry) == ("complete", SIZE)
+
+
+class Spooled:
+    """A file as `tempfile` makes it before Python 3.11: it has a position, and does not say so."""
+
+    def __init__(self) -> None:
+        file = io.BytesIO(CONTENT)
+        self.read, self.seek, self.tell, self.close = file.read, file.seek, file.tell, file.close
+
+
+def test_a_file_that_does_not_say_whether_it_has_a_position(registry: CollectorRegistry) -> None:
+    serve(registry, Sends(Spooled()), leave_after=SIZE // BLOCK)
+    assert outcome(registry) == ("complete", SIZE)
 
 
 # Wrappers that are no classes: uWSGI's returns the file, mod_wsgi's is a method.

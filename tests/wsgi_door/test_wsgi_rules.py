@@ -302,6 +302,37 @@ def test_close_is_forwarded_once(
     assert in_progress(registry) == 0
 
 
+@pytest.mark.parametrize("written", [True, False])
+def test_w14_a_lenient_server_keeps_the_first_start_that_was_sent(written: bool) -> None:
+    """As gevent's and granian do: the second one changes what has not been sent."""
+    registry = CollectorRegistry()
+
+    def app(env: dict[str, Any], start: Start) -> Iterator[bytes]:
+        start(OK, [*PLAIN, ("Content-Length", "4")])
+        if written:
+            yield b"ab"
+        start("503 Service Unavailable", [*PLAIN, ("Content-Length", "2")])
+        yield b"cd"
+
+    door = PrometheusMiddleware(app, registry=registry)
+    body: Any = door(environ(), lambda *_: None)
+    assert next(iter(body))
+    body.close()
+    assert records(registry) == [seen(200, "", "disconnect") if written else seen(503)]
+
+
+@pytest.mark.parametrize("writer", [None, [].append])
+def test_a_server_without_a_write_has_none(writer: Any) -> None:
+    got: list[Any] = []
+
+    def app(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        got.append(start(OK, [*PLAIN]))
+        return []
+
+    PrometheusMiddleware(app, registry=CollectorRegistry())(environ(), lambda *_: writer)
+    assert (got[0] is None) == (writer is None)
+
+
 def test_w27_thirty_two_threads_count_exactly() -> None:
     """C8 as well."""
     registry = CollectorRegistry()

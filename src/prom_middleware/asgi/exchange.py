@@ -79,7 +79,10 @@ class Exchange(Observation):
                 kind = message["type"]
                 if kind == "http.response.body":
                     self.sent += size
-                    if "more_body" not in message or not message["more_body"]:
+                    # Before a start, a lenient server takes no end for one.
+                    if (
+                        "more_body" not in message or not message["more_body"]
+                    ) and self.status is not None:
                         if rare is None:
                             self.finish()
                         else:
@@ -161,7 +164,8 @@ class Exchange(Observation):
     def _sent_otherwise(self, kind: str, message: Message, size: int, gone: bool) -> None:
         # https://asgi.readthedocs.io/en/latest/extensions.html
         if kind == "http.response.trailers":
-            if not message.get("more_trailers", False):
+            announced = self.rare is not None and self.rare.trailers
+            if announced and not message.get("more_trailers", False):
                 self._last(gone)
         elif kind == "http.response.pathsend":
             try:  # the file may be gone by now
@@ -178,6 +182,8 @@ class Exchange(Observation):
             self._last(gone)
 
     def _last(self, gone: bool) -> None:
+        if self.status is None:
+            return
         # Servers before ASGI 2.4 drop what is sent to a client that is gone.
         self.finish(DISCONNECT if gone else COMPLETE)
 

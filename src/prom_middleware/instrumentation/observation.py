@@ -298,7 +298,7 @@ class Observation:
         """Note that the client has left, perhaps with the whole response."""
         try:
             gone, self.disconnected = self.disconnected, True
-            if self.status is not None and not gone and self.is_whole():
+            if self.status is not None and not (gone or self.done) and self.is_whole():
                 self.finish()
         except Exception as error:
             failures.report("disconnect", error)

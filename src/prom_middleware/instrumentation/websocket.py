@@ -62,8 +62,8 @@ class Connection:
         return type(None), ()
 
     def accepted(self) -> None:
-        """Record that the connection is open."""
-        if self._status is not None:
+        """Record that the connection is open, unless it has ended: a task may come too late."""
+        if self.done or self._status is not None:
             return
         self._status = "101"
         self._opened = perf_counter()

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 WRAPPER = "wsgi.file_wrapper"
 # Where a wrapper keeps its file: in PEP 3333's own example, and in waitress's.
 _PLACES = ("filelike", "file")
-# What a file raises that is none of the operating system's, or is closed.
-_UNKNOWN = (AttributeError, OSError, TypeError, ValueError)
 
 
 class Watcher(Protocol):
@@ -47,7 +45,7 @@ class Watcher(Protocol):
         """Forget it."""
 
     def failed(self, error: BaseException) -> None:
-        """Record that the file could not be closed."""
+        """Record that the file could not be read, or closed."""
 
 
 class SentFile:
@@ -57,6 +55,7 @@ class SentFile:
     """
 
     _start: int | None
+    _broken: BaseException | None
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -72,7 +71,11 @@ class SentFile:
 
     def read(self, *size: int, **named: int) -> Any:
         """Read as the file does."""
-        data = self._file.read(*size, **named)
+        try:
+            data = self._file.read(*size, **named)
+        except BaseException as error:
+            self._broken = error
+            raise
         self._note(data)
         return data
 
@@ -107,7 +110,11 @@ class SentFile:
 
         def seek(*place: int, **named: int) -> Any:
             self._sought = place[0] if len(place) == 1 else 0
-            return found(*place, **named)
+            try:
+                return found(*place, **named)
+            except BaseException as error:
+                self._broken = error  # unless the server only wants to know, and reads on
+                raise
 
         return seek
 
@@ -115,10 +122,11 @@ class SentFile:
         self._start = None
         self._read = self._sought = 0
         self._touched = self._exhausted = False
+        self._broken = None
 
     def _note(self, data: bytes) -> None:
         try:
-            self._touched = True
+            self._touched, self._broken = True, None
             self._exhausted = not data
             self._read += len(data)
         except Exception as error:
@@ -129,11 +137,18 @@ class SentFile:
             moved = self._moved()
             for response in responses:
                 if not response.done:
-                    response.end(self._count(response, moved))
+                    self._tell(response, moved)
         except Exception as error:
             failures.report("finish", error)
             for response in responses:
                 response.discard()
+
+    def _tell(self, response: Watcher, moved: int | None) -> None:
+        if self._broken is None:
+            response.end(self._count(response, moved))
+        else:  # a file's exception is the application's, whatever the server makes of it
+            response.sent += self._read
+            response.failed(self._broken)
 
     def _count(self, response: Watcher, moved: int | None) -> bool:
         """Add what was sent, and tell whether that is all."""
@@ -163,7 +178,7 @@ class SentFile:
         """Return how much there was to send."""
         try:
             left = os.fstat(self._file.fileno()).st_size - (self._start or 0)
-        except _UNKNOWN:  # sendfile cannot have sent it
+        except Exception:  # sendfile cannot have sent it
             return 0
         promised = response.promised_length()
         return left if promised is None else min(left, promised)
@@ -173,13 +188,15 @@ class SentFile:
             if self._position() != end:
                 return os.fstat(self._file.fileno()).st_size <= end
             return not self._file.read(1)
-        except _UNKNOWN:
+        except Exception:
             return False
 
     def _position(self) -> int | None:
         try:
-            return int(self._file.tell()) if self._file.seekable() else None
-        except _UNKNOWN:
+            # Spooled temporary files of Python 3.10 have no `seekable`.
+            seekable = getattr(self._file, "seekable", None)
+            return int(self._file.tell()) if seekable is None or seekable() else None
+        except Exception:
             return None
 
 

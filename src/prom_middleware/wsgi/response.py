@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
     Headers = list[tuple[str, str]]
-    Write = Callable[[bytes], object]
     Name = Callable[[Observation, WSGIEnvironment], None]
 
 _CONTENT_TYPE = "Content-Type"  # as nearly all spell it
@@ -69,16 +68,17 @@ class Response(Observation):
     path: str
     iterated: bool | str
 
-    def start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Write:
+    def start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Any:
         """Call the server's, and note what it accepted."""
         if exc_info is None:
             self.writer = self.server(status, headers)
         else:
             self.writer = self.server(status, headers, exc_info)
+        write = self.writer if self.writer is None else self.write  # granian has none
         try:
-            if exc_info is not None:
+            if self.status is not None:
                 if self._headers_are_out():  # a lenient server: it has changed nothing
-                    return self.write
+                    return write
                 self.forget_start()
             code = status.partition(" ")[0]
             self.status = code if code in _CODES else _unusual(code)
@@ -95,7 +95,7 @@ class Response(Observation):
                 self.core.exemplars.hold(self)
         except Exception as error:
             failures.report("start_response", error)
-        return self.write
+        return write
 
     def write(self, data: bytes) -> None:
         """Call the server's `write`, and count."""
