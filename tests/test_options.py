@@ -214,6 +214,13 @@ def _name(value: object) -> str:
 NO_RULES = [Rule, partial(Rule), asynchronous, "secret", ("user", "password"), True, False]
 
 
+@pytest.mark.parametrize("endpoint", [name for name in ENDPOINTS if name != "gateway"])
+@pytest.mark.parametrize("wrong", ["nonsense", None, 1])
+def test_an_endpoint_refuses_what_is_no_switch(endpoint: str, wrong: Any) -> None:
+    with pytest.raises(OptionError, match="disable_compression="):
+        _maker(endpoint)(disable_compression=wrong)
+
+
 @pytest.mark.parametrize("wrong", NO_RULES, ids=_name)
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 def test_an_endpoint_refuses_what_is_no_access_rule(endpoint: str, wrong: Any) -> None:

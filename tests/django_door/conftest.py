@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-collect_ignore: list[str] = []
+collect_ignore_glob: list[str] = []
 
 try:
     import django
     from django.conf import settings
 except ImportError:
-    collect_ignore += ["test_django_rules.py", "test_django_stack.py", "test_installation.py"]
-    collect_ignore += ["test_django_mounts.py"]
+    collect_ignore_glob.append("test_*.py")
 else:
     if not settings.configured:
         from django_door.settings import PROCESS, PROJECT

@@ -12,13 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import django
 import pytest
 
+from django_door.auth_project import LOGIN_REQUIRED, MIDDLEWARE
 from metrics import series, value
-
-django = pytest.importorskip("django", reason="Django is not installed")
-
-from django_door.auth_project import LOGIN_REQUIRED, MIDDLEWARE  # noqa: E402
 
 SERVERS = pytest.mark.parametrize("server", ["wsgi", "asgi"])
 HAS_LOGIN_REQUIRED = django.VERSION >= (5, 1)

@@ -7,18 +7,16 @@ import gc
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from wsgiref.util import FileWrapper
 
 import pytest
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import GaugeMetricFamily
-
-pytest.importorskip("django", reason="Django is not installed")
-
 from django.core.cache import caches
 from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpRequest, HttpResponse
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily
 
 from asgi.driver import Answer, exchange, http_scope, http_server, request
 from django_door.project import Project
@@ -437,3 +435,25 @@ def test_a_body_that_cannot_seek_as_a_test_client_gives_it() -> None:
         assert asyncio.run(sent).content == b"10"
         assert records(project.registry) == [("POST", "/lines/", 200, "", "complete")]
         assert value(collected(project.registry), "http_request_body_bytes_total") == 10
+
+
+def test_a_scrape_does_not_wait_for_the_threads_of_the_application() -> None:
+    """The loop's pool is the application's: it may have filled that."""
+    done = threading.Event()
+
+    async def main(handler: Any) -> Answer:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        busy = loop.run_in_executor(None, done.wait, PATIENCE)
+        try:
+            return await asyncio.wait_for(
+                exchange(handler, http_scope("/metrics"), http_server()), PATIENCE / 2
+            )
+        finally:
+            done.set()
+            await busy
+
+    with Project("asgi", MIDDLEWARE=[OURS]) as project:
+        answer = asyncio.run(main(project.handler))
+        assert answer.status == 200
+        assert b"# TYPE prom_middleware_workers" in answer.body

@@ -153,7 +153,17 @@ def test_external_labels_where_a_series_has_none_of_that_name(registry: Collecto
 
 @pytest.mark.parametrize(
     "labels",
-    [{"a-b": "c"}, {"a": 1}, {1: "a"}, ["a"], None, {"__name__": "a"}, {"a": "\ud800"}],
+    [
+        {"a-b": "c"},
+        {"a": 1},
+        {1: "a"},
+        {None: "a"},
+        {True: "a"},
+        ["a"],
+        None,
+        {"__name__": "a"},
+        {"a": "\ud800"},
+    ],
     ids=ascii,
 )
 def test_external_labels_that_are_none(labels: Any) -> None:

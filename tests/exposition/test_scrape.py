@@ -20,6 +20,7 @@ from prom_middleware.exposition import (
     ScrapeResponse,
     make_asgi_app,
     make_wsgi_app,
+    scraping,
 )
 from prom_middleware.exposition.access import basic_auth
 from prom_middleware.exposition.asgi import headers
@@ -293,3 +294,19 @@ def test_lines_of_one_header_are_one_header() -> None:
     """As a WSGI server joins them; RFC 9110 section 5.2."""
     lines = [(b"Accept", b"text/plain;q=0.5"), (b"x", b"y"), (b"accept", b"*/*;q=0.1")]
     assert headers({"headers": lines}) == {"accept": "text/plain;q=0.5, */*;q=0.1", "x": "y"}
+
+
+def test_what_middleware_adds_to_an_answer_is_in_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """WSGI gives the list of headers away (PEP 3333); sessions add their cookie to it."""
+    app = make_wsgi_app(CollectorRegistry())
+    told: list[Any] = []
+
+    def start(status: str, headers: list[Any], exc_info: Any = None) -> None:
+        told.append((status, [*headers]))
+        headers.append(("Set-Cookie", f"session={len(told)}"))
+
+    monkeypatch.setattr(scraping, "turns", None)  # nothing can be made any more
+    for _ in range(2):
+        app({"REQUEST_METHOD": "GET", "PATH_INFO": "/metrics"}, start)
+    assert told[0] == told[1]
+    assert told[0][0] == "500 Internal Server Error"

@@ -113,6 +113,15 @@ def test_metrics_resource_alone(registry: CollectorRegistry) -> None:
         assert ask(port, "POST /m").status == 405
 
 
+@pytest.mark.parametrize("disabled", [True, False])
+def test_a_metrics_resource_need_not_compress(registry: CollectorRegistry, disabled: bool) -> None:
+    root = Resource()
+    root.putChild(b"m", MetricsResource(registry, disable_compression=disabled))
+    with serving(Site(root)) as port:
+        answer = ask(port, "GET /m", {"Accept-Encoding": "gzip"})
+    assert ("content-encoding" in answer.headers) != disabled
+
+
 def test_metrics_resource_is_not_recorded(registry: CollectorRegistry) -> None:
     root = Resource()
     root.putChild(b"m", MetricsResource(registry))

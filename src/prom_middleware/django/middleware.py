@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, MutableMapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.core.signals import got_request_exception
 from django.http import HttpRequest
@@ -25,6 +26,7 @@ from prom_middleware.django.requests import (
     server_request,
 )
 from prom_middleware.django.responses import client_left, observe_response, watch_stream
+from prom_middleware.exposition.beside import beside
 from prom_middleware.instrumentation import Instrumentation, Observation, nesting
 from prom_middleware.instrumentation.queueing import QUEUE_START, REQUEST_START
 from prom_middleware.instrumentation.tracing import HTTP_TRACEPARENT, TRACING
@@ -83,9 +85,7 @@ class PrometheusMiddleware:
 
     async def _answer_async(self, request: HttpRequest) -> HttpResponseBase:
         if request.path_info in self._metrics_paths:
-            scrape = sync_to_async(answer_scrape, thread_sensitive=False)
-            answered: HttpResponseBase = await scrape(request, self._core.config)
-            return answered
+            return await beside(partial(answer_scrape, request, self._core.config))
         observation = self._start(request)
         try:
             response: HttpResponseBase = await self._get_response(request)

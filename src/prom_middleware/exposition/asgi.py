@@ -10,9 +10,8 @@ from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
 from prom_middleware import failures
+from prom_middleware.exposition.endpoint import endpoint
 from prom_middleware.instrumentation import discard_observations
-from prom_middleware.multiprocess.showing import note_shown
-from prom_middleware.options import access_rule, collector
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -40,13 +39,7 @@ def make_asgi_app(
     The options are those of `prom_middleware.exposition.ScrapeOptions`. Raises OptionError for
     wrong ones.
     """
-    limits = None
-    if options or disable_compression is not False:
-        from prom_middleware.exposition.options import Limits
-
-        limits = Limits.from_options(options, disable_compression)
-    rule = access_rule(access)
-    note_shown(collector(registry))
+    rule, limits = endpoint(registry, access, options, disable_compression)
     return MetricsApp(registry, rule, limits)
 
 
@@ -79,10 +72,10 @@ class MetricsApp:
         try:
             return await self._visit(scope)
         except Exception as error:
-            from prom_middleware.exposition.responses import LAST_RESORT
+            from prom_middleware.exposition.responses import last_resort
 
             failures.report("scrape", error)
-            return LAST_RESORT
+            return last_resort()
 
     async def _visit(self, scope: Scope) -> Answer:
         visit = self._begin(self._registry, self._limits, gentle=True)

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 from prom_middleware import failures
 
+THREAD = "prom_middleware scrape"
+
 _Result = TypeVar("_Result")
 
 
@@ -48,7 +50,7 @@ def start(call: Callable[[], object], wake: Callable[[], object]) -> bool:
                 wake()
 
     try:
-        threading.Thread(target=work, name="prom_middleware scrape", daemon=True).start()
+        threading.Thread(target=work, name=THREAD, daemon=True).start()
     except RuntimeError:
         return False
     return True

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypedDict
 
-from prom_middleware.exposition.selection.selectors import LABEL
+from prom_middleware.naming import is_label_name
 from prom_middleware.options import SECONDS_OR_NONE, checked, is_encodable, is_switch, rules, whole
 
 ErrorHandling = Literal["continue", "http_error"]
@@ -24,8 +24,8 @@ class ScrapeOptions(TypedDict, total=False):
     """Keyword-only options of whatever answers scrapes by itself, beside `access`.
 
     max_requests_in_flight   scrapes of one registry at a time; those over it get 503; 0: no limit
-    timeout                  seconds for a scrape, whatever the scraper's header says; None: what
-                             the header says, less half a second, or 10
+    timeout                  seconds that a scrape may take at most, though the scraper's header may
+                             say less; None: what the header says, less half a second, or 10
     error_handling           "continue": what fails is left out and counted; "http_error": 500
     external_labels          what series are given at /federate beside the labels that they have
     """
@@ -48,7 +48,7 @@ class Limits(NamedTuple):
     @classmethod
     def from_options(cls, options: Mapping[str, Any], disable_compression: bool = False) -> Limits:
         """Return the limits; raise OptionError for an option that is none, or a wrong value."""
-        given = {**options, "disable_compression": disable_compression}
+        given = {"disable_compression": disable_compression, **options}
         return cls(**checked(given, CHECKS))
 
     def seconds(self, headers: Mapping[str, str]) -> float:
@@ -74,8 +74,7 @@ def _is_handling(value: object) -> bool:
 
 def _are_labels(value: object) -> bool:
     return isinstance(value, Mapping) and all(
-        LABEL.fullmatch(str(name)) and not str(name).startswith("__") and is_encodable(text)
-        for name, text in value.items()
+        is_label_name(name) and is_encodable(text) for name, text in value.items()
     )
 
 

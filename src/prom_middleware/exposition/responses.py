@@ -28,8 +28,9 @@ class Answer(NamedTuple):
         return b"".join(self.parts)
 
 
-# Where not even a message can be made.
-LAST_RESORT = Answer(500, [PLAIN, ("Content-Length", "0")], [])
+def last_resort() -> Answer:
+    """Return the answer where not even a message can be made; its headers are the caller's own."""
+    return Answer(500, [PLAIN, ("Content-Length", "0")], [])
 
 
 def without_body(answer: Answer, method: str) -> Answer:

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 from prom_middleware import failures
 from prom_middleware.exposition import turns
 from prom_middleware.exposition.access import AccessRule, ScrapeRequest
+from prom_middleware.exposition.beside import THREAD
 from prom_middleware.exposition.federation import federated, is_federation
 from prom_middleware.exposition.guards import refusal
 from prom_middleware.exposition.negotiation import Format, coding_of, negotiate
@@ -18,10 +19,10 @@ from prom_middleware.exposition.options import Limits
 from prom_middleware.exposition.refusals import Busy, Refusal
 from prom_middleware.exposition.rendering import Wanted
 from prom_middleware.exposition.responses import (
-    LAST_RESORT,
     PLAIN,
     Answer,
     ScrapeResponse,
+    last_resort,
     message,
     response,
     without_body,
@@ -34,8 +35,8 @@ __all__ = ["Answer", "ScrapeResponse", "Visit", "answer", "scrape"]
 # The same URL has several forms; a cache must not mix them up (RFC 9110 section 12.5.5).
 VARY = ("Vary", "Accept, Accept-Encoding")
 DEFAULTS = Limits()
-# Threads in which ASGI servers and frameworks call what is not asynchronous.
-LOOPS_THREADS = ("asyncio_", "AnyIO worker", "ThreadPoolExecutor")
+# Threads in which ASGI servers, frameworks and we call what is not asynchronous.
+LOOPS_THREADS = ("asyncio_", "AnyIO worker", "ThreadPoolExecutor", THREAD)
 # Forms that a person asks for, as a scraper would.
 DEBUG = {
     "text": "text/plain;version=0.0.4",
@@ -57,7 +58,7 @@ def answer(
         return Visit(registry, limits, gentle=_serves_a_loop()).answer(translate, access)
     except Exception as error:
         failures.report("scrape", error)
-        return LAST_RESORT
+        return last_resort()
 
 
 def scrape(
@@ -99,7 +100,7 @@ class Visit:
             return found
         except Exception as error:
             failures.report("scrape", error)
-            return LAST_RESORT
+            return last_resort()
         finally:
             self.leave()
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
+from prom_middleware.exposition.endpoint import endpoint
 from prom_middleware.instrumentation import discard_observations, nesting
-from prom_middleware.multiprocess.showing import note_shown
-from prom_middleware.options import access_rule, collector
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -34,14 +33,8 @@ def make_wsgi_app(
     The options are those of `prom_middleware.exposition.ScrapeOptions`. Raises OptionError for
     wrong ones.
     """
-    limits = None
-    if options or disable_compression is not False:
-        from prom_middleware.exposition.options import Limits
-
-        limits = Limits.from_options(options, disable_compression)
     nesting.expect_inner_doors()
-    rule = access_rule(access)
-    note_shown(collector(registry))
+    rule, limits = endpoint(registry, access, options, disable_compression)
     return MetricsApp(registry, rule, limits)
 
 

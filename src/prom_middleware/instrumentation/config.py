@@ -20,6 +20,7 @@ from prom_middleware.errors import (
 )
 from prom_middleware.instrumentation.presets import PRESETS
 from prom_middleware.instrumentation.series import DEFAULT_BUCKETS, Schema
+from prom_middleware.naming import LABEL_NAME, RESERVED
 from prom_middleware.options import (
     Check,
     access_rule,
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     LabelValue = str | Callable[[Facts], object]
     Exclusion = str | re.Pattern[str] | Callable[[str], object]
 
-# The data model's label names; https://prometheus.io/docs/concepts/data_model/
-LABEL_NAME = r"[a-zA-Z_][a-zA-Z0-9_]*"
 FORMAT_LABELS = frozenset({"le", "quantile"})
 # What a request's path can be: that of the application's own root is empty, and `OPTIONS *` has
 # none (RFC 9112 section 3.2.4).
@@ -183,7 +182,7 @@ def _label_name(name: object) -> None:
             f"labels: {name!r} is not a label name; use ASCII letters, digits and '_', "
             "not beginning with a digit"
         )
-    if name.startswith("__") or name in FORMAT_LABELS:
+    if name.startswith(RESERVED) or name in FORMAT_LABELS:
         raise ReservedLabelError(f"labels: {name!r} is reserved by Prometheus; choose another")
     if name in OUR_LABELS:
         raise ReservedLabelError(f"labels: {name!r} is a label of our own; choose another")

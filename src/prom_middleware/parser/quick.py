@@ -11,11 +11,12 @@ from collections.abc import Callable
 
 from prometheus_client.samples import Sample
 
+from prom_middleware import naming
 from prom_middleware.parser.families import sample
 from prom_middleware.parser.line import UNESCAPED
 from prom_middleware.parser.numbers import KEPT, Numbers, is_number
 
-_NAME, _LABEL = r"[a-zA-Z_:][a-zA-Z0-9_:]*", r"[a-zA-Z_][a-zA-Z0-9_]*"
+_NAME, _LABEL = naming.METRIC_NAME, naming.LABEL_NAME
 _QUOTED = r'"[^"\\\n]+"'
 # What of these characters is a number for Python is one for Go, but for some ways to write NaN.
 _NUMBER = r"[-+.0-9a-zA-Z]{1,299}"  # an integer of more digits may be out of range

@@ -13,12 +13,13 @@ from typing import NamedTuple
 
 from prometheus_client.samples import Sample
 
+from prom_middleware import naming
 from prom_middleware.parser.declared import Comment, Declared
 from prom_middleware.parser.line import UNESCAPED_HELP, Line, go_byte, go_quoted, unescape
 from prom_middleware.parser.numbers import is_number, milliseconds, number
 
-METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+METRIC_NAME = re.compile(naming.METRIC_NAME)
+LABEL_NAME = re.compile(naming.LABEL_NAME)
 A_NAME = "a name of letters, digits, _ and :, or any name between quotes"
 A_NUMBER = "a decimal number, NaN, +Inf or -Inf"
 

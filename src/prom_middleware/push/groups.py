@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from prom_middleware.errors import OptionError
+from prom_middleware.naming import is_label_name
 from prom_middleware.options import checked, is_encodable, is_text, rules
 
-_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 # Servers and proxies take these for something else than a value, whether escaped or not.
 _MISTAKEN = re.compile(r"|\.\.?|.*[/ ].*", re.DOTALL)
 
@@ -74,7 +74,7 @@ def _base(gateway: str) -> tuple[str, Credentials | None]:
 def _segments(job: str, grouping_key: Mapping[str, Any]) -> Iterator[str]:
     yield _segment("job", job)
     for name, value in sorted(grouping_key.items()):
-        if not _LABEL_NAME.fullmatch(name) or name.startswith("__") or name == "job":
+        if not is_label_name(name) or name == "job":
             raise OptionError(f"grouping_key: {name!r} cannot be the name of a label")
         yield _segment(name, str(value))
 

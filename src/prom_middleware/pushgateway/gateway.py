@@ -19,7 +19,7 @@ from prom_middleware.exposition.compression import compress
 from prom_middleware.exposition.guards import unauthorized
 from prom_middleware.exposition.negotiation import coding_of
 from prom_middleware.exposition.refusals import SelectorError
-from prom_middleware.exposition.responses import LAST_RESORT, Answer, response
+from prom_middleware.exposition.responses import Answer, last_resort, response
 from prom_middleware.exposition.selection.selectors import NAME, parse_selector
 from prom_middleware.pushgateway import api
 from prom_middleware.pushgateway.bodies import parse_body
@@ -91,7 +91,7 @@ class Gateway:
             return self._answer(request, body)
         except Exception as error:
             failures.report("pushgateway", error)
-            return LAST_RESORT
+            return last_resort()
 
     def _answer(self, request: ScrapeRequest, body: bytes | None) -> Answer:
         clean = clean_path(request.path)

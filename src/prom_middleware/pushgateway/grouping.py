@@ -8,12 +8,13 @@ from __future__ import annotations
 import base64
 import re
 
+from prom_middleware import naming
 from prom_middleware.options import is_encodable
 from prom_middleware.pushgateway.families import Labels
 from prom_middleware.pushgateway.numbers import go_quote
 
 _BASE64 = "@base64"
-_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_LABEL_NAME = re.compile(naming.LABEL_NAME)
 _ALPHABET = re.compile(r"[A-Za-z0-9_-]*")
 _HEXADECIMAL = re.compile(r"[0-9a-fA-F]{1,6}")
 # Half of a surrogate pair, in the place of a NUL: neither can be in a name.

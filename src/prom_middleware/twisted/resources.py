@@ -13,9 +13,8 @@ from twisted.web.server import NOT_DONE_YET
 
 from prom_middleware import failures
 from prom_middleware.exposition import AccessRule, ScrapeRequest
+from prom_middleware.exposition.endpoint import endpoint
 from prom_middleware.instrumentation import discard_observations
-from prom_middleware.multiprocess.showing import note_shown
-from prom_middleware.options import access_rule, collector
 from prom_middleware.twisted.routing import Dialect, path_of
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ class MetricsResource(Resource):  # type: ignore[misc]
     def __init__(
         self,
         registry: Collector = REGISTRY,
+        disable_compression: bool = False,
         *,
         access: AccessRule | None = None,
         **options: Unpack[ScrapeOptions],
@@ -44,14 +44,11 @@ class MetricsResource(Resource):  # type: ignore[misc]
         super().__init__()
         # Not by who imports the door, nor by the first scrape: see `exposition.wsgi.MetricsApp`.
         from prom_middleware.exposition.beside import start
-        from prom_middleware.exposition.options import Limits
         from prom_middleware.exposition.scraping import Visit
 
-        self._beside, self._begin = start, Visit
-        self._registry = collector(registry)
-        self.access = access_rule(access)
-        self._limits = Limits.from_options(options) if options else None
-        note_shown(registry)
+        self._beside, self._visits = start, Visit
+        self._registry = registry
+        self.access, self._limits = endpoint(registry, access, options, disable_compression)
 
     def render(self, request: Any) -> Any:
         """Answer, whatever the method: other ones than GET and HEAD get 405."""
@@ -64,11 +61,11 @@ class MetricsResource(Resource):  # type: ignore[misc]
 
     def _visit(self, request: Any) -> Any:
         reactor = _running_reactor(request)
-        visit = self._begin(self._registry, self._limits, gentle=reactor is not None)
+        visit = self._visits(self._registry, self._limits, gentle=reactor is not None)
         answer = partial(visit.answer, partial(_scrape_request, request), self.access)
         try:
             if reactor is None or not visit.admitted or not self._start(reactor, request, answer):
-                return _begin(request, answer()).body
+                return _head(request, answer()).body
             return NOT_DONE_YET
         except Exception:
             visit.leave()
@@ -83,7 +80,7 @@ class MetricsResource(Resource):  # type: ignore[misc]
         def send() -> None:
             try:
                 if not gone:
-                    _Sender(request, _begin(request, answers[0])).begin()
+                    _Sender(request, _head(request, answers[0])).begin()
             except Exception as error:
                 failures.report("scrape", error)
                 request.loseConnection()
@@ -122,7 +119,7 @@ class _Sender:
         self._parts.clear()
 
 
-def _begin(request: Any, answer: Answer) -> Answer:
+def _head(request: Any, answer: Answer) -> Answer:
     request.setResponseCode(answer.status)
     for name, value in answer.headers:
         request.setHeader(name.encode(), value.encode("latin-1"))

@@ -16,10 +16,10 @@ from typing import Any, TextIO
 from prom_middleware.bridge.incoming.mapping import Rule, Rules
 from prom_middleware.bridge.incoming.values import Windows
 from prom_middleware.errors import MappingError, MissingFrameworkError
+from prom_middleware.naming import is_label_name
 
 _REFERENCE = r"\$\{?\d+\}?"
 _NAME = re.compile(rf"(?:[a-zA-Z_]|{_REFERENCE})(?:[a-zA-Z0-9_]|{_REFERENCE})*", re.A)
-_LABEL = re.compile(r"(?!__)[a-zA-Z_][a-zA-Z0-9_]*", re.A)
 _WORD = re.compile(r"\*|[^*\s]+")
 _DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
@@ -218,7 +218,7 @@ def _labels(value: Any) -> Mapping[str, str]:
     if not isinstance(value, Mapping):
         raise TypeError("label: value is wanted")
     for label in value:
-        if not _LABEL.fullmatch(_text(label)):
+        if not is_label_name(_text(label)):
             raise ValueError(f"{label!r} cannot be the name of a label")
     return {label: _scalar(text) for label, text in value.items()}
 

@@ -9,11 +9,13 @@ import re
 
 from prometheus_client import Metric as MetricFamily
 
+from prom_middleware import naming
+
 UNDERSCORES, DOTS, VALUES, ALLOW_UTF_8 = "underscores", "dots", "values", "allow-utf-8"
 SCHEMES = (UNDERSCORES, DOTS, VALUES, ALLOW_UTF_8)
 
-_METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_METRIC = re.compile(naming.METRIC_NAME)
+_LABEL = re.compile(naming.LABEL_NAME)
 # What is not of the classic characters, at the beginning and after it. Colons are for metrics only.
 _ODD_METRIC = re.compile(r"^[^a-zA-Z_:]|(?<!^)[^a-zA-Z0-9_:]", re.DOTALL)
 _ODD_LABEL = re.compile(r"^[^a-zA-Z_]|(?<!^)[^a-zA-Z0-9_]", re.DOTALL)

@@ -9,14 +9,15 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from prom_middleware import naming
 from prom_middleware.exposition.refusals import SelectorError
 from prom_middleware.exposition.selection.automaton import matcher
 
 NAME = "__name__"
 MAX_LENGTH = 4096  # characters of one selector
 MAX_MATCHERS = 50
-METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+METRIC = re.compile(naming.METRIC_NAME)
+LABEL = re.compile(naming.LABEL_NAME)
 BLANK = re.compile(r"(?:[ \t\r\n]+|#[^\r\n]*)*")  # and comments
 QUOTES = ("'", '"', "`")
 # Words of PromQL that are no names of metrics there, in whatever case; other words of it are.

@@ -26,12 +26,12 @@ from prom_middleware.pushgateway.numbers import go_quote
 
 # A label, or the name of a metric in quotes between the braces, and what stands after it.
 _ITEM = re.compile(
-    rf"[ \t]*(?:([a-zA-Z_][a-zA-Z0-9_]*)|{STRING})[ \t]*(?:=[ \t]*{STRING})?[ \t]*([,}}])"
+    rf"[ \t]*(?:({LABEL_NAME.pattern})|{STRING})[ \t]*(?:=[ \t]*{STRING})?[ \t]*([,}}])"
 )
 # What most lines are; the others are read step by step.
-_SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{([^}\\]*)\})? ([^ \t{][^ \t]*)")
+_SAMPLE = re.compile(rf"({NAME.pattern})(?:\{{([^}}\\]*)\}})? ([^ \t{{][^ \t]*)")
 # With what stands after it: one that is followed by anything else is not found.
-_PAIR = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="([^"]*)"(?:,|\Z)')
+_PAIR = re.compile(rf'({LABEL_NAME.pattern})="([^"]*)"(?:,|\Z)')
 _END = re.compile(r"[ \t]*\}")
 _COMMENT = re.compile(r"[ \t]*#[ \t]*(HELP|TYPE)[ \t]+(.*)", re.DOTALL)
 _COMMENTS: dict[str, Callable[[Draft, str], None]] = {

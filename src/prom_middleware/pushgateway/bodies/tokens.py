@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
+from prom_middleware import naming
 from prom_middleware.pushgateway.bodies.errors import WrongLineError
 from prom_middleware.pushgateway.numbers import go_quote, parse_go_float
 
 _BLANK = re.compile(r"[ \t]*")
-NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+NAME = re.compile(naming.METRIC_NAME)
+LABEL_NAME = re.compile(naming.LABEL_NAME)
 STRING = r'"((?:[^"\\]|\\.)*)"'
 _TOKEN = re.compile(r"[^ \t]*")
 _INTEGER = re.compile(r"[+-]?[0-9]+")
