@@ -9,6 +9,7 @@
 #   make wheel      that build, for this Python: dist/*.whl
 #   make bench      what requests and scrapes cost, beside other packages
 #   make lint       format, lint, types, import contracts
+#   make format     writes the format that lint asks for
 #   make lock       write requirements/*.txt anew    (ARGS=--upgrade for newer versions)
 
 PYTHON ?= python3

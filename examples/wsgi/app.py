@@ -6,7 +6,7 @@
 
 `instrument(...)` around the outermost callable is the one line: scrapes touch no session, and
 what the middleware answers by itself is recorded too. Plain WSGI has no routes, so every request
-counts as `<unmatched>`; a framework below (Flask, Django) would name them.
+counts as `<unmatched>`; a Flask or Django application below would name them by a door of its own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The page on growing: promtool takes each of its configurations, and its application runs."""
+"""The page on growing: promtool takes its configurations, as the README's, and all of it runs."""
 
 from __future__ import annotations
 
@@ -20,8 +20,14 @@ from servers.support import HERE, python, running
 pytestmark = pytest.mark.real
 
 PAGE = HERE.parents[1] / "docs" / "growing.md"
-BLOCKS = re.findall(r"^```(\w+) (\w+)\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-CHECKED = [(kind, text) for language, kind, text in BLOCKS if language == "yaml"]
+README = HERE.parents[1] / "README.md"
+BLOCK = re.compile(r"^```(\w+) (\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+BLOCKS = BLOCK.findall(PAGE.read_text())
+CHECKED = [
+    (kind, text)
+    for language, kind, text in (*BLOCKS, *BLOCK.findall(README.read_text()))
+    if language == "yaml"
+]
 EXAMPLE = HERE.parents[1] / "examples" / "federation"
 UP = re.compile("up, by data centre: a 2.00, b 1.00")
 

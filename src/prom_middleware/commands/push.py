@@ -48,7 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_group(parser: argparse.ArgumentParser) -> None:
     gateway = os.environ.get(f"{ENVIRONMENT}GATEWAY")
     parser.add_argument(
-        "--gateway", default=gateway, required=not gateway, metavar="URL", help="host:port or URL"
+        "--gateway",
+        default=gateway,
+        required=not gateway,
+        metavar="URL",
+        help=f"host:port or URL; or ${ENVIRONMENT}GATEWAY",
     )
     parser.add_argument(
         "--job",

@@ -16,7 +16,7 @@ from prom_middleware.doctor.guards import REFUSES
 ANYTHING = "/prom_middleware/asks/for/what/no/route/is/made/for"
 DEEPEST = 16
 CATCH_ALL = re.compile(r"/?(\^?/?(\.\*|\(\.\*\)|\(\?P<\w+>\.[*+]\))\$?|<path:\w+>)/?")
-PORT = "start_http_server on a port that only Prometheus can reach"
+PORT = "start_http_server in one process, on a port that only Prometheus can reach"
 
 
 class Route(NamedTuple):
