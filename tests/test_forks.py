@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -13,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from prom_middleware.bridge import StatsdCollector
 from prom_middleware.exposition import start_http_server
 from prom_middleware.forks import in_child
+from prom_middleware.runtime import installation
 from stores.multiprocess.children import end, fork, run
 
 
@@ -65,3 +68,34 @@ def test_a_child_does_not_keep_the_port_on_which_nobody_listens_there(
         end(child)
         os.close(asked)
         os.close(told)
+
+
+def _incoming() -> tuple[Any, Callable[[], object]]:
+    statsd = StatsdCollector(registry=CollectorRegistry())
+    return statsd._store.lock, lambda: statsd.receive([b"a:1|c"])
+
+
+def _runtime() -> tuple[Any, Callable[[], object]]:
+    return installation._lock, lambda: installation.install(CollectorRegistry())
+
+
+@pytest.mark.parametrize("held", [_incoming, _runtime])
+def test_a_lock_that_a_thread_holds_is_free_in_a_child(
+    held: Callable[[], tuple[Any, Callable[[], object]]],
+) -> None:
+    lock, use = held()
+    has_it, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            has_it.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    has_it.wait(60)
+    try:
+        assert run(lambda: (signal.alarm(20), use())) == 0
+    finally:
+        done.set()
+        thread.join()

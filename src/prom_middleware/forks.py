@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol, TypeVar
-from weakref import WeakSet
+from typing import Any, Protocol, TypeVar
+from weakref import WeakKeyDictionary, WeakSet
 
 Renew = TypeVar("Renew", bound=Callable[[], object])
+Owner = TypeVar("Owner")
 
 
 class Closing(Protocol):
@@ -19,6 +20,7 @@ class Closing(Protocol):
 
 
 _closing: WeakSet[Closing] = WeakSet()
+_renewed: WeakKeyDictionary[Any, Callable[[Any], object]] = WeakKeyDictionary()
 
 
 def in_child(renew: Renew) -> Renew:
@@ -41,8 +43,18 @@ def close_in_child(one: Closing) -> None:
     _closing.add(one)
 
 
+def renew_in_child(owner: Owner, renew: Callable[[Owner], object]) -> None:
+    """Have `renew(owner)` called in each child that is forked, for as long as somebody uses it.
+
+    See `in_child`; `renew` must not hold the owner.
+    """
+    _renewed[owner] = renew
+
+
 @in_child
 def _in_child() -> None:
+    for owner, renew in list(_renewed.items()):
+        renew(owner)
     for one in list(_closing):
         with suppress(OSError):
             one.close()

@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector
 
 from prom_middleware import failures
 from prom_middleware.errors import MetricConflictError
+from prom_middleware.forks import in_child
 from prom_middleware.runtime.interpreter import InterpreterCollector
 from prom_middleware.runtime.loops import TWISTED, Loops, Sampler
 from prom_middleware.runtime.pauses import Pauses
@@ -39,6 +40,12 @@ THEIRS: dict[Collector, tuple[type, ...]] = {
 }
 
 _lock = threading.Lock()
+
+
+@in_child
+def _in_child() -> None:
+    global _lock
+    _lock = threading.Lock()  # a thread that is not in the child may have held the other
 
 
 class _Process:

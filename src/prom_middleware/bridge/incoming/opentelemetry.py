@@ -14,6 +14,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from prom_middleware.errors import MissingFrameworkError
+from prom_middleware.forks import renew_in_child
 
 try:
     from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
@@ -59,8 +60,12 @@ class OpenTelemetryReader(MetricReader):
         self._registry = registry
         self._collector = _SdkCollector(self, scope_labels, target_info)
         self._received: MetricsData | None = None
-        self._turn = threading.Lock()
+        self._renew()
+        renew_in_child(self, OpenTelemetryReader._renew)
         registry.register(self._collector)
+
+    def _renew(self) -> None:
+        self._turn = threading.Lock()
 
     def read(self) -> MetricsData | None:
         """Return what the SDK has now."""

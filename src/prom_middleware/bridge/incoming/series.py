@@ -11,6 +11,7 @@ from typing import NamedTuple
 from prometheus_client.core import Metric
 
 from prom_middleware.bridge.incoming.values import Value
+from prom_middleware.forks import renew_in_child
 from prom_middleware.multiprocess.shapes import names_of
 
 Labels = tuple[tuple[str, str], ...]
@@ -89,7 +90,8 @@ class Store:
     """All families, `limit` series at most; hold `lock` while finding."""
 
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self.lock = threading.RLock()
+        self.renew()
+        renew_in_child(self, Store.renew)
         self.count = 0
         self.clock = clock
         self._limit = limit
@@ -97,6 +99,10 @@ class Store:
         self._expires = math.inf  # nothing does before
         self._families: dict[str, Family] = {}
         self._names: set[str] = set()
+
+    def renew(self) -> None:
+        """Have the lock be free: a thread that is not in a forked child may have held it."""
+        self.lock = threading.RLock()
 
     def find(self, target: Target, labels: Mapping[str, str], age: float = 0.0) -> Value:
         """Return the value of a series, which is made when it is new; `age` is the sample's.
