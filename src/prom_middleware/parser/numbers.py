@@ -8,7 +8,7 @@ import re
 from prometheus_client.samples import Timestamp
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
-_NUMBER = re.compile(
+NUMBER = re.compile(
     r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf|infinity)|nan", re.IGNORECASE
 )
 _SECONDS = re.compile(r"([+-]?[0-9]+)(?:\.([0-9]*))?")
@@ -25,7 +25,7 @@ def number(text: str) -> float:
     """
     if _INTEGER.fullmatch(text) and len(text) < _DIGITS:
         return int(text) or (-0.0 if text[0] == "-" else 0)
-    if not _NUMBER.fullmatch(text):
+    if not NUMBER.fullmatch(text):
         raise ValueError(f"{text!r} is no number")
     value = float(text)
     if math.isinf(value) and text[-1] not in "fFyY":

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from prom_middleware.exposition.formats.escaping import UNDERSCORES, escape_label_name
+from prom_middleware.parser.line import go_quoted
 from prom_middleware.pushgateway.families import (
     GAUGE_HISTOGRAM,
     HISTOGRAM,
@@ -24,7 +25,6 @@ from prom_middleware.pushgateway.families import (
     names_of,
 )
 from prom_middleware.pushgateway.index import NameIndex
-from prom_middleware.pushgateway.numbers import go_quote
 from prom_middleware.pushgateway.rendering import shown_metric
 
 PUSH_TIME, PUSH_FAILURE_TIME = "push_time_seconds", "push_failure_time_seconds"
@@ -106,14 +106,14 @@ def _problems(family: Family, pushed: Mapping[str, Family], around: Surroundings
         seen.add(metric.labels)
         if problem:
             shown = shown_metric(family.type, metric)
-            yield f"collected metric {go_quote(family.name)} {{ {shown}}} {problem}"
+            yield f"collected metric {go_quoted(family.name)} {{ {shown}}} {problem}"
 
 
 def _name(family: Family) -> str | None:
     is_named = family.name and NUL not in family.name
     if is_named and not _surrogates(family.name + (family.help or "")):
         return None
-    return f"collected metric family has an invalid name or help: {go_quote(family.name)}"
+    return f"collected metric family has an invalid name or help: {go_quoted(family.name)}"
 
 
 def _surrogates(text: str) -> bool:
@@ -126,8 +126,8 @@ def _own(family: Family, around: Surroundings) -> str | None:
         return None
     begin = f"gathered metric family {family.name} has"
     if not own.is_fixed and own.help != (family.help or ""):
-        given = go_quote(family.help or "")
-        return f"{begin} help {given} but should have {go_quote(own.help)}"
+        given = go_quoted(family.help or "")
+        return f"{begin} help {given} but should have {go_quoted(own.help)}"
     if own.type != family.type:
         return f"{begin} type {family.type} but should have {own.type}"
     return None
@@ -152,14 +152,14 @@ def _collision(family: Family, pushed: Mapping[str, Family], around: Surrounding
         base = name.removesuffix(ending)
         if base != name and (found := type_of(base)) in types:
             return (
-                f"collected metric named {go_quote(name)} collides with previously collected "
-                f"{found.lower()} named {go_quote(base)}"
+                f"collected metric named {go_quoted(name)} collides with previously collected "
+                f"{found.lower()} named {go_quoted(base)}"
             )
         if family.type in types and type_of(name + ending):
             kind = "histogram" if ending == "_bucket" else "histogram or summary"
             return (
-                f"collected {kind} named {go_quote(name)} collides with previously collected "
-                f"metric named {go_quote(name + ending)}"
+                f"collected {kind} named {go_quoted(name)} collides with previously collected "
+                f"metric named {go_quoted(name + ending)}"
             )
     return None
 
@@ -173,7 +173,9 @@ def _metric(family: Family, metric: Metric, type_: str) -> str | None:
         return problem
     for name, value in metric.labels:
         if _surrogates(value):
-            return f"has a label named {go_quote(name)} whose value is not utf8: {go_quote(value)}"
+            return (
+                f"has a label named {go_quoted(name)} whose value is not utf8: {go_quoted(value)}"
+            )
     return None
 
 
@@ -186,7 +188,7 @@ def _names_problem(names: tuple[str, ...], inner: str) -> str | None:
         if not name or name.startswith("__") or NUL in name or _surrogates(name):
             return f"has a label with an invalid name: {name}"
         if name == inner:  # its parts would have it twice
-            return f"must not have an explicit {go_quote(name)} label"
+            return f"must not have an explicit {go_quoted(name)} label"
     if len({*map(_escaped, names)}) < len(names):  # a page with them is no exposition
         return "has labels whose names are the same when they are escaped"
     return None

@@ -10,8 +10,8 @@ import re
 
 from prom_middleware import naming
 from prom_middleware.options import is_encodable
+from prom_middleware.parser.line import go_quoted
 from prom_middleware.pushgateway.families import Labels
-from prom_middleware.pushgateway.numbers import go_quote
 
 _BASE64 = "@base64"
 _LABEL_NAME = re.compile(naming.LABEL_NAME)
@@ -52,7 +52,7 @@ def _pairs(labels: str, utf8_names: bool) -> list[tuple[str, str]]:
         return []
     components = labels[1:].split("/")
     if len(components) % 2:
-        raise GroupingError(f"odd number of components in label string {go_quote(labels)}")
+        raise GroupingError(f"odd number of components in label string {go_quoted(labels)}")
     pairs = zip(components[::2], components[1::2], strict=True)
     return [_pair(name, value, utf8_names) for name, value in pairs]
 
@@ -70,7 +70,7 @@ def _check_name(name: str, *, any_characters: bool = False, given: str | None = 
     reserved = name.startswith("__") and name != TTL_LABEL
     proper = (name and is_encodable(name)) if any_characters else _LABEL_NAME.fullmatch(name)
     if reserved or not proper:
-        raise GroupingError(f"improper label name {go_quote(given or name)}")
+        raise GroupingError(f"improper label name {go_quoted(given or name)}")
 
 
 def _pair(given: str, value: str, utf8_names: bool) -> tuple[str, str]:
@@ -90,7 +90,7 @@ def _decoded(value: str, where: str) -> str:
     if end < len(text) or end % 4 == 1:
         # Of a label the original tells the value, of a job what it has read of that.
         is_job = not where.endswith("=")
-        quoted = f" {go_quote(_bytes(text[: end // 4 * 4]))}" if is_job else go_quote(value)
+        quoted = f" {go_quoted(_bytes(text[: end // 4 * 4]))}" if is_job else go_quoted(value)
         place = end if end < len(text) else end - 1
         raise GroupingError(
             f"invalid base64 encoding {where}{quoted}: illegal base64 data at input byte {place}"

@@ -1,4 +1,4 @@
-"""Numbers and strings as Go writes and reads them: the gateway's answers have them in both formats.
+"""Numbers as Go writes and reads them: the gateway's answers have them in both formats.
 
 https://pkg.go.dev/strconv
 """
@@ -6,11 +6,9 @@ https://pkg.go.dev/strconv
 from __future__ import annotations
 
 import math
-import re
 
-_FLOAT = re.compile(
-    r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf|infinity)|nan", re.IGNORECASE
-)
+from prom_middleware.parser.numbers import NUMBER
+
 _SPECIAL = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN", "0.0": "0", "-0.0": "0"}
 # Below it, no exponent is needed.
 _EXPONENT_FROM = 1e6
@@ -46,40 +44,9 @@ def _with_exponent(text: str) -> str:
 
 def parse_go_float(text: str) -> float:
     """Return the number that a text in the exposition format is; raise ValueError for others."""
-    if not _FLOAT.fullmatch(text):  # Python would take 1_000 and other alphabets' digits
+    if not NUMBER.fullmatch(text):  # Python would take 1_000 and other alphabets' digits
         raise ValueError(f"{text!r} is no number")
     number = float(text)
     if math.isinf(number) and "n" not in text.lower():
         raise ValueError(f"{text!r} is out of range")
     return number
-
-
-def go_quote(text: str) -> str:
-    """Return a string as Go's %q shows it; bytes that are not UTF-8 come as lone surrogates."""
-    return '"' + "".join(map(_quoted, text)) + '"'
-
-
-def _quoted(character: str) -> str:
-    if character in _ESCAPES:
-        return _ESCAPES[character]
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:
-        return f"\\x{code - 0xDC00:02x}"
-    if code < 0x20 or code == 0x7F:
-        return f"\\x{code:02x}"
-    if character.isprintable():
-        return character
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-_ESCAPES = {
-    '"': '\\"',
-    "\\": "\\\\",
-    "\a": "\\a",
-    "\b": "\\b",
-    "\f": "\\f",
-    "\n": "\\n",
-    "\r": "\\r",
-    "\t": "\\t",
-    "\v": "\\v",
-}

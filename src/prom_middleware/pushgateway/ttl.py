@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from prom_middleware.parser.line import go_quoted
 from prom_middleware.pushgateway.families import Labels
 from prom_middleware.pushgateway.grouping import TTL_LABEL, GroupingError, take_ttl
-from prom_middleware.pushgateway.numbers import go_quote
 
 _DURATION = re.compile(r"(?:[0-9]+(?:ms|[smhdwy]))+")
 _PARTS = re.compile(r"([0-9]+)(ms|[smhdwy])")
@@ -45,7 +45,7 @@ def ttl_of(given: Labels, default: float | None) -> tuple[Labels, int | None]:
     if said is None:
         return key, int(default * 1e9) if default else None
     if default is None:
-        raise GroupingError(f"improper label name {go_quote(TTL_LABEL)}")
+        raise GroupingError(f"improper label name {go_quoted(TTL_LABEL)}")
     try:
         seconds = parse_duration(said)
     except ValueError as error:

@@ -206,7 +206,7 @@ REFUSED = {
     "mappings: [{match: a, name: a, match_type: gl}]": "mapping 1: match_type: 'gl': one of",
     "mappings: [{match: a, name: a, labels: {__a: b}}]": "mapping 1: labels: ",
     "mappings: [{match: a, name: a, ttl: 60}]": "mapping 1: ttl: 60: a text is wanted",
-    "mappings: [{match: a, name: a, ttl: 1x}]": "mapping 1: ttl: '1x': a time with its unit",
+    "mappings: [{match: a, name: a, ttl: 1x}]": "mapping 1: ttl: '1x': no duration",
     "mappings: [{match: a, name: a, buckets: [2, 1]}]": "mapping 1: buckets: [2, 1]: rising",
     "mappings: [{match: a, name: a, scale: x}]": "mapping 1: scale: 'x'",
     "mappings: [{match: a, name: a, scale: .nan}]": "mapping 1: scale: nan: a finite number",

@@ -184,6 +184,9 @@ def test_what_newer_ones_have() -> None:
     [
         ("rate_limit:\n  interval: often\n", "interval: 'often'"),
         ("rate_limit:\n  interval: 1s2\n", "interval: '1s2'"),
+        ("rate_limit:\n  interval: \u0661s\n", "interval: '\u0661s'"),
+        (f"rate_limit:\n  interval: {'9' * 400}\n", "is no duration"),
+        (f"rate_limit:\n  burst: {'9' * 5000}\n", "is no whole number"),
         ("rate_limit:\n  burst: -1\n", "burst: '-1'"),
         ("rate_limit:\n  burst: 1.5\n", "burst: '1.5'"),
         (f"{TLS}  client_allowed_sans: [a]\n", "client_allowed_sans needs"),

@@ -15,14 +15,13 @@ from typing import Any, TextIO
 
 from prom_middleware.bridge.incoming.mapping import Rule, Rules
 from prom_middleware.bridge.incoming.values import Windows
+from prom_middleware.durations import go_seconds
 from prom_middleware.errors import MappingError, MissingFrameworkError
 from prom_middleware.naming import is_label_name
 
 _REFERENCE = r"\$\{?\d+\}?"
 _NAME = re.compile(rf"(?:[a-zA-Z_]|{_REFERENCE})(?:[a-zA-Z0-9_]|{_REFERENCE})*", re.A)
 _WORD = re.compile(r"\*|[^*\s]+")
-_DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
-_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600}
 _KINDS = {"counter": "counter", "gauge": "gauge", "observer": "observer", "timer": "observer"}
 
 log = logging.getLogger(__name__)
@@ -252,9 +251,4 @@ def _seconds(value: Any) -> float:
     if value == 0 and not isinstance(value, str):
         return 0.0
     text = _text(value)
-    parts = _DURATION.findall(text)
-    if text == "0":
-        return 0.0
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ValueError("a time with its unit is wanted: 30s, 1m20s")
-    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    return 0.0 if text == "0" else go_seconds(text)

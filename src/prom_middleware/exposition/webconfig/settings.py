@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from prom_middleware.durations import go_seconds
 from prom_middleware.errors import WebConfigError
 from prom_middleware.exposition.webconfig.ciphers import CIPHERS
 from prom_middleware.exposition.webconfig.document import (
@@ -51,9 +52,6 @@ HEADERS: dict[str, tuple[str, ...] | None] = {
     "Content-Security-Policy": None,
 }
 BCRYPT = re.compile(r"\$2[abxy]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
-DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
-UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0}
-UNITS |= {"m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True)
@@ -178,12 +176,11 @@ def _headers(document: Document, node: Any, key: str) -> Any:
 def _duration(document: Document, node: Any, key: str) -> float:
     """Read a duration as Go writes them, `1m30s`; a bare number is in nanoseconds."""
     value = string(document, node, key)
-    if value.isascii() and value.isdigit():
-        return int(value) * UNITS["ns"]
-    parts = DURATION.findall(value)
-    if "".join(number + unit for number, unit in parts) != value:
-        raise document.refuse(node, f"{key}: {value!r} is no duration, such as 1s or 1m30s")
-    return sum(float(number) * UNITS[unit] for number, unit in parts)
+    is_bare = value.isascii() and value.isdigit()
+    try:
+        return go_seconds(f"{value}ns" if is_bare else value)
+    except ValueError as error:
+        raise document.refuse(node, f"{key}: {value!r} is {error}") from error
 
 
 _TLS = section(

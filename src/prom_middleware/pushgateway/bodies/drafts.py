@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from prom_middleware.parser.line import go_quoted
 from prom_middleware.pushgateway.bodies.errors import WrongLineError
 from prom_middleware.pushgateway.bodies.tokens import is_utf8, read_value, unescaped
 from prom_middleware.pushgateway.families import (
@@ -17,7 +18,7 @@ from prom_middleware.pushgateway.families import (
     Labels,
     Metric,
 )
-from prom_middleware.pushgateway.numbers import go_quote, parse_go_float
+from prom_middleware.pushgateway.numbers import parse_go_float
 
 _UINT64 = 2.0**64
 
@@ -64,7 +65,7 @@ class Draft:
         value, has_timestamp = read_value(rest)
         inner = INNER.get(self.type or "")
         if self.type == GAUGE_HISTOGRAM:
-            raise WrongLineError(f"unexpected type for metric name {go_quote(self.name)}")
+            raise WrongLineError(f"unexpected type for metric name {go_quoted(self.name)}")
         if inner is None:
             self.metrics.append(Metric(tuple(labels), value, None, has_timestamp))
             return
@@ -81,20 +82,20 @@ class Draft:
     def set_help(self, content: str) -> None:
         """Take what stands after HELP and the name."""
         if self.help is not None:
-            raise WrongLineError(f"second HELP line for metric name {go_quote(self.name)}")
+            raise WrongLineError(f"second HELP line for metric name {go_quoted(self.name)}")
         self.help = unescaped(content)
         if not is_utf8(self.help):  # the original passes it on to every scraper
-            raise WrongLineError(f"invalid HELP {go_quote(self.help)}")
+            raise WrongLineError(f"invalid HELP {go_quoted(self.help)}")
 
     def set_type(self, content: str) -> None:
         """Take what stands after TYPE and the name."""
         if self.type is not None:
-            name = go_quote(self.name)
+            name = go_quoted(self.name)
             raise WrongLineError(
                 f"second TYPE line for metric name {name}, or TYPE reported after samples"
             )
         if content.upper() not in TYPES:
-            raise WrongLineError(f"unknown metric type {go_quote(content)}")
+            raise WrongLineError(f"unknown metric type {go_quoted(content)}")
         self.type = content.upper()
 
 
@@ -106,7 +107,7 @@ def _split(inner: str, labels: list[tuple[str, str]]) -> tuple[float | None, Lab
             try:
                 point = parse_go_float(text)
             except ValueError:
-                problem = f"expected float as value for '{inner}' label, got {go_quote(text)}"
+                problem = f"expected float as value for '{inner}' label, got {go_quoted(text)}"
                 raise WrongLineError(problem) from None
     return point, tuple(pair for pair in labels if pair[0] != inner)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from prom_middleware.parser.line import go_quoted
 from prom_middleware.pushgateway.bodies.drafts import ALL_ENDINGS, ENDINGS, INNER, Draft
 from prom_middleware.pushgateway.bodies.errors import BodyError, WrongLineError
 from prom_middleware.pushgateway.bodies.tokens import (
@@ -22,7 +23,6 @@ from prom_middleware.pushgateway.bodies.tokens import (
     unescaped,
 )
 from prom_middleware.pushgateway.families import UNTYPED, Family
-from prom_middleware.pushgateway.numbers import go_quote
 
 # A label, or the name of a metric in quotes between the braces, and what stands after it.
 _ITEM = re.compile(
@@ -153,7 +153,7 @@ class _Reader:
             raise WrongLineError(_wrong_name(line, place))
         name = found[1] if found[2] is None else unescaped(found[2])
         if not self._utf8_names and not NAME.fullmatch(name):
-            raise WrongLineError(f"invalid metric name {go_quote(name)}")
+            raise WrongLineError(f"invalid metric name {go_quoted(name)}")
         draft, ending = self._typed_draft_of(name)
         labels: list[tuple[str, str]] = []
         place = after_blank(line, found.end())
@@ -190,7 +190,7 @@ class _Reader:
         if name == "__name__":
             raise WrongLineError('label name "__name__" is reserved')
         if plain is None and not self._utf8_names and not LABEL_NAME.fullmatch(name):
-            raise WrongLineError(f"invalid label name {go_quote(name)}")
+            raise WrongLineError(f"invalid label name {go_quoted(name)}")
         return name
 
     def _typed_draft_of(self, name: str) -> tuple[Draft, str]:
@@ -215,7 +215,7 @@ class _Reader:
 
 
 def _twice(metric: str) -> str:
-    return f"duplicate label names for metric {go_quote(metric)}"
+    return f"duplicate label names for metric {go_quoted(metric)}"
 
 
 def _wrong_name(line: str, place: int) -> str:
@@ -233,11 +233,11 @@ def _wrong_label(metric: str, line: str, place: int, names: set[str], named: boo
     place = after_blank(line, place)
     name = _WRITTEN.match(line, place)
     if name is None:
-        return f"invalid label name for metric {go_quote(metric)}"
+        return f"invalid label name for metric {go_quoted(metric)}"
     place = after_blank(line, name.end())
     if not line.startswith("=", place):
         if named:
-            return f"multiple metric names for metric {go_quote(metric)}"
+            return f"multiple metric names for metric {go_quoted(metric)}"
         return f"expected '=' after label name, found {_rune(line, place)}"
     if name.group() in names:
         return _twice(metric)
@@ -246,10 +246,10 @@ def _wrong_label(metric: str, line: str, place: int, names: set[str], named: boo
         return f"expected '\"' at start of label value, found {_rune(line, place)}"
     value = _STRINGS.match(line, place)
     if value is not None:
-        return f"unexpected end of label value {go_quote(unescaped(value[1]))}"
-    return f"label value {go_quote(unescaped(line[place + 1 :]))} contains unescaped new-line"
+        return f"unexpected end of label value {go_quoted(unescaped(value[1]))}"
+    return f"label value {go_quoted(unescaped(line[place + 1 :]))} contains unescaped new-line"
 
 
 def _rune(line: str, place: int) -> str:
     character = line[place : place + 1] or "\n"
-    return "'\\''" if character == "'" else f"'{go_quote(character)[1:-1]}'".replace('\\"', '"')
+    return "'\\''" if character == "'" else f"'{go_quoted(character)[1:-1]}'".replace('\\"', '"')

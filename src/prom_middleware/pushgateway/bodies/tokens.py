@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 from prom_middleware import naming
+from prom_middleware.parser.line import go_quoted
 from prom_middleware.pushgateway.bodies.errors import WrongLineError
-from prom_middleware.pushgateway.numbers import go_quote, parse_go_float
+from prom_middleware.pushgateway.numbers import parse_go_float
 
 _BLANK = re.compile(r"[ \t]*")
 NAME = re.compile(naming.METRIC_NAME)
@@ -31,14 +32,14 @@ def read_value(rest: str) -> tuple[float, bool]:
     try:
         value = parse_go_float(token)
     except ValueError:
-        raise WrongLineError(f"expected float as value, got {go_quote(token)}") from None
+        raise WrongLineError(f"expected float as value, got {go_quoted(token)}") from None
     if place == len(rest):
         return value, False
     token, place = _token(rest, after_blank(rest, place))
     if not _INTEGER.fullmatch(token) or len(token) > 20 or not -_INT64 <= int(token) < _INT64:
-        raise WrongLineError(f"expected integer as timestamp, got {go_quote(token)}")
+        raise WrongLineError(f"expected integer as timestamp, got {go_quoted(token)}")
     if place < len(rest):
-        raise WrongLineError(f"spurious string after timestamp: {go_quote(rest[place:])}")
+        raise WrongLineError(f"spurious string after timestamp: {go_quoted(rest[place:])}")
     return value, True
 
 
@@ -51,7 +52,7 @@ def label_value(text: str) -> str:
     """Return what stands between the quotes of a label, without its escapes."""
     value = unescaped(text) if "\\" in text else text
     if not value.isascii() and not is_utf8(value):
-        raise WrongLineError(f"invalid label value {go_quote(value)}")
+        raise WrongLineError(f"invalid label value {go_quoted(value)}")
     return value
 
 
