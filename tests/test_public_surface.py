@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 import prom_middleware
 from prom_middleware.instrumentation import Configuration, Options
 
+PACKAGE = Path(prom_middleware.__file__).parent
 PUBLIC = {
     "prom_middleware": {
         "Facts",
@@ -405,3 +407,22 @@ def test_the_one_dependency_is_prometheus_client() -> None:
     assert [re.split("[<>=]", line)[0].replace("_", "-") for line in always] == [
         "prometheus-client"
     ]
+
+
+INDEXED = [
+    path
+    for path in sorted(PACKAGE.rglob("__init__.py"))
+    if len(re.findall(r"^\w+(?:\.py|/) ", path.read_text("utf-8"), re.MULTILINE)) > 2
+]
+
+
+@pytest.mark.parametrize("index", INDEXED, ids=lambda path: path.parent.name)
+def test_a_room_that_says_what_is_in_it_says_all_of_it(index: Path) -> None:
+    text = ast.get_docstring(ast.parse(index.read_text("utf-8"))) or ""
+    named = set(re.findall(r"\b(\w+)(?:\.py|/)(?=[ :])", text))
+    there = {
+        path.stem
+        for path in index.parent.iterdir()
+        if (path.suffix == ".py" or path.is_dir()) and not path.stem.startswith("__")
+    }
+    assert named == there

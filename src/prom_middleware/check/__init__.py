@@ -1,6 +1,7 @@
 """What is wrong with a /metrics: promtool's rules, and what promtool misses.
 
 checking.py      `check`: all rules over one page
+problems.py      what a rule yields
 page.py          a page as Prometheus' parser groups it, with the number of each line
 naming.py        promtool's rules: names, help, units, reserved endings and labels
 histograms.py    buckets that lack, decrease or contradict the count

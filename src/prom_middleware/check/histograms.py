@@ -19,12 +19,8 @@ def _buckets(family: Family) -> Iterator[tuple[list[tuple[float, Row]], list[Row
     if family.type != "histogram":
         return
     for rows in family.series.values():
-        buckets = [(float(row.sample.labels["le"]), row) for row in rows if _has_bound(row)]
-        yield buckets, [row for row in rows if not _has_bound(row)]
-
-
-def _has_bound(row: Row) -> bool:
-    return row.sample.name.endswith("_bucket") and "le" in row.sample.labels
+        buckets = [(float(row.sample.labels["le"]), row) for row in rows if row.is_bucket]
+        yield buckets, [row for row in rows if not row.is_bucket]
 
 
 def _infinity(family: Family, page: Page) -> Iterator[Found]:

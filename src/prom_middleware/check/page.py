@@ -31,6 +31,11 @@ class Row(NamedTuple):
     sample: Sample
     line: int
 
+    @property
+    def is_bucket(self) -> bool:
+        """Tell whether it is a histogram's bucket, by its name and its bound."""
+        return self.sample.name.endswith("_bucket") and "le" in self.sample.labels
+
 
 Labels = tuple[tuple[str, str], ...]
 LabelSet = frozenset[tuple[str, str]]

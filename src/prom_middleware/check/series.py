@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from prom_middleware.check.page import Family, Labels, LabelSet
 from prom_middleware.check.problems import Found, Page, Rule
-from prom_middleware.parser.declared import BOUNDS
-
-# The endings of the samples that a family has, by its type.
-_ENDINGS = {"histogram": ("_bucket", "_count", "_sum"), "summary": ("_count", "_sum")}
+from prom_middleware.parser.declared import BOUNDS, ENDINGS
 
 
 def _reordered(family: Family, page: Page) -> Iterator[Found]:
     """Find the series that are there twice and that promtool takes for two."""
     seen: dict[tuple[str, LabelSet], Labels] = {}
-    for sample, line in family.rows:
+    for row in family.rows:
+        sample, line = row
         labels = tuple(sample.labels.items())
         key = (sample.name, frozenset(labels))
         before = seen.get(key)
@@ -23,12 +21,8 @@ def _reordered(family: Family, page: Page) -> Iterator[Found]:
             seen[key] = labels
         elif before != labels:
             yield Found("metric not unique, with its labels in another order", line)
-        elif family.type in BOUNDS and not _is_bucket(sample.name, sample.labels):
+        elif family.type in BOUNDS and not row.is_bucket:
             yield Found(f"{sample.name} not unique", line)
-
-
-def _is_bucket(name: str, labels: Mapping[str, str]) -> bool:
-    return name.endswith("_bucket") and "le" in labels
 
 
 def _interleaved(family: Family, page: Page) -> Iterator[Found]:
@@ -38,7 +32,7 @@ def _interleaved(family: Family, page: Page) -> Iterator[Found]:
 
 
 def _collision(family: Family, page: Page) -> Iterator[Found]:
-    for kind, endings in _ENDINGS.items():
+    for kind, endings in ENDINGS.items():
         for ending in endings:
             other = page.get(family.name.removesuffix(ending))
             if family.name.endswith(ending) and other is not None and other.type == kind:

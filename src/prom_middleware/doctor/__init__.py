@@ -1,5 +1,6 @@
 """What is wrong with an installation, and how each of it is mended.
 
+examining.py    all checks, on one application
 findings.py     what is found
 subjects.py     an application as the checks see it: its layers, its doors, its routes
 frameworks.py   where each framework keeps its layers and its routes

@@ -20,13 +20,9 @@ def _zlib() -> Any:
 
 def find_zstd() -> Callable[[], Any] | None:
     """Return what makes a compressor, of Python's own module, or one of two packages."""
-    for module, name in (
-        ("compression.zstd", "ZstdCompressor"),
-        ("backports.zstd", "ZstdCompressor"),
-        ("zstandard", "ZstdCompressor"),
-    ):
+    for module in ("compression.zstd", "backports.zstd", "zstandard"):
         try:
-            compressor = getattr(import_module(module), name)
+            compressor = import_module(module).ZstdCompressor
         except ImportError:
             continue
         if module == "zstandard":
@@ -36,8 +32,9 @@ def find_zstd() -> Callable[[], Any] | None:
 
 
 _zstd = find_zstd()
-# The codings that there are, those that cost less to make before others.
-CODINGS = ("identity", "zstd", "gzip") if _zstd else ("identity", "gzip")
+# What makes a compressor of each coding that there is, those that cost less before others.
+_MAKERS: dict[str, Callable[[], Any]] = {**({"zstd": _zstd} if _zstd else {}), "gzip": _zlib}
+CODINGS = ("identity", *_MAKERS)
 
 
 def compress(slices: Iterable[bytes], coding: str) -> Iterator[bytes]:
@@ -48,14 +45,8 @@ def compress(slices: Iterable[bytes], coding: str) -> Iterator[bytes]:
     if coding == "identity":
         yield from slices
         return
-    compressor = _zlib() if coding == "gzip" else _compressor()
+    compressor = _MAKERS[coding]()
     for piece in slices:
         for start in range(0, len(piece) or 1, LONGEST):
             yield compressor.compress(piece[start : start + LONGEST])
     yield compressor.flush()
-
-
-def _compressor() -> Any:
-    if _zstd is None:
-        raise LookupError("zstd: neither this Python nor a package has it")
-    return _zstd()

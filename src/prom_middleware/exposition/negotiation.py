@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from prometheus_client import Metric as MetricFamily
 
-from prom_middleware.exposition.accept import LONGEST, Range, ranges
+from prom_middleware.exposition.accept import Range, ranges
 from prom_middleware.exposition.compression import CODINGS
 from prom_middleware.exposition.formats import composite, openmetrics, protobuf, readable, text
 from prom_middleware.exposition.formats.escaping import SCHEMES, UNDERSCORES
@@ -30,7 +30,7 @@ class Format(NamedTuple):
 
     @property
     def has_native_histograms(self) -> bool:
-        """Tell whether native histograms have a place in it, as in protobuf alone they have."""
+        """Tell whether what is federated has native histograms in it: protobuf alone."""
         return self.content_type.startswith(PROTOBUF)
 
     def render(self, families: Iterable[MetricFamily]) -> Iterator[bytes]:
@@ -77,6 +77,7 @@ def _openmetrics(version: str) -> _Kind:
 
 
 PROTOBUF, MESSAGE = "application/vnd.google.protobuf", "io.prometheus.client.MetricFamily"
+DELIMITED = {"proto": MESSAGE, "encoding": "delimited"}
 # In the order of preference, where a range means several of them. A range without a version means
 # the oldest one, as Go's reference handler has it.
 KINDS = (
@@ -86,7 +87,7 @@ KINDS = (
     _openmetrics("1.0.0"),
     _Kind(
         PROTOBUF,
-        {"proto": MESSAGE, "encoding": "delimited"},
+        DELIMITED,
         f"{PROTOBUF}; proto={MESSAGE}; encoding=delimited",
         protobuf.family,
         unasked=False,
@@ -114,7 +115,7 @@ def negotiate(accept: str, kinds: Sequence[_Kind] = KINDS) -> Format:
     Several header lines are joined by commas. What cannot be had, or read, is answered with text
     0.0.4: a scraper has no use for a 406.
     """
-    asked = ranges(accept) if len(accept) <= LONGEST else []
+    asked = ranges(accept)
     best, chosen, scheme = (0.0, False, 0), kinds[0], UNDERSCORES
     for kind in kinds:
         exact, place = max(
@@ -130,6 +131,16 @@ def negotiate(accept: str, kinds: Sequence[_Kind] = KINDS) -> Format:
     family = partial(_written, chosen.family, scheme)
     announced = f"{chosen.announced}; escaping={scheme}"
     return Format(announced, family, chosen.end, scheme, announced)
+
+
+def is_delimited(content_type: str) -> bool:
+    """Tell whether a Content-Type means delimited protobuf: it says so by both parameters."""
+    if PROTOBUF not in content_type.lower():  # most often
+        return False
+    return any(
+        found.name == PROTOBUF and DELIMITED.items() <= found.parameters.items()
+        for found in ranges(content_type)[:1]
+    )
 
 
 def _written(

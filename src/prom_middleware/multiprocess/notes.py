@@ -44,9 +44,7 @@ def write(store: Store, family: Family, labels: Labels, note: Note) -> None:
     data = note.text.encode("utf-8", "surrogatepass")
     width = _width(len(data))
     notes = notes_of(family, 2 * width)
-    offset = store.offsets(notes).get(labels)
-    if offset is None:
-        offset = store.allocate(notes, labels)
+    offset = store.allocate(notes, labels)
     cells = store.cells
     first, second = cells[offset], cells[offset + width]
     place = offset + width if second <= first else offset

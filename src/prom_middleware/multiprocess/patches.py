@@ -213,7 +213,8 @@ def _view(adoption: Adoption) -> View:
     return scrape.view
 
 
-def _within(scrape: Scrape, families: Iterable[Metric]) -> Iterator[Metric]:
+def within(scrape: Scrape, families: Iterable[Metric]) -> Iterator[Metric]:
+    """Yield `families`, each collected as a part of `scrape`."""
     # Between two families, whoever collects may do what has nothing to do with this scrape.
     iterator = iter(families)
     while True:
@@ -229,16 +230,16 @@ def _within(scrape: Scrape, families: Iterable[Metric]) -> Iterator[Metric]:
 
 def _collect_registry(self: CollectorRegistry) -> Iterator[Metric]:
     scrape = Scrape(self)
-    yield from _within(scrape, _originals[CollectorRegistry, "collect"](self))
+    yield from within(scrape, _originals[CollectorRegistry, "collect"](self))
     if self is REGISTRY:
-        yield from _within(scrape, _of_others())
+        yield from within(scrape, of_others())
 
 
 def _collect_restricted(self: RestrictedRegistry) -> Iterator[Metric]:
     scrape = Scrape()
-    yield from _within(scrape, _originals[RestrictedRegistry, "collect"](self))
+    yield from within(scrape, _originals[RestrictedRegistry, "collect"](self))
     if self._registry is REGISTRY:
-        yield from select(_within(scrape, _of_others()), self._name_set)
+        yield from select(within(scrape, of_others()), self._name_set)
 
 
 def _collect_reader(self: MultiProcessCollector) -> Iterable[Metric]:
@@ -251,7 +252,7 @@ def _collect_reader(self: MultiProcessCollector) -> Iterable[Metric]:
     return files.read(self._path)
 
 
-def _of_others() -> Iterator[Metric]:
+def of_others() -> Iterator[Metric]:
     """Yield the metrics of REGISTRY that other workers have made, and this one has not."""
     adoption = _installed
     if adoption is None:

@@ -3,8 +3,8 @@
 counter    value, uses
 summary    count, sum, uses
 histogram  sum, one for each bound, uses
-gauge      value, time (Unix seconds; 0 unless mostrecent), 0 if it was never set, otherwise
-           1 and after how many removals of the label set that was
+gauge      value, time (Unix seconds; 0 unless mostrecent), 0 if it was never set, else 1 plus the
+           number of removals of the label set before that
 stateset   as a gauge that is mostrecent: the number of the state
 info       uses; what it says is in notes
 removal    flips: which of two copies is valid, the second after an odd number; a copy: how often
@@ -105,9 +105,14 @@ def copies_of(removals: Family, offset: int, flips: float) -> tuple[int, int]:
     return (second, first) if flips % 2 == 1 else (first, second)
 
 
+def note_kind(family: Family) -> str:
+    """Return the kind of what notes about the series of `family` are kept in."""
+    return f"{NOTE}{SEPARATOR}{kind_of(family)}"
+
+
 def notes_of(family: Family, width: int) -> Family:
     """Return the family of what is said in words of the series of `family`."""
-    kind = f"{NOTE}{SEPARATOR}{kind_of(family)}"
+    kind = note_kind(family)
     labels = (*family.label_names, "series")
     return Family(family.name, labels, width, scope=family.scope, kind=kind)
 

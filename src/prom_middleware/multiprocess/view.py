@@ -16,6 +16,7 @@ from prom_middleware.multiprocess.shapes import (
     SINCE,
     copies_of,
     kind_of,
+    note_kind,
     removals_of,
 )
 from prom_middleware.stores import Family, Labels, Snapshot, Worker
@@ -111,7 +112,7 @@ class View:
 
     def notes(self, family: Family) -> dict[Labels, notes.Note]:
         """Return what is said of the series of `family`, their names being the last label."""
-        kind = f"{NOTE}\0{kind_of(family)}"
+        kind = note_kind(family)
         found = [
             each
             for each in self.families.get((family.scope, family.name, NOTE), ())

@@ -9,15 +9,13 @@ from prometheus_client import Metric as MetricFamily
 
 from prom_middleware.errors import ParseError
 from prom_middleware.exposition.accept import Range, ranges
-from prom_middleware.exposition.negotiation import MESSAGE, PROTOBUF
+from prom_middleware.exposition.negotiation import is_delimited
 from prom_middleware.parser.composite import composite_fd_to_metric_families
 from prom_middleware.parser.openmetrics import openmetrics_fd_to_metric_families
 from prom_middleware.parser.protobuf import protobuf_to_metric_families
 from prom_middleware.parser.text import text_fd_to_metric_families
 
 OPENMETRICS = "application/openmetrics-text"
-# What a delimited body has to say of itself.
-_DELIMITED = {"proto": MESSAGE, "encoding": "delimited"}
 
 
 def parse(
@@ -31,7 +29,7 @@ def parse(
     are iterated over.
     """
     found = next(iter(ranges(content_type)), Range("", {}, 1.0))
-    if isinstance(body, bytes) and found.name == PROTOBUF and _is_delimited(found):
+    if isinstance(body, bytes) and is_delimited(content_type):
         return protobuf_to_metric_families(body, strict=strict)
     lines = io.StringIO(body) if isinstance(body, str) else _decoded(io.BytesIO(body), strict)
     if found.name == OPENMETRICS and found.parameters.get("version") == "2.0.0":
@@ -39,10 +37,6 @@ def parse(
     if found.name == OPENMETRICS:
         return openmetrics_fd_to_metric_families(lines, strict=strict)
     return text_fd_to_metric_families(lines, strict=strict, utf8_names=utf8_names)
-
-
-def _is_delimited(found: Range) -> bool:
-    return all(found.parameters.get(key) == value for key, value in _DELIMITED.items())
 
 
 def _decoded(lines: io.BytesIO, strict: bool) -> Iterator[str]:

@@ -7,10 +7,10 @@ from typing import Any
 
 from prometheus_client.samples import Exemplar, Sample
 
+from prom_middleware.exposition.formats.openmetrics import LIMIT
 from prom_middleware.parser.line import Line, go_quoted
 from prom_middleware.parser.native import read_native
 from prom_middleware.parser.numbers import number, seconds
-from prom_middleware.parser.rules import LIMIT
 from prom_middleware.parser.samples import A_NUMBER, Reading, read_labels, read_series
 
 OPENMETRICS = Reading(strict=False, openmetrics=True)

@@ -12,6 +12,7 @@ from prometheus_client.metrics_core import METRIC_TYPES
 from prometheus_client.samples import Exemplar, Sample
 
 from prom_middleware.errors import ParseError
+from prom_middleware.exposition.formats.openmetrics import LIMIT
 from prom_middleware.parser.blocks import Block, blocks_of_lines, blocks_of_text
 from prom_middleware.parser.declared import Comment
 from prom_middleware.parser.exemplars import read_openmetrics_sample
@@ -19,7 +20,7 @@ from prom_middleware.parser.families import family, new_exemplar, sample
 from prom_middleware.parser.line import UNESCAPED, Line, unescape
 from prom_middleware.parser.numbers import Numbers, timestamp
 from prom_middleware.parser.quick import OpenmetricsRow, Pairs, exemplar_parts, openmetrics_rows
-from prom_middleware.parser.rules import LIMIT, Grouping, Place, Repeats, family_problem, places_of
+from prom_middleware.parser.rules import Grouping, Place, Repeats, family_problem, places_of
 from prom_middleware.parser.samples import read_metric_name
 
 END = "# EOF"

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from prometheus_client.metrics_core import METRIC_TYPES
 from prometheus_client.samples import Sample
 
+from prom_middleware.exposition.formats.openmetrics import EXEMPLARS
+from prom_middleware.exposition.formats.points import INNER
 from prom_middleware.parser.numbers import number
 
 # The endings of samples' names that belong to a family, by its type.
@@ -23,16 +25,8 @@ ENDINGS: dict[str, tuple[str, ...]] = {
     "gaugehistogram": ("_gcount", "_gsum", "_bucket"),
     "info": ("_info",),
 }
-# The label of a sample that is not one of its group's, by the type and the ending.
-INNER = {
-    ("histogram", "_bucket"): "le",
-    ("gaugehistogram", "_bucket"): "le",
-    ("summary", ""): "quantile",
-}
 # What may have exemplars.
-TRACED = frozenset((("counter", "_total"), ("histogram", "_bucket"), ("gaugehistogram", "_bucket")))
-# Characters of an exemplar's labels, names and values together.
-LIMIT = 128
+TRACED = frozenset(EXEMPLARS.items())
 
 Check = Callable[[str, Sample], str | None]
 

@@ -1,14 +1,20 @@
 """A Pushgateway in Python: jobs push their metrics, Prometheus scrapes them here.
 
+options.py     how a gateway is set up
 gateway.py     what each path and method does
+routing.py     paths, methods, and short answers
+multiple.py    several groups in one request
 bodies/        from pushed bytes to families
+families.py    what a family is here
 grouping.py    from paths to grouping keys
+ttl.py         how long a group is kept
 store.py       groups, changed whole or not at all
 consistency.py what may stand beside each other
 index.py       all metrics of one name, in order
-durable.py     groups on disk
-rendering.py   families as scrapers get them
-api.py page.py the same for programs and for people
+durable.py     groups on disk; stored.py: how their families are written there
+rendering.py   families as scrapers get them; numbers.py: as Go writes them
+own.py         the gateway's metrics of itself
+api.py page/   the same for programs and for people
 server.py      a server that needs nothing else; asgi.py: to mount it in an application
 """
 

@@ -82,7 +82,7 @@ class Gateway:
         return unauthorized(request, self.options.access)
 
     def answer(self, request: ScrapeRequest, body: bytes | None) -> Answer:
-        """Answer a request that was not refused, HEAD as GET; never raises.
+        """Answer a request that was not refused; never raises.
 
         Bytes of the path that are not UTF-8 come as lone surrogates. `body` is None where it has
         more than `max_body_bytes`.

@@ -9,7 +9,7 @@ from prom_middleware.pushgateway.bodies import parse_body
 from prom_middleware.pushgateway.bodies.codings import undo
 from prom_middleware.pushgateway.bodies.errors import BodyError
 from prom_middleware.pushgateway.families import Labels
-from prom_middleware.pushgateway.grouping import checked_key
+from prom_middleware.pushgateway.grouping import GroupingError, checked_key
 from prom_middleware.pushgateway.options import Setup
 from prom_middleware.pushgateway.store import Push
 from prom_middleware.pushgateway.ttl import ttl_of
@@ -18,7 +18,7 @@ WANTED = 'expected a JSON list of {"labels": {"job": "...", ...}, "metrics": "..
 
 
 def parse_pushes(body: bytes, coding: str, options: Setup, *, replace: bool) -> list[Push]:
-    """Return what a body pushes; raise BodyError or GroupingError."""
+    """Return what a body pushes; raise BodyError."""
     limit = options.max_body_bytes
     try:
         entries = json.loads(undo(body, coding, limit))
@@ -31,12 +31,12 @@ def parse_pushes(body: bytes, coding: str, options: Setup, *, replace: bool) -> 
 
 def _push(number: int, entry: Any, options: Setup, replace: bool) -> Push:
     labels, metrics = _parts(number, entry)
-    key, ttl_ns = ttl_of(checked_key(labels, options.enable_utf8_names), options.push_ttl)
     try:
+        key, ttl_ns = ttl_of(checked_key(labels, options.enable_utf8_names), options.push_ttl)
         body = metrics.encode("utf-8", "surrogateescape")
         names = options.enable_utf8_names
         families = parse_body(body, "", "", limit=options.max_body_bytes, utf8_names=names)
-    except (BodyError, UnicodeEncodeError) as error:
+    except (BodyError, GroupingError, UnicodeEncodeError) as error:
         raise BodyError(f"entry {number}: {error}") from None
     return Push(key, families, replace, ttl_ns)
 

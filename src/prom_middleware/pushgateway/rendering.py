@@ -23,6 +23,7 @@ from prom_middleware.exposition.formats.escaping import (
     quoted_metric_name,
 )
 from prom_middleware.exposition.formats.wire import double, message, text, unsigned, varint
+from prom_middleware.exposition.negotiation import MESSAGE, PROTOBUF
 from prom_middleware.pushgateway.bodies.protobuf import VALUES
 from prom_middleware.pushgateway.families import (
     SIMPLE,
@@ -36,7 +37,6 @@ from prom_middleware.pushgateway.families import (
 )
 from prom_middleware.pushgateway.numbers import go_float
 
-_PROTOBUF, _MESSAGE = "application/vnd.google.protobuf", "io.prometheus.client.MetricFamily"
 _INFINITY = float("inf")
 
 
@@ -50,7 +50,7 @@ class Form(NamedTuple):
     def content_type(self) -> str:
         """Return what to announce."""
         if self.is_protobuf:
-            return f"{_PROTOBUF}; proto={_MESSAGE}; encoding=delimited; escaping={self.scheme}"
+            return f"{PROTOBUF}; proto={MESSAGE}; encoding=delimited; escaping={self.scheme}"
         return f"text/plain; version=0.0.4; charset=utf-8; escaping={self.scheme}"
 
 
@@ -60,7 +60,7 @@ def negotiate(accept: str) -> Form:
     for asked in sorted(ranges(accept), key=lambda one: -one.weight):
         wanted = asked.parameters.get("escaping", "")
         scheme = wanted if wanted in SCHEMES else scheme
-        if asked.name == _PROTOBUF and asked.parameters.get("proto") == _MESSAGE:
+        if asked.name == PROTOBUF and asked.parameters.get("proto") == MESSAGE:
             if asked.parameters.get("encoding") == "delimited":
                 return Form(True, scheme)
         elif asked.name == "text/plain" and asked.parameters.get("version", "0.0.4") == "0.0.4":

@@ -96,10 +96,7 @@ def write_note(store: Store, slot: int, note: Note) -> None:
     The lower one of the two that are there is overwritten, and none by what is lower still: another
     thread may have come later with less.
     """
-    labels = (str(slot),)
-    offset = store.offsets(FAMILY).get(labels)
-    if offset is None:
-        offset = store.allocate(FAMILY, labels)
+    offset = store.allocate(FAMILY, (str(slot),))
     cells = store.cells
     block = [cells[index] for index in range(offset, offset + 2 * WIDTH)]
     totals = [-1.0 if old is None else old.total for old in _both(block)]

@@ -13,7 +13,7 @@ from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from prom_middleware import failures
-from prom_middleware.runtime.recording import Durations, offset_of
+from prom_middleware.runtime.recording import Durations
 from prom_middleware.stores import Family, Snapshot, Store
 
 INTERVAL = 0.25  # seconds
@@ -148,8 +148,8 @@ class Loops:
         self.is_over = True
 
     def _write(self, tasks: int) -> None:
-        cells = self.store.cells
-        cells[offset_of(self.store, TASKS, ())] = tasks
+        offset = self.store.allocate(TASKS, ())  # first: it may replace the cells
+        self.store.cells[offset] = tasks
 
     def tasks(self, snapshot: Snapshot) -> float | None:
         """Return the tasks of all processes, or None where no loop was ever sampled."""

@@ -36,7 +36,7 @@ class Durations:
         self, store: Store, labels: Labels, seconds: float, extra: Sequence[float] = ()
     ) -> None:
         """Add one value, and to the extra numbers; the turn is held."""
-        offset = offset_of(store, self.family, labels)
+        offset = store.allocate(self.family, labels)
         cells = store.cells
         cells[offset + self._first + bisect_left(self.family.bounds, seconds)] += 1
         cells[offset] += seconds
@@ -67,12 +67,6 @@ class Durations:
         """Return the family without samples."""
         labels = self.family.label_names
         return HistogramMetricFamily(self.family.name, self.documentation, labels=labels)
-
-
-def offset_of(store: Store, family: Family, labels: Labels) -> int:
-    """Return the first cell of a block; the turn is held."""
-    offset = store.offsets(family).get(labels)
-    return store.allocate(family, labels) if offset is None else offset
 
 
 def has_slot(store: Store) -> bool:

@@ -36,7 +36,7 @@ class Family(NamedTuple):
 
     `width` is the number of cells in a block. Cells only grow, except where `live`: there they go
     up and down and are worth nothing once the process that wrote them is gone. A `mode` is that of
-    a gauge whose values outlive their process: all, min, max, sum or mostrecent.
+    a gauge, which says what becomes of several processes' values: all, min, max, sum, mostrecent.
     """
 
     name: str

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -26,10 +28,16 @@ keys = st.builds(
 )
 
 
+def settled(paths: Paths, series: Sequence[Any]) -> list[str | None]:
+    """Return the paths of all series that there are now; those of others are forgotten."""
+    paths.settle(series)
+    return [paths.get(key) for key in series]
+
+
 @pytest.mark.parametrize("form", FORMS)
 @given(series=st.lists(keys, unique=True))
 def test_no_two_series_have_one_path(form: str, series: list[object]) -> None:
-    paths = Paths(FORMS[form]).of(series)
+    paths = settled(Paths(FORMS[form]), series)
     assert len(set(paths)) == len(series)
     assert all(path and not path.split()[1:] for path in paths)
 
@@ -39,8 +47,8 @@ def test_a_series_keeps_its_path_as_long_as_it_is_there(
     before: list[object], after: list[object]
 ) -> None:
     paths = Paths(PLAIN)
-    first = dict(zip(before, paths.of(before), strict=True))
-    second = dict(zip(after, paths.of(after), strict=True))
+    first = dict(zip(before, settled(paths, before), strict=True))
+    second = dict(zip(after, settled(paths, after), strict=True))
     assert {key: first[key] for key in first.keys() & second.keys()} == {
         key: second[key] for key in first.keys() & second.keys()
     }
@@ -49,12 +57,12 @@ def test_a_series_keeps_its_path_as_long_as_it_is_there(
 def test_the_series_that_needs_no_sanitising_gets_the_path() -> None:
     paths = Paths(PLAIN)
     lossy, whole = key_of("a", [("b", "c d")]), key_of("a", [("b", "c_d")])
-    longer, plain = paths.of([lossy, whole])
+    longer, plain = settled(paths, [lossy, whole])
     assert plain == "a.b.c_d"
     assert longer.startswith("a.b.c_d_")
     assert paths.collisions == 1
-    assert paths.of([lossy]) == [longer]
-    assert paths.of([whole]) == ["a.b.c_d"]
+    assert settled(paths, [lossy]) == [longer]
+    assert settled(paths, [whole]) == ["a.b.c_d"]
     assert paths.collisions == 0
 
 

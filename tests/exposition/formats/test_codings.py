@@ -75,8 +75,6 @@ def test_without_zstd(only: Callable[..., None]) -> None:
     only()
     assert coding_of("zstd, gzip;q=0.1") == "gzip"
     assert coding_of("zstd") == "identity"
-    with pytest.raises(LookupError, match="zstd"):
-        list(compress(PIECES, "zstd"))
 
 
 @pytest.mark.parametrize("coding", ["gzip", "zstd"])

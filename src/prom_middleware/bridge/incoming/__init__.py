@@ -11,4 +11,6 @@ receiver.py       what the two protocols have in common
 statsd.py         StatsD, with the tags of DogStatsD and others
 graphite.py       Graphite's plaintext protocol, with tags
 opentelemetry.py  the metrics of the SDK in the same process
+opentelemetry_families.py  what these are in Prometheus: names, labels, types
+native.py         their exponential histograms
 """

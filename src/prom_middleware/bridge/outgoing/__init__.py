@@ -7,6 +7,7 @@ health.py       what a bridge tells of itself
 destination.py  what a system has to be able to do, and which one a URL means
 paths.py        names in Graphite: sanitised, and no two series under one
 graphite.py     the plaintext protocol over a connection that is kept
+graphite_bridge.py  the bridge that users of prometheus_client know
 otlp.py         OTLP over HTTP, with OpenTelemetry's own exporter
 exponential.py  native histograms as OpenTelemetry has them
 """

@@ -14,6 +14,8 @@ from prometheus_client import Metric as MetricFamily
 from prometheus_client.samples import Sample
 
 from prom_middleware.exposition.formats.points import (
+    GREATEST,
+    LEAST,
     Labels,
     NativePoint,
     Point,
@@ -23,10 +25,8 @@ from prom_middleware.exposition.formats.points import (
     row_point,
 )
 from prom_middleware.instrumentation.families import BlockFamily
-from prom_middleware.instrumentation.native import LOWEST_SCHEMA, halved
+from prom_middleware.instrumentation.native import halved
 
-# The schemas of Prometheus that are exponential; receivers need not take wider buckets.
-SCHEMAS = range(LOWEST_SCHEMA, 9)
 # So many buckets in a row have a count each, most of them 0. All of schema 3 that is about time has
 # 336; where something took for ever, which has the last bucket of all, there are some thousands.
 WIDEST = 10_000
@@ -88,10 +88,10 @@ def exponential(native: NativePoint) -> Exponential:
     Raises ValueError for buckets that are no exponential ones, or of numbers that do not exist.
     """
     scale, sides = native.schema, (_buckets(native.positive), _buckets(native.negative))
-    if scale not in SCHEMAS:
+    if not LEAST <= scale <= GREATEST:
         raise ValueError(f"the buckets of schema {scale} are not exponential")
     while max(map(_width, sides)) > WIDEST:
-        if scale == SCHEMAS[0]:
+        if scale == LEAST:  # receivers need not take wider ones
             raise ValueError("the buckets go further than numbers do")
         scale, sides = scale - 1, (halved(sides[0]), halved(sides[1]))
     positive, negative = map(_side, sides)

@@ -7,7 +7,7 @@ https://graphite.readthedocs.io/en/stable/tags.html
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from hashlib import blake2s
 from typing import NamedTuple
 
@@ -90,11 +90,6 @@ class Paths:
 
     def __len__(self) -> int:
         return len(self._paths)
-
-    def of(self, keys: Sequence[Key]) -> list[str]:
-        """Return the paths of all series that there are now; those of others are forgotten."""
-        self.settle(keys)
-        return [self._paths[key] for key in keys]
 
     def settle(self, keys: Iterable[Key]) -> None:
         """Give each of these a path, and forget those of others.

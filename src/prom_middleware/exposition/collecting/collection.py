@@ -78,10 +78,7 @@ class Collection:
         return any(run.done or run.age < seconds for run in self.late)
 
     def leave(self) -> None:
-        """Have go on without us what has not begun: the next scrape waits for it, and hurries not.
-
-        What is first in the way may hang.
-        """
+        """Begin what still waits in the queue, and wait for nothing: the first there may hang."""
         self._batch.start()
 
     def missing(self) -> list[str]:

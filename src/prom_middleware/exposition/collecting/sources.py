@@ -89,12 +89,12 @@ def _within(
     def later() -> Iterator[MetricFamily]:
         yield from collect()
 
-    found: Iterator[MetricFamily] = patches._within(scrape, later())
+    found: Iterator[MetricFamily] = patches.within(scrape, later())
     return found
 
 
 def _others(patches: Any, registry: CollectorRegistry) -> Iterable[MetricFamily]:
     from prometheus_client import REGISTRY
 
-    found: Iterable[MetricFamily] = patches._of_others() if registry is REGISTRY else ()
+    found: Iterable[MetricFamily] = patches.of_others() if registry is REGISTRY else ()
     return found

@@ -58,9 +58,9 @@ def family(family: MetricFamily, scheme: str = UNDERSCORES) -> Iterator[bytes]:
     yield from in_slices(lines, first)
     if family.shows_created:
         lines = map(created_line(layout), family.rows())
-        for created in lines:
-            first = _metadata(family, "_created", scheme, "gauge")
-            yield from in_slices(lines, first + created)
+        created = next(lines, None)
+        if created is not None:
+            yield from in_slices(lines, _metadata(family, "_created", scheme, "gauge") + created)
 
 
 def _metadata(family: MetricFamily, suffix: str, scheme: str, kind: str = "") -> str:

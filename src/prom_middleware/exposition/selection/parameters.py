@@ -119,7 +119,7 @@ class Selection:
         return name in self._names or any(one.accepts_name(name) for one in self._selectors)
 
     def _of_samples(self, family: MetricFamily) -> Callable[[Any], bool]:
-        if not self._names.isdisjoint(_family_names(family)):
+        if family.name in self._names:  # it stands for all its samples
             return lambda _: True
 
         def accepts(sample: Any) -> bool:
@@ -137,26 +137,16 @@ class Selection:
 
         Nothing may be wanted that is called as one of `left_out`.
         """
-        if any(map(self.wants_name, left_out)) or not self._names.isdisjoint(
-            _family_names(family) if left_out else ()
-        ):
+        if any(map(self.wants_name, left_out)) or (left_out and family.name in self._names):
             return None
         samples = _names_in(family)
-        if not self._names.isdisjoint(_family_names(family)) or self._names.issuperset(samples):
+        if family.name in self._names or self._names.issuperset(samples):
             return lambda _: True
-        wanted: list[Selector] | None = [] if self._names.isdisjoint(samples) else None
-        for one in self._selectors:
-            accepted = [one.accepts_name(name) for name in samples]
-            inner = INNER.get(family.type)
-            if any(accepted):
-                if (
-                    wanted is None
-                    or not all(accepted)
-                    or any(m.label == inner for m in one.matchers)
-                ):
-                    return None
-                wanted.append(one)
-        if wanted is None:
+        if not self._names.isdisjoint(samples):
+            return None
+        inner = INNER.get(family.type)
+        wanted = [one for one in self._selectors if any(map(one.accepts_name, samples))]
+        if not all(_takes_whole(one, samples, inner) for one in wanted):
             return None
         if any(all(m.label == NAME for m in one.matchers) for one in wanted):
             return lambda _: True
@@ -167,6 +157,12 @@ class Selection:
             return any(one.accepts_labels(labels) for one in wanted)
 
         return accepts
+
+
+def _takes_whole(selector: Selector, samples: list[str], inner: str | None) -> bool:
+    """Tell whether a selector takes or leaves all samples of a row."""
+    names_inner = any(one.label == inner for one in selector.matchers)
+    return not names_inner and all(map(selector.accepts_name, samples))
 
 
 def _names_in(family: BlockFamily) -> list[str]:
@@ -183,11 +179,6 @@ def _with_and_without_created(
         found = copy.copy(family)
         found.shows_created = False
         yield found, (f"{family.name}_created",)
-
-
-def _family_names(family: MetricFamily) -> tuple[str, ...]:
-    # A counter's and a gauge's only name is its family's; of others, it stands for all samples.
-    return (family.name,)
 
 
 def with_samples(family: MetricFamily, samples: Any) -> MetricFamily:

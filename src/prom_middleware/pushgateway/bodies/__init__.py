@@ -2,19 +2,19 @@
 
 codings.py   gzip and Snappy, up to a limit
 text.py      the text format, as Go's reference parser reads it
+tokens.py    what its lines are made of
+drafts.py    a family of it while it is read
 protobuf.py  delimited protocol buffers
+errors.py    what is wrong with a body
 """
 
 from __future__ import annotations
 
-from prom_middleware.exposition.accept import ranges
+from prom_middleware.exposition.negotiation import is_delimited
 from prom_middleware.pushgateway.bodies.codings import undo
 from prom_middleware.pushgateway.bodies.protobuf import parse_protobuf
 from prom_middleware.pushgateway.bodies.text import parse_text
 from prom_middleware.pushgateway.families import Family
-
-_PROTOBUF = "application/vnd.google.protobuf"
-_DELIMITED = {"encoding": "delimited", "proto": "io.prometheus.client.MetricFamily"}
 
 
 def parse_body(
@@ -26,15 +26,6 @@ def parse_body(
     too. Raises BodyError.
     """
     content = undo(body, content_encoding, limit)
-    if _is_protobuf(content_type):
+    if is_delimited(content_type):
         return parse_protobuf(content)
     return parse_text(content, utf8_names=utf8_names)
-
-
-def _is_protobuf(content_type: str) -> bool:
-    if "protobuf" not in content_type.lower():  # most often
-        return False
-    for asked in ranges(content_type)[:1]:
-        given = {key: asked.parameters.get(key) for key in _DELIMITED}
-        return asked.name == _PROTOBUF and given == _DELIMITED
-    return False

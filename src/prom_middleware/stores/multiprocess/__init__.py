@@ -10,6 +10,8 @@ dictionary.py    which block is where, agreed on by all workers
 vector.py        a worker's slot: its file, its lock, its mapping
 takeover.py      what is done with what a dead worker left
 cells.py         what stands for cells that are in no file yet
+private.py       what this process recorded and no file has
+tally.py         what goes up and down by one
 upkeep.py        files that are not taken for forgotten ones
 snapshot.py      all vectors at one moment
 store.py         the store itself
