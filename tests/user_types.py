@@ -32,6 +32,7 @@ def starlette_app() -> Starlette:
     return instrument(Starlette())
 
 
+# A handler in the middleware around it: what it is called as is the same, what it has is not.
 def handler() -> ASGIHandler:
     return instrument(ASGIHandler())
 

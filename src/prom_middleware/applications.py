@@ -45,9 +45,10 @@ def instrument(app: Any, **options: Unpack[Options]) -> Any:
     """Return `app` instrumented: what is to be served in its place.
 
     Takes a Starlette, FastAPI or Flask application, a Django handler, a Twisted resource or Site, a
-    Klein application, or any ASGI or WSGI callable. Frameworks' own applications come back as
-    themselves, but what Twisted serves as a Site. Raises NotAnApplicationError for anything else, a
-    ConfigurationError for wrong options.
+    Klein application, or any ASGI or WSGI callable. Starlette, FastAPI and Flask applications come
+    back as themselves, what Twisted serves as a Site, a Django handler and other callables as the
+    middleware around them. Raises NotAnApplicationError for anything else, MissingFrameworkError
+    for a framework that is too old, a ConfigurationError for wrong options.
     """
     if _is_flask_s_own(app):
         return _flask(app.__self__, **options).wsgi_app

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from prom_middleware.forks import in_child
 
-# What ends the process, whoever's code it is raised in.
+# What ends the process, whosever code it is raised in.
 ENDING = (KeyboardInterrupt, SystemExit)
 
 # Re-entrant: a signal handler may fail while the same thread is counting a failure.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import AsyncGenerator, Callable, Container, Generator, Iterable, Mapping
 from functools import partial
@@ -120,6 +121,11 @@ def is_switch(value: object) -> bool:
 def is_text(value: object) -> bool:
     """Tell whether something is a string."""
     return isinstance(value, str)
+
+
+def is_path(value: object) -> bool:
+    """Tell whether something is the path of a file, or None."""
+    return value is None or isinstance(value, str | os.PathLike)
 
 
 def is_number(value: object) -> bool:

@@ -212,6 +212,8 @@ FILES = {"certfile": "/nowhere/cert.pem", "keyfile": "/nowhere/key.pem"}
         *({"port": port} for port in (None, "8000", -1, 70000, 80.0, True)),
         {"addr": 0},
         {"addr": None},
+        {"addr": "a..b"},
+        *({name: 5} for name in ("certfile", "keyfile", "client_cafile", "client_capath")),
         {"client_auth_required": "no"},
         *({"protocol": protocol} for protocol in (99, "TLS", [], ssl.PROTOCOL_TLS_CLIENT)),
         {"tls_min_version": "1.3"},

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from prom_middleware import failures
 from prom_middleware.exposition.asgi import Message, Receive, Send
+from prom_middleware.instrumentation.cancelling import is_cancelled
 from prom_middleware.instrumentation.observation import (
     COMPLETE,
     DISCONNECT,
@@ -121,7 +122,7 @@ class Exchange(Observation):
         nobody who sends.
         """
         try:
-            if _GUNICORN in sys.modules and _is_cancelled(error):
+            if _GUNICORN in sys.modules and is_cancelled(error):
                 self.disconnected = True
             Observation.failed(self, error)
         except Exception as failure:
@@ -186,16 +187,6 @@ class Exchange(Observation):
             return
         # Servers before ASGI 2.4 drop what is sent to a client that is gone.
         self.finish(DISCONNECT if gone else COMPLETE)
-
-
-def _is_cancelled(error: BaseException) -> bool:
-    """Tell whether this task was cancelled, and `error` is not of another one's."""
-    from asyncio import CancelledError, current_task  # the server has loaded it
-
-    if not isinstance(error, CancelledError):
-        return False
-    cancelling = getattr(current_task(), "cancelling", None)  # since Python 3.11
-    return cancelling is None or cancelling() > 0
 
 
 def _size_otherwise(message: Message, error: Exception) -> int:

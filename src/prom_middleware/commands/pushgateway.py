@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from prom_middleware.commands import CommandError, serve
+from prom_middleware.errors import OptionError
 from prom_middleware.exposition.connections import Configured
 from prom_middleware.pushgateway.durable import StorageError
 from prom_middleware.pushgateway.gateway import Gateway
@@ -139,6 +140,9 @@ def run(options: argparse.Namespace) -> int:
         file = _web_config(options.web_config_file)
         gateway = Gateway(_options(options, over, file), _flags(options))
         servers = [_serving(address, gateway, file) for address in options.addresses or [DEFAULT]]
+    except OptionError as error:
+        options.refuse(str(error))
+        raise
     except (OSError, ValueError, StorageError) as error:
         raise CommandError(str(error)) from error
     if gateway.moved_aside:

@@ -23,6 +23,7 @@ from prom_middleware.instrumentation import (
     Observation,
     status_label,
 )
+from prom_middleware.instrumentation.cancelling import is_cancelled
 from prom_middleware.instrumentation.tracing import TRACING
 from prom_middleware.wsgi.files import SentFile
 from prom_middleware.wsgi.sending import send_failed
@@ -154,7 +155,7 @@ class Closer:
         method = self.observation.method
         if self.observation.wsgi:
             return send_failed(method)
-        return method != "HEAD" and is_cancelled(self.sender)
+        return method != "HEAD" and was_cancelled(self.sender)
 
     def __reduce__(self) -> tuple[type, tuple[type]]:
         # Middleware further out may keep the response in a cache. Nothing of ours goes with it, not
@@ -180,7 +181,7 @@ class Closer:
         The thread of a synchronous view may let go of the response after that.
         """
         task = None if self.sender is None else self.sender()
-        if task is None or task.cancelled() or is_cancelled(self.sender):
+        if task is None or task.cancelled() or was_cancelled(self.sender):
             return False
         return not task.done() or task.exception() is None
 
@@ -274,7 +275,7 @@ class Stream:
         try:
             self._exhausted = True
             # None of what an ASGI handler has read ahead is sent to a client that is gone.
-            if is_cancelled(self._sender):
+            if was_cancelled(self._sender):
                 self._observation.sent = 0
         except Exception as error:
             failures.report("send", error)
@@ -304,16 +305,9 @@ class Stream:
 def client_left(observation: Handled, error: BaseException) -> bool:
     """Tell whether `error` says that the client has left, as far as a middleware can know.
 
-    Django cancels the task of the request then; a view that awaited another task which was
-    cancelled raises the same error. Before Python 3.11, a task does not tell.
+    Django cancels the task of the request then.
     """
-    if observation.wsgi or not isinstance(error, asyncio.CancelledError):
-        return False
-    try:
-        cancelling = getattr(asyncio.current_task(), "cancelling", None)
-    except RuntimeError:  # a thread of middleware that is not asynchronous
-        return True
-    return cancelling is None or cancelling() > 0
+    return not observation.wsgi and is_cancelled(error)
 
 
 def sending_task() -> Sender | None:
@@ -330,7 +324,7 @@ def sending_task() -> Sender | None:
         return None
 
 
-def is_cancelled(sender: Sender | None) -> bool:
+def was_cancelled(sender: Sender | None) -> bool:
     """Tell whether a task was cancelled since it was asked for."""
     task = None if sender is None else sender()
     return task is not None and task.cancelling() > 0

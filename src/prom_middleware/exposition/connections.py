@@ -6,7 +6,7 @@ import ssl
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prom_middleware.errors import OptionError
-from prom_middleware.options import checked, is_switch, rules
+from prom_middleware.options import checked, is_path, is_switch, rules
 
 if TYPE_CHECKING:
     from prom_middleware.exposition.webconfig import WebConfigFile
@@ -17,12 +17,14 @@ _PROTOCOLS = [
     getattr(ssl, f"PROTOCOL_{name}", ssl.PROTOCOL_TLS_SERVER)
     for name in ("TLS_SERVER", "TLS", "TLSv1", "TLSv1_1", "TLSv1_2")
 ]
+_FILES = ("certfile", "keyfile", "client_cafile", "client_capath")
 _VERSION = (
     lambda value: value is None or value in list(ssl.TLSVersion),
     "an ssl.TLSVersion, or None",
 )
 CHECKS = rules(
     {
+        **dict.fromkeys(_FILES, (is_path, "the path of a file, or None")),
         "protocol": (lambda value: value in _PROTOCOLS, "ssl.PROTOCOL_TLS_SERVER"),
         "client_auth_required": (is_switch, "True or False"),
         "tls_min_version": _VERSION,

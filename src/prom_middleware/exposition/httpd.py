@@ -13,12 +13,13 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
+from prom_middleware.errors import OptionError
 from prom_middleware.exposition.access import AccessRule, Both
 from prom_middleware.exposition.connections import TLS, Configured
 from prom_middleware.exposition.listening import Listener
 from prom_middleware.exposition.wsgi import make_wsgi_app
 from prom_middleware.forks import close_in_child
-from prom_middleware.options import access_rule, checked, is_text, rules, whole
+from prom_middleware.options import access_rule, checked, is_path, is_text, rules, whole
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -27,15 +28,11 @@ if TYPE_CHECKING:
     from prom_middleware.exposition.options import ScrapeOptions
 
 
-def _is_path(value: object) -> bool:
-    return value is None or isinstance(value, str | PathLike)
-
-
 CHECKS = rules(
     {
         "port": (lambda value: whole(0)(value) and value <= 65535, "a number from 0 to 65535"),
         "addr": (is_text, "the address to listen at, such as '127.0.0.1'"),
-        "web_config_file": (_is_path, "the path of a file, or None"),
+        "web_config_file": (is_path, "the path of a file, or None"),
     }
 )
 
@@ -109,8 +106,10 @@ def start_http_server(
 
 
 def _make_server(addr: str, port: int, app: WSGIApplication) -> _Server:
-    family, *_, sockaddr = socket.getaddrinfo(
-        addr, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
+    try:
+        found = socket.getaddrinfo(addr, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except UnicodeError as error:  # no name of a host
+        raise OptionError(f"addr={addr!r}: give the address to listen at") from error
+    family, *_, sockaddr = found[0]
     server_class = type("_Server", (_Server,), {"address_family": family})
     return make_server(str(sockaddr[0]), port, app, server_class, _Handler)

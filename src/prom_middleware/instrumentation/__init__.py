@@ -25,7 +25,6 @@ from prom_middleware.instrumentation.observation import (
     Observation,
     status_label,
 )
-from prom_middleware.instrumentation.recorder import Recorder
 from prom_middleware.lazy import lazily
 
 if TYPE_CHECKING:
@@ -51,7 +50,6 @@ __all__ = [
     "Instrumentation",
     "Observation",
     "Options",
-    "Recorder",
     "discard_observations",
     "registered",
     "status_label",

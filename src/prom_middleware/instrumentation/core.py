@@ -88,7 +88,7 @@ def _extra_labels(labels: Mapping[str, Any], dialect: Dialect) -> ExtraLabels:
     return ExtraLabels(labels, dialect)
 
 
-def _excluder(exclude: tuple[Any, ...]) -> Callable[[str], bool] | None:
+def _excluder(exclude: tuple[Any, ...]) -> Callable[[str], bool]:
     from prom_middleware.instrumentation.exclusion import excluder
 
     return excluder(exclude)

@@ -12,8 +12,8 @@ from prom_middleware.options import plain_answer
 Test = Callable[[str], object]
 
 
-def excluder(exclusions: Iterable[Any]) -> Callable[[str], bool] | None:
-    """Return a function that tells whether a path is excluded, or None when no path is.
+def excluder(exclusions: Iterable[Any]) -> Callable[[str], bool]:
+    """Return a function that tells whether a path is excluded.
 
     A string must equal the path, a pattern must be found in it (`re.search`), a callable must
     return something true for it; one that raises does not exclude it.
@@ -21,8 +21,6 @@ def excluder(exclusions: Iterable[Any]) -> Callable[[str], bool] | None:
     exact = frozenset(item for item in exclusions if isinstance(item, str))
     searches = [item.search for item in exclusions if isinstance(item, re.Pattern)]
     tests: list[Test] = searches + [_guarded(item) for item in exclusions if callable(item)]
-    if not exact and not tests:
-        return None
     return lambda path: path in exact or any(test(path) for test in tests)
 
 

@@ -64,8 +64,8 @@ class Observation:
 
     The door that made it calls `begin`, keeps `status`, `received`, `sent`, `disconnected` and what
     is rare up to date, and says when the last byte was sent. A door further in only refines the
-    route, by setting `route` or `resolve`. Nothing that a door calls while the request lasts ever
-    raises.
+    route, by setting `route` or `resolve`. `finish`, `failed`, `raised`, `left` and `discard` raise
+    nothing but what ends the process.
     """
 
     __slots__ = (

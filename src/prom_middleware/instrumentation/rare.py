@@ -75,7 +75,7 @@ class Rare:
         self.promised_in = PROMISED  # the cell
 
     def knows(self, error: BaseException) -> bool:
-        """Tell whether an exception was seen before, or after the end one that it stands for."""
+        """Tell whether an exception was seen before; after the end, also one that it stands for."""
         if self.counted and any(mark(one) in self.counted for one in covered(error)):
             return True
         return any(error is one for one in (self.error, *self.earlier))

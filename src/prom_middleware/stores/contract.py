@@ -29,7 +29,7 @@ class Tally(Protocol):
         ...
 
     def pop(self) -> object:
-        """Count one less; the store's turn must be ours. Raises IndexError if that is known."""
+        """Count one less; the turn must be ours. Raises IndexError at zero, where one can tell."""
         ...
 
 
