@@ -101,6 +101,7 @@ EXEMPT = {
     "asgi.exchange._size_otherwise": GUARD,
     "django.middleware.PrometheusMiddleware._failed": GUARD,
     "django.middleware._note_exception": GUARD,
+    "django.middleware.PrometheusMiddleware._scrape": GUARD,
     "django.middleware.PrometheusMiddleware._view": GUARD,
     "django.middleware.PrometheusMiddleware._view_async": ENTRY,
     "exposition.scraping.answer": GUARD,

@@ -221,10 +221,10 @@ def test_a_dialect_that_fails_gives_empty_labels(fact: str) -> None:
     setattr(dialect, fact, broken)
     registry = CollectorRegistry()
     options = {"registry": registry, "labels": {"tenant": lambda facts: "x", "site": "here"}}
-    before = failures.counts().get("labels", 0)
+    before = failures.counts().get("label", 0)
     Instrumentation(options, dialect).start({}, "GET").finish()
     assert tenants(registry) == {""}
-    assert failures.counts()["labels"] == before + 1
+    assert failures.counts()["label"] == before + 1
 
 
 def test_what_ends_the_process_leaves_nothing_in_progress() -> None:

@@ -105,7 +105,7 @@ class Door:
             except KeyError:
                 pass  # the application has emptied it
             except Exception as error:
-                failures.report("end", error)
+                failures.report("finish", error)
 
     def _inner(self, scope: Scope) -> ASGIApp | None:
         """Return what to call where a door further out records the request, and asks this one."""

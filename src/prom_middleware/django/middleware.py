@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings
 from django.core.signals import got_request_exception
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 
@@ -85,7 +85,7 @@ class PrometheusMiddleware:
 
     async def _answer_async(self, request: HttpRequest) -> HttpResponseBase:
         if request.path_info in self._metrics_paths:
-            return await beside(partial(answer_scrape, request, self._core.config))
+            return await self._scrape(request)
         observation = self._start(request)
         try:
             response: HttpResponseBase = await self._get_response(request)
@@ -98,6 +98,14 @@ class PrometheusMiddleware:
         else:
             observe_response(observation, response, self._outermost)
         return response
+
+    async def _scrape(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer in a thread: a large registry must not hold up the event loop."""
+        try:
+            return await beside(partial(answer_scrape, request, self._core.config))
+        except Exception as error:
+            failures.report("scrape", error)
+            return HttpResponse(status=500)
 
     def _view(self, request: HttpRequest, *_: object) -> None:
         try:

@@ -48,7 +48,7 @@ class ExtraLabels:
             facts = self._facts(observation, labels)
             return tuple([_value(one, facts) if callable(one) else one for one in self._labels])
         except Exception as error:
-            failures.report("labels", error)
+            failures.report("label", error)
             return ("",) * len(self._labels)
 
     def _facts(self, observation: Observation, labels: Labels) -> Facts:

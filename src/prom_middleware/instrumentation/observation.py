@@ -283,7 +283,7 @@ class Observation:
             if rare is not None and rare.event_stream:
                 rare.event_stream, self._labels = False, None  # the promise is one of a stream
         except Exception as error:
-            failures.report("begun", error)
+            failures.report("start_response", error)
 
     def returned(self) -> None:
         """Record that the application is done; nothing is left to do after the last byte."""

@@ -50,7 +50,7 @@ class View:
         try:
             return {} if home is None else read_exemplars(self._snapshot, home)
         except Exception as error:  # the numbers can do without
-            failures.report("exemplars", error)
+            failures.report("exemplar", error)
             return {}
 
 

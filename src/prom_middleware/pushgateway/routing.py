@@ -97,5 +97,5 @@ def handled(handler: Handler, visit: Visit) -> Answer:
     except InconsistentError as error:
         return text(400, f"{INCONSISTENT}{error}")
     except StorageError as error:
-        failures.report("pushgateway_storage", error)
+        failures.report("pushgateway.storage", error)
         return text(503, f"the metrics cannot be stored: {error}")

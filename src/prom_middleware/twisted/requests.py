@@ -177,7 +177,7 @@ def _begun(request: Any, core: Instrumentation) -> None:
         if len(kind) > 16 and kind[5] in b"eE":
             observation.note_type(kind.decode("latin-1"))
     except Exception as error:
-        failures.report("begun", error)
+        failures.report("start_response", error)
 
 
 def _promise(request: Any, core: Instrumentation) -> None:
@@ -206,7 +206,7 @@ def _end(request: Any, core: Instrumentation, outcome: str, ours: bool = False) 
                 observation.left()
             observation.finish(outcome)
     except Exception as error:
-        failures.report("end", error)
+        failures.report("finish", error)
 
 
 def _is_ours(request: Any, reason: Failure) -> bool:
@@ -215,7 +215,7 @@ def _is_ours(request: Any, reason: Failure) -> bool:
         closing = getattr(request.transport, "disconnecting", False)
         return bool(closing or reason.check(ConnectionAborted))
     except Exception as error:
-        failures.report("end", error)
+        failures.report("finish", error)
         return False
 
 
@@ -227,7 +227,7 @@ def _is_whole(request: Any, observation: Observation) -> bool:
         length = request.responseHeaders.getRawHeaders(b"content-length", (b"",))[0]
         return bool(content_length(length) == request.sentLength)
     except Exception as error:
-        failures.report("end", error)
+        failures.report("finish", error)
         return False
 
 
@@ -237,4 +237,4 @@ def _raised(request: Any, core: Instrumentation, reason: Failure) -> None:
         if observation is not None and reason.value is not None:
             observation.raised(reason.value)
     except Exception as error:
-        failures.report("raised", error)
+        failures.report("exception", error)
