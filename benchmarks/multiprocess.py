@@ -31,6 +31,7 @@ from benchmarks.figures import Figure
 from benchmarks.fleet import Fleet, fleet
 from benchmarks.limits import BOUNDS
 from benchmarks.memory import SPREAD, Dialect
+from benchmarks.registries import COUNTERS, DURATION, LABELS, LINES, counts
 from benchmarks.rounds import (
     OURS,
     QUICK,
@@ -46,9 +47,6 @@ from prom_middleware.exposition.scraping import scrape
 from prom_middleware.instrumentation import Instrumentation
 
 SHARED = "ours, shared"
-LABELS = ("method", "route", "status")
-# Buckets, sum, count and three counters: what each label set shows.
-LINES = len(BOUNDS) + 1 + 2 + 3
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -162,14 +160,6 @@ class Theirs:
         return generate_latest(self.registry)
 
 
-DURATION = "Time from the request's arrival in the application to the last byte of the response."
-COUNTERS = (
-    ("http_requests_total", "Requests that were answered, or given up by one side.", 1),
-    ("http_request_body_bytes_total", "Bytes of request bodies that were received.", 1500),
-    ("http_response_body_bytes_total", "Bytes of response bodies that were sent.", 70_000),
-)
-
-
 def main() -> None:
     """Measure, check what is shown, and print the figures."""
     parser = argparse.ArgumentParser(prog="benchmarks.multiprocess")
@@ -231,17 +221,12 @@ def _figures(values: dict[str, list[float]]) -> dict[str, Any]:
 
 
 def _check(mine: bytes, other: bytes, requests: int) -> None:
-    shown = _counts(other)
-    missing = shown - _counts(mine)
+    # Buckets and sums depend on how long a worker had to wait in the middle of a request.
+    shown = counts(other)
+    missing = shown - counts(mine)
     assert not missing, sorted(missing)[:3]
     ends = {line.rpartition(b" ")[2] for line in shown if line.startswith(b"http_requests_total")}
     assert {float(end) for end in ends} == {requests}, ends
-
-
-def _counts(body: bytes) -> set[bytes]:
-    # Buckets and sums depend on how long a worker had to wait in the middle of a request.
-    lines = body.splitlines()
-    return {line for line in lines if line.partition(b"{")[0].endswith((b"_total", b"_count"))}
 
 
 def restarts(directory: str, size: Size, plan: Plan) -> dict[str, Any]:

@@ -19,9 +19,8 @@ def families(size: int) -> str:
 
 def openmetrics_families(size: int) -> str:
     """Return the same in OpenMetrics, where a family's name has no ending."""
-    small = _small
     return _page(
-        size, lambda number: small(f"node_{number}_bytes", number, "_total"), end="# EOF\n"
+        size, lambda number: _small(f"node_{number}_bytes", number, "_total"), end="# EOF\n"
     )
 
 

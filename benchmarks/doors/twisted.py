@@ -72,7 +72,6 @@ def drive(site: Site, routes: int) -> Callable[[int], float]:
     request = traffic.raw(traffic.path(routes))
 
     def drive(number: int) -> float:
-        response = b""
         start = process_time()
         for _ in range(number):
             transport.clear()

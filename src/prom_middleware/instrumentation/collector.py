@@ -52,11 +52,7 @@ class RequestCollector:
     def describe(self) -> Iterable[MetricFamily]:
         """Yield every family without samples, so that the registry knows the names we take."""
         yield from (self._family(metric) for metric in self.metrics)
-        yield CounterMetricFamily("prom_middleware_errors_total", ERRORS_HELP, labels=["cause"])
-        yield CounterMetricFamily(
-            "prom_middleware_series_overflow_total", OVERFLOW_HELP, labels=["metric"]
-        )
-        yield GaugeMetricFamily("prom_middleware_workers", WORKERS_HELP, labels=["state"])
+        yield from (_errors_family(), _overflow_family(), _workers_family())
 
     def collect(self) -> Iterable[MetricFamily]:
         """Yield every family that has samples; if ours cannot be read, only the errors."""
@@ -105,9 +101,7 @@ class RequestCollector:
         return family
 
     def _overflow(self, snapshot: Snapshot) -> Iterator[MetricFamily]:
-        family = CounterMetricFamily(
-            "prom_middleware_series_overflow_total", OVERFLOW_HELP, labels=["metric"]
-        )
+        family = _overflow_family()
         for (name,), (amount,) in snapshot.read(self.recorder.series.overflows.family):
             for metric in self.metrics:
                 if self._series(metric).family.name == name:
@@ -116,8 +110,21 @@ class RequestCollector:
             yield family
 
 
+def _overflow_family() -> CounterMetricFamily:
+    name = "prom_middleware_series_overflow_total"
+    return CounterMetricFamily(name, OVERFLOW_HELP, labels=["metric"])
+
+
+def _errors_family() -> CounterMetricFamily:
+    return CounterMetricFamily("prom_middleware_errors_total", ERRORS_HELP, labels=["cause"])
+
+
+def _workers_family() -> GaugeMetricFamily:
+    return GaugeMetricFamily("prom_middleware_workers", WORKERS_HELP, labels=["state"])
+
+
 def _workers(workers: Sequence[Worker]) -> Iterator[MetricFamily]:
-    family = GaugeMetricFamily("prom_middleware_workers", WORKERS_HELP, labels=["state"])
+    family = _workers_family()
     live = sum(worker.live for worker in workers)
     family.add_metric(["live"], live)
     family.add_metric(["dead"], len(workers) - live)
@@ -132,7 +139,7 @@ FAMILIES: dict[str, Any] = {
 
 
 def _errors(counts: Mapping[str, float]) -> Iterator[MetricFamily]:
-    family = CounterMetricFamily("prom_middleware_errors_total", ERRORS_HELP, labels=["cause"])
+    family = _errors_family()
     for cause, number in sorted(counts.items()):
         family.add_metric([cause], number)
     if family.samples:

@@ -58,6 +58,7 @@ class CountedInput:
         return map(self._counted, iter(self._stream))
 
     def __enter__(self) -> CountedInput:
+        # As a `with` statement does: by the class, and with its error where that has none.
         ExitStack().enter_context(self._stream)  # type: ignore[arg-type]
         return self
 
