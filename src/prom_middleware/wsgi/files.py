@@ -112,8 +112,10 @@ class SentFile:
             self._sought = place[0] if len(place) == 1 else 0
             try:
                 return found(*place, **named)
+            except OSError:  # the server may only want to know
+                raise
             except BaseException as error:
-                self._broken = error  # unless the server only wants to know, and reads on
+                self._broken = error
                 raise
 
         return seek
@@ -126,7 +128,7 @@ class SentFile:
 
     def _note(self, data: bytes) -> None:
         try:
-            self._touched, self._broken = True, None
+            self._touched = True
             self._exhausted = not data
             self._read += len(data)
         except Exception as error:
@@ -142,6 +144,8 @@ class SentFile:
             failures.report("finish", error)
             for response in responses:
                 response.discard()
+        finally:
+            self._broken = None  # it knows of us: a cycle would wait for the GC
 
     def _tell(self, response: Watcher, moved: int | None) -> None:
         if self._broken is None:
