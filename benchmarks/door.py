@@ -6,7 +6,6 @@ change what another one costs.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import warnings
@@ -14,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from benchmarks import parts
 from benchmarks.rounds import QUICK, Case, Contender, Plan, measure, verify
 from prom_middleware.instrumentation import observation
 
@@ -51,11 +51,7 @@ ROUTES, QUICK_ROUTES = (1, 500), (1, 20)
 
 def main() -> None:
     """Measure, check the counts, and print what each round gave."""
-    parser = argparse.ArgumentParser(prog="benchmarks.door")
-    parser.add_argument("door", choices=DOORS)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--seconds", type=float, default=Plan.seconds)
-    options = parser.parse_args()
+    options = parts.options("door", "door", DOORS)
     warnings.simplefilter("ignore")  # those of the peers are not our concern
     if observation.__file__.endswith(".py") == (COMPILED in options.door):
         sys.exit(f"{options.door} is not what {observation.__file__} is")

@@ -6,7 +6,6 @@ byte of the answer: our `make_wsgi_app` and that of `prometheus_client`, in turn
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
 import json
@@ -19,10 +18,10 @@ from typing import Any
 import prometheus_client
 from prometheus_client import CollectorRegistry
 
-from benchmarks import stalls, traffic
+from benchmarks import parts, stalls, traffic
 from benchmarks.figures import Figure
 from benchmarks.registries import LINES, counts, recorded, scraping, users
-from benchmarks.rounds import Plan, interleaved
+from benchmarks.rounds import interleaved
 from prom_middleware.exposition import make_asgi_app, make_wsgi_app
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -53,11 +52,7 @@ Figures = dict[str, Any]
 
 def main() -> None:
     """Measure one part, and print the figures."""
-    parser = argparse.ArgumentParser(prog="benchmarks.exposition")
-    parser.add_argument("part", choices=PARTS)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--seconds", type=float, default=Plan.seconds)
-    options = parser.parse_args()
+    options = parts.options("exposition", "part", PARTS)
     size = SMALL if options.quick else Size()
     json.dump({"size": asdict(size), **PARTS[options.part](size)}, sys.stdout)
 

@@ -5,14 +5,11 @@ It is that of `stalled`, with a StatsD listener in the same process.
 
 from __future__ import annotations
 
-import gc
 import json
-import socket
 
-import uvicorn
 from prometheus_client import CollectorRegistry
 
-from benchmarks.stalled import Watch, page
+from benchmarks.stalled import Watch, page, serve
 from prom_middleware.asgi import PrometheusMiddleware
 from prom_middleware.bridge import StatsdCollector
 
@@ -26,14 +23,8 @@ def main() -> None:
     listener = StatsdCollector(registry=registry).listen(udp=HERE, tcp=HERE)
     assert listener.udp
     assert listener.tcp
-    gc.collect()
-    with socket.socket() as listening:
-        listening.bind(HERE)
-        listening.listen(1024)
-        ports = (listening.getsockname()[1], listener.udp[1], listener.tcp[1])
-        print(json.dumps(ports), flush=True)
-        config = uvicorn.Config(app, log_level="error", access_log=False, lifespan="off")
-        uvicorn.Server(config).run(sockets=[listening])
+    udp, tcp = listener.udp[1], listener.tcp[1]
+    serve(app, lambda port: json.dumps((port, udp, tcp)))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ reading take of the machine is in both.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -17,10 +16,9 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from benchmarks import load
+from benchmarks import load, parts
 from benchmarks.figures import Figure, Target
 from benchmarks.flooding import PACKED, RATE
-from benchmarks.rounds import Plan
 from benchmarks.tables import table
 
 PHASES, SECONDS = 12, 3.0  # of each kind
@@ -45,11 +43,7 @@ Phase = dict[str, Any]
 
 def main() -> None:
     """Measure one part, and print the figures."""
-    parser = argparse.ArgumentParser(prog="benchmarks.floods")
-    parser.add_argument("part", choices=PARTS)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--seconds", type=float, default=Plan.seconds)
-    options = parser.parse_args()
+    options = parts.options("floods", "part", PARTS)
     phases, seconds = (FEW, SHORT) if options.quick else (PHASES, SECONDS)
     json.dump(PARTS[options.part](phases, seconds), sys.stdout)
 

@@ -5,7 +5,6 @@ Beside the multi-process mode of `prometheus_client`, over real files that real 
 
 from __future__ import annotations
 
-import argparse
 import gc
 import json
 import math
@@ -25,7 +24,7 @@ import prometheus_client.values
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from benchmarks import incs, traffic
+from benchmarks import incs, parts, traffic
 from benchmarks.counting import samples
 from benchmarks.figures import Figure
 from benchmarks.fleet import Fleet, fleet
@@ -162,11 +161,7 @@ class Theirs:
 
 def main() -> None:
     """Measure, check what is shown, and print the figures."""
-    parser = argparse.ArgumentParser(prog="benchmarks.multiprocess")
-    parser.add_argument("part", choices=PARTS)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--seconds", type=float, default=Plan.seconds)
-    options = parser.parse_args()
+    options = parts.options("multiprocess", "part", PARTS)
     size = SMALL if options.quick else Size()
     plan = QUICK if options.quick else Plan(seconds=options.seconds)
     with TemporaryDirectory(prefix="prom_middleware-bench-") as directory:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import json
 import sys
@@ -13,10 +12,10 @@ from typing import Any
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as their_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as their_text
 
-from benchmarks import pages
+from benchmarks import pages, parts
 from benchmarks.figures import Figure, Target
 from benchmarks.registries import recorded
-from benchmarks.rounds import Plan, interleaved
+from benchmarks.rounds import interleaved
 from benchmarks.tables import table
 from prom_middleware.exposition.negotiation import negotiate
 from prom_middleware.parser import (
@@ -38,11 +37,7 @@ Figures = dict[str, Any]
 
 def main() -> None:
     """Measure one part, and print the figures."""
-    parser = argparse.ArgumentParser(prog="benchmarks.parsing")
-    parser.add_argument("part", choices=PARTS)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--seconds", type=float, default=Plan.seconds)
-    options = parser.parse_args()
+    options = parts.options("parsing", "part", PARTS)
     size, rounds = (SMALL, FEW) if options.quick else (SIZE, ROUNDS)
     json.dump(PARTS[options.part](size, rounds), sys.stdout)
 

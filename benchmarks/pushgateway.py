@@ -7,7 +7,6 @@ original is missing, there are no figures.
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import socket
@@ -21,8 +20,8 @@ from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any
 
+from benchmarks import parts
 from benchmarks.figures import Figure
-from benchmarks.rounds import Plan
 
 BODY = b"""\
 # TYPE rows gauge
@@ -88,11 +87,7 @@ class Peer:
 
 def main() -> None:
     """Measure one part, and print the figures."""
-    parser = argparse.ArgumentParser(prog="benchmarks.pushgateway")
-    parser.add_argument("part", choices=PARTS)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--seconds", type=float, default=Plan.seconds)
-    options = parser.parse_args()
+    options = parts.options("pushgateway", "part", PARTS)
     size = SMALL if options.quick else Size()
     original = shutil.which("prometheus-pushgateway")
     if original is None:

@@ -17,6 +17,7 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from time import perf_counter, process_time
 from typing import Any
@@ -123,12 +124,16 @@ def theirs(series: int) -> Any:
 def main() -> None:
     """Serve."""
     make = {"ours": ours, "theirs": theirs}[sys.argv[1]]
-    app = Watch(make(int(sys.argv[2])))
+    serve(Watch(make(int(sys.argv[2]))), str)
+
+
+def serve(app: Any, told: Callable[[int], str]) -> None:
+    """Serve an application, and print what is `told` of its port."""
     gc.collect()
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(1024)
-        print(listening.getsockname()[1], flush=True)
+        print(told(listening.getsockname()[1]), flush=True)
         config = uvicorn.Config(app, log_level="error", access_log=False, lifespan="off")
         uvicorn.Server(config).run(sockets=[listening])
 
