@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from prom_middleware.bridge import StatsdCollector
+from prom_middleware.bridge import OpenTelemetryReader, StatsdCollector
 from prom_middleware.exposition import start_http_server
 from prom_middleware.forks import in_child
 from prom_middleware.runtime import installation
@@ -79,7 +79,13 @@ def _runtime() -> tuple[Any, Callable[[], object]]:
     return installation._lock, lambda: installation.install(CollectorRegistry())
 
 
-@pytest.mark.parametrize("held", [_incoming, _runtime])
+def _opentelemetry() -> tuple[Any, Callable[[], object]]:
+    pytest.importorskip("opentelemetry.sdk.metrics")
+    reader = OpenTelemetryReader(CollectorRegistry())
+    return reader._turn, reader.read
+
+
+@pytest.mark.parametrize("held", [_incoming, _runtime, _opentelemetry])
 def test_a_lock_that_a_thread_holds_is_free_in_a_child(
     held: Callable[[], tuple[Any, Callable[[], object]]],
 ) -> None:

@@ -54,7 +54,8 @@ def renew_in_child(owner: Owner, renew: Callable[[Owner], object]) -> None:
 @in_child
 def _in_child() -> None:
     for owner, renew in list(_renewed.items()):
-        renew(owner)
+        with suppress(Exception):  # the others are to be renewed all the same
+            renew(owner)
     for one in list(_closing):
         with suppress(OSError):
             one.close()

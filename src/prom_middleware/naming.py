@@ -9,7 +9,6 @@ import re
 
 METRIC_NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 LABEL_NAME = r"[a-zA-Z_][a-zA-Z0-9_]*"
-RESERVED = "__"  # what names of labels begin with that nobody may choose
 
 
 def is_label_name(name: object) -> bool:
@@ -17,5 +16,5 @@ def is_label_name(name: object) -> bool:
     return (
         isinstance(name, str)
         and re.fullmatch(LABEL_NAME, name) is not None
-        and not name.startswith(RESERVED)
+        and not name.startswith("__")
     )

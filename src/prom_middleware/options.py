@@ -16,6 +16,10 @@ Check = Callable[[Any], Any]
 Test = Callable[[Any], bool]
 
 
+# Digits of a number that somebody may mean: int() refuses thousands of them.
+MOST_DIGITS = 18
+
+
 def is_encodable(value: object) -> bool:
     """Tell whether a value is text that can be written as UTF-8."""
     return isinstance(value, str) and value == value.encode("utf-8", "replace").decode("utf-8")
@@ -121,6 +125,11 @@ def is_switch(value: object) -> bool:
 def is_text(value: object) -> bool:
     """Tell whether something is a string."""
     return isinstance(value, str)
+
+
+def is_digits(value: str) -> bool:
+    """Tell whether a text is a whole number of 0 or more, of ASCII digits."""
+    return value.isascii() and value.isdigit()
 
 
 def is_path(value: object) -> bool:

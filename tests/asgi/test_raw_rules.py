@@ -54,7 +54,7 @@ OUTCOMES = {
     "A45": ([STARTED, LAST, LAST], {}, (200, "", "complete"), []),
     "A46": ([asyncio.CancelledError()], {}, (500, "CancelledError", "error"), []),
     "A47": ([TRAILED, LAST, TRAILERS], {}, (200, "", "complete"), []),
-    "A47, not announced": ([STARTED, BODY, TRAILERS, LAST], {}, (200, "", "complete"), []),
+    "A47, not announced": ([STARTED, BODY, TRAILERS], {}, (200, "", "incomplete"), []),
     "a body before the start": ([LAST, STARTED, LAST], {}, (200, "", "complete"), []),
     "a body without a start": ([LAST], {}, (500, "", "incomplete"), []),
     "a file without a start": ([FILE], {}, (500, "", "incomplete"), []),

@@ -36,6 +36,13 @@ def basic(credentials: str | bytes) -> str:
     return f"Basic {base64.b64encode(raw).decode()}"
 
 
+def test_both_rules_have_to_allow_it() -> None:
+    none, all_ = (lambda _: False), (lambda _: True)
+    for one in (none, all_):
+        for other in (none, all_):
+            assert access.Both(one, other)(asked()) == (one is other is all_)
+
+
 def status(rule: Any, request: ScrapeRequest) -> int:
     return scrape(CollectorRegistry(), request, rule).status
 

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -53,12 +53,11 @@ def test_without_a_free_descriptor_it_does_not_ask_for_one_again_and_again(
     pid = fork(child)
     try:
         port = int(os.read(asked, 100))
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-        connection.request("GET", "/metrics")
-        assert connection.getresponse().status == 200
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+            connection.request("GET", "/metrics")
+            assert connection.getresponse().status == 200
         assert os.read(asked, 100) == b"rested"
     finally:
-        connection.close()
         os.kill(pid, signal.SIGKILL)
         end(pid)
         os.close(asked)

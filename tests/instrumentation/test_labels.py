@@ -14,6 +14,7 @@ from metrics import collected, value
 from prom_middleware import failures
 from prom_middleware.instrumentation import Facts, Instrumentation
 from prom_middleware.instrumentation.labels import MAX_LENGTH
+from prom_middleware.stores.multiprocess import MultiprocessStore
 
 
 class Unprintable:
@@ -180,6 +181,17 @@ def test_what_comes_after_the_start_is_told_as_well(
     observation.finish()
     assert tenants(registry) == {"7"}
     assert value(collected(registry), "http_requests_total") == 1
+
+
+def test_constants_are_made_once(shared: MultiprocessStore) -> None:
+    instrumentation, registry = labelled("acme")
+    observation = instrumentation.start({"route": "/r"}, "GET")
+    observation.status = "200"
+    observation.promise()
+    promised = observation.promised
+    observation.finish()
+    assert observation.promised is promised is observation._labels
+    assert tenants(registry) == {"acme"}
 
 
 def test_constants_ask_for_no_facts() -> None:

@@ -155,6 +155,8 @@ def test_all_or_none_of_them() -> None:
     assert "y{" not in send("GET", "/metrics").text
     reply = multiple(send, "PUT", ({"job": "a"}, "y 1\n"), ({"job": "c"}, "no line"))
     assert (reply.status, reply.text[:8]) == (400, "entry 1:")
+    reply = multiple(send, "PUT", ({"job": "a"}, "y 1\n"), ({"shard": "c"}, "y 2\n"))
+    assert (reply.status, reply.text) == (400, "entry 1: job name is required\n")
     send("DELETE", "/metrics/job/a")
     send("DELETE", "/metrics/job/c")
     assert send("GET", "/api/v1/metrics").text == before

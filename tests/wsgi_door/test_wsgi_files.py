@@ -16,6 +16,7 @@ from wsgiref.util import FileWrapper
 import pytest
 from prometheus_client import CollectorRegistry
 
+from garbage import no_collection
 from metrics import collected, in_progress, records, value
 from prom_middleware import failures
 from prom_middleware.wsgi import PrometheusMiddleware
@@ -264,6 +265,58 @@ def test_a_file_that_cannot_be_read(
     body.close()
     assert records(registry) == [("GET", "<unmatched>", 200, type(error).__name__, "error")]
     assert value(collected(registry), "http_response_body_bytes_total") == BLOCK
+
+
+def test_a_file_that_cannot_be_read_does_not_wait_for_the_garbage_collector(
+    registry: CollectorRegistry,
+) -> None:
+    """Whoever gets the error may drop the body without closing it."""
+
+    class Fails(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            raise ValueError
+
+    file = Fails()
+    gone = weakref.ref(file)
+    with no_collection():
+        door = PrometheusMiddleware(Sends(file), registry=registry)
+        body: Any = door(environ(**{"wsgi.file_wrapper": FileWrapper}), lambda *_: None)
+        with suppress(ValueError):
+            list(body)
+        door.app.body = door.app.file = None  # type: ignore[attr-defined]
+        del file, body
+        assert gone() is None
+    assert records(registry) == [("GET", "<unmatched>", 500, "ValueError", "error")]
+
+
+def test_a_file_that_has_nothing_yet(registry: CollectorRegistry) -> None:
+    class Slow(io.BytesIO):
+        tried = False
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            if not self.tried:
+                self.tried = True
+                raise BlockingIOError
+            return super().read(size)
+
+    door = PrometheusMiddleware(Sends(Slow(CONTENT)), registry=registry)
+    body: Any = door(environ(**{"wsgi.file_wrapper": lambda file, _: file}), lambda *_: None)
+    with suppress(BlockingIOError):
+        body.read()
+    assert body.read() == CONTENT
+    body.close()
+    assert outcome(registry) == ("complete", SIZE)
+
+
+def test_a_truncated_archive_whose_end_is_sought(registry: CollectorRegistry) -> None:
+    """As waitress does, which answers 500 then."""
+    broken = gzip.compress(os.urandom(10 * SIZE))[:-SIZE]
+    door = PrometheusMiddleware(Sends(gzip.GzipFile(fileobj=io.BytesIO(broken))), registry=registry)
+    body: Any = door(environ(**{"wsgi.file_wrapper": lambda file, _: file}), lambda *_: None)
+    with pytest.raises(EOFError):
+        body.seek(10 * SIZE)
+    body.close()
+    assert records(registry) == [("GET", "<unmatched>", 500, "EOFError", "error")]
 
 
 def test_a_truncated_archive_is_an_error(registry: CollectorRegistry, path: Path) -> None:

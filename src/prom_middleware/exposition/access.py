@@ -108,7 +108,7 @@ class Both:
         self.rules = (one, other)
 
     def __call__(self, request: ScrapeRequest) -> bool:
-        """Tell whether `request` may have the metrics."""
+        """Tell whether `request` may have the metrics; who answers one asks each rule by itself."""
         return all(rule(request) for rule in self.rules)
 
 

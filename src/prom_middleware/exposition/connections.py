@@ -17,7 +17,7 @@ _PROTOCOLS = [
     getattr(ssl, f"PROTOCOL_{name}", ssl.PROTOCOL_TLS_SERVER)
     for name in ("TLS_SERVER", "TLS", "TLSv1", "TLSv1_1", "TLSv1_2")
 ]
-_FILES = ("certfile", "keyfile", "client_cafile", "client_capath")
+_FILES = ("certfile", "keyfile", "client_cafile")
 _VERSION = (
     lambda value: value is None or value in list(ssl.TLSVersion),
     "an ssl.TLSVersion, or None",
@@ -25,6 +25,7 @@ _VERSION = (
 CHECKS = rules(
     {
         **dict.fromkeys(_FILES, (is_path, "the path of a file, or None")),
+        "client_capath": (is_path, "the path of a folder, or None"),
         "protocol": (lambda value: value in _PROTOCOLS, "ssl.PROTOCOL_TLS_SERVER"),
         "client_auth_required": (is_switch, "True or False"),
         "tls_min_version": _VERSION,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 from os import PathLike
 from socketserver import TCPServer
@@ -13,10 +12,9 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
-from prom_middleware.errors import OptionError
 from prom_middleware.exposition.access import AccessRule, Both
 from prom_middleware.exposition.connections import TLS, Configured
-from prom_middleware.exposition.listening import Listener
+from prom_middleware.exposition.listening import Listener, resolved
 from prom_middleware.exposition.wsgi import make_wsgi_app
 from prom_middleware.forks import close_in_child
 from prom_middleware.options import access_rule, checked, is_path, is_text, rules, whole
@@ -106,10 +104,6 @@ def start_http_server(
 
 
 def _make_server(addr: str, port: int, app: WSGIApplication) -> _Server:
-    try:
-        found = socket.getaddrinfo(addr, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except UnicodeError as error:  # no name of a host
-        raise OptionError(f"addr={addr!r}: give the address to listen at") from error
-    family, *_, sockaddr = found[0]
+    family, (host, _) = resolved(addr, port)
     server_class = type("_Server", (_Server,), {"address_family": family})
-    return make_server(str(sockaddr[0]), port, app, server_class, _Handler)
+    return make_server(host, port, app, server_class, _Handler)

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import errno
 import logging
+import socket
 from socketserver import TCPServer, ThreadingMixIn
 from time import sleep
 from typing import Any
 
+from prom_middleware.errors import OptionError
 from prom_middleware.exposition.connections import Plain
 
 logger = logging.getLogger("prom_middleware")
 
 AFTER_FAILURE = 0.1  # seconds until the next connection is accepted
 NO_ROOM = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+
+def resolved(addr: str, port: int) -> tuple[int, tuple[str, int]]:
+    """Return the family of an address to listen at, and what to bind to.
+
+    Raises OptionError for what can be no address, OSError for one that nobody knows.
+    """
+    try:
+        found = socket.getaddrinfo(addr, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except UnicodeError as error:
+        raise OptionError(f"addr={addr!r}: give the address to listen at") from error
+    family, *_, place = found[0]
+    return family, (str(place[0]), int(place[1]))
 
 
 class Listener(ThreadingMixIn, TCPServer):

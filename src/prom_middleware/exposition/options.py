@@ -48,7 +48,7 @@ class Limits(NamedTuple):
     @classmethod
     def from_options(cls, options: Mapping[str, Any], disable_compression: bool = False) -> Limits:
         """Return the limits; raise OptionError for an option that is none, or a wrong value."""
-        given = {"disable_compression": disable_compression, **options}
+        given = {**options, "disable_compression": disable_compression}
         return cls(**checked(given, CHECKS))
 
     def seconds(self, headers: Mapping[str, str]) -> float:

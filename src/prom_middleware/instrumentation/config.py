@@ -20,7 +20,7 @@ from prom_middleware.errors import (
 )
 from prom_middleware.instrumentation.presets import PRESETS
 from prom_middleware.instrumentation.series import DEFAULT_BUCKETS, Schema
-from prom_middleware.naming import LABEL_NAME, RESERVED
+from prom_middleware.naming import LABEL_NAME
 from prom_middleware.options import (
     Check,
     access_rule,
@@ -182,7 +182,7 @@ def _label_name(name: object) -> None:
             f"labels: {name!r} is not a label name; use ASCII letters, digits and '_', "
             "not beginning with a digit"
         )
-    if name.startswith(RESERVED) or name in FORMAT_LABELS:
+    if name.startswith("__") or name in FORMAT_LABELS:
         raise ReservedLabelError(f"labels: {name!r} is reserved by Prometheus; choose another")
     if name in OUR_LABELS:
         raise ReservedLabelError(f"labels: {name!r} is a label of our own; choose another")

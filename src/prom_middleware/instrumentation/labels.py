@@ -18,7 +18,7 @@ MAX_LENGTH = 128
 
 
 class Facts(NamedTuple):
-    """What a label callable is told about a request that has ended.
+    """What a label callable is told about a request that has ended, or has begun to be answered.
 
     `path` is what the door was asked for, `headers` maps lower-case names to values; `request` is
     the framework's own object: the ASGI scope, the WSGI environ, the Django or Twisted request.
@@ -33,16 +33,16 @@ class Facts(NamedTuple):
 
 
 class ExtraLabels:
-    """Make the values of the extra labels for a request that has ended."""
+    """Make the values of the extra labels; `asks` tells whether a request has a say in them."""
 
     def __init__(self, labels: Mapping[str, Any], dialect: Dialect) -> None:
         self._labels = tuple(labels.values())
-        self._ask = any(map(callable, self._labels))
+        self.asks = any(map(callable, self._labels))
         self._dialect = dialect
 
     def __call__(self, observation: Observation, labels: Labels) -> Labels:
         """Return one string for each extra label; a callable that fails gives an empty one."""
-        if not self._ask:
+        if not self.asks:
             return self._labels
         try:
             facts = self._facts(observation, labels)

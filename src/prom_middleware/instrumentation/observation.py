@@ -178,13 +178,14 @@ class Observation:
                 labels = self._labels
                 # A promise may have been made of a start that the server did not accept, and what
                 # labels are made of may have come after it.
+                extra = core.extra_labels
                 if (
                     labels is None
                     or labels[2] != status
-                    or (core.extra_labels is not None and self.request is not None)
+                    or (extra is not None and extra.asks and self.request is not None)
                 ):
                     try:
-                        if core.extra_labels is None:
+                        if extra is None:
                             route = self.route
                             if route is None:
                                 resolve = core.resolve if rare is None else self.resolve

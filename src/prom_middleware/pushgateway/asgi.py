@@ -18,9 +18,10 @@ from prom_middleware.exposition.asgi import (
     send_answer,
 )
 from prom_middleware.exposition.responses import Answer, without_body
+from prom_middleware.options import is_digits
 from prom_middleware.pushgateway.gateway import Gateway
 from prom_middleware.pushgateway.options import Setup
-from prom_middleware.pushgateway.routing import MOST_DIGITS, bad_path
+from prom_middleware.pushgateway.routing import bad_path, declared_length
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -76,7 +77,7 @@ class GatewayApp:
             return b""
         limit, body = self.gateway.options.max_body_bytes, bytearray()
         length = request.headers.get("content-length", "")
-        if length.isdecimal() and (len(length) > MOST_DIGITS or int(length) > limit):
+        if is_digits(length) and declared_length(length, limit) is None:
             return None
         async for part in _chunks(receive):
             body += part

@@ -23,7 +23,7 @@ from prom_middleware.exposition.formats.escaping import (
     quoted_metric_name,
 )
 from prom_middleware.exposition.formats.wire import double, message, text, unsigned, varint
-from prom_middleware.exposition.negotiation import MESSAGE, PROTOBUF
+from prom_middleware.exposition.negotiation import DELIMITED, MESSAGE, PROTOBUF
 from prom_middleware.pushgateway.bodies.protobuf import VALUES
 from prom_middleware.pushgateway.families import (
     SIMPLE,
@@ -60,10 +60,9 @@ def negotiate(accept: str) -> Form:
     for asked in sorted(ranges(accept), key=lambda one: -one.weight):
         wanted = asked.parameters.get("escaping", "")
         scheme = wanted if wanted in SCHEMES else scheme
-        if asked.name == PROTOBUF and asked.parameters.get("proto") == MESSAGE:
-            if asked.parameters.get("encoding") == "delimited":
-                return Form(True, scheme)
-        elif asked.name == "text/plain" and asked.parameters.get("version", "0.0.4") == "0.0.4":
+        if asked.name == PROTOBUF and DELIMITED.items() <= asked.parameters.items():
+            return Form(True, scheme)
+        if asked.name == "text/plain" and asked.parameters.get("version", "0.0.4") == "0.0.4":
             break
     return Form(False, scheme)
 

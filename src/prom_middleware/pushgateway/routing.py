@@ -12,6 +12,7 @@ from prom_middleware import failures
 from prom_middleware.exposition.access import ScrapeRequest
 from prom_middleware.exposition.refusals import SelectorError
 from prom_middleware.exposition.responses import PLAIN, Answer, response
+from prom_middleware.options import MOST_DIGITS, is_digits
 from prom_middleware.pushgateway.bodies.errors import BodyError
 from prom_middleware.pushgateway.consistency import InconsistentError
 from prom_middleware.pushgateway.durable import StorageError
@@ -19,8 +20,18 @@ from prom_middleware.pushgateway.grouping import GroupingError
 
 INCONSISTENT = "pushed metrics are invalid or inconsistent with existing metrics: "
 _NO_OCTET = re.compile(rb"%(?![0-9a-fA-F]{2})")
-MOST_DIGITS = 18  # of a Content-Length: int() refuses thousands of them
 NOSNIFF = ("X-Content-Type-Options", "nosniff")
+
+
+def declared_length(value: str, limit: int) -> int | None:
+    """Return the bytes that a Content-Length declares, None where they are more than `limit`.
+
+    Raises ValueError for what is no number (RFC 9110 section 8.6).
+    """
+    if not is_digits(value):
+        raise ValueError("bad Content-Length")
+    digits = value.lstrip("0") or "0"
+    return int(digits) if len(digits) <= MOST_DIGITS and int(digits) <= limit else None
 
 
 class Visit(NamedTuple):

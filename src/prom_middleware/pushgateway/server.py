@@ -20,10 +20,10 @@ from urllib.parse import unquote_to_bytes
 
 from prom_middleware.exposition.access import ScrapeRequest
 from prom_middleware.exposition.connections import Plain
-from prom_middleware.exposition.listening import Listener
+from prom_middleware.exposition.listening import Listener, resolved
 from prom_middleware.exposition.responses import Answer, without_body
 from prom_middleware.pushgateway.gateway import Gateway
-from prom_middleware.pushgateway.routing import MOST_DIGITS, bad_path, text
+from prom_middleware.pushgateway.routing import bad_path, declared_length, text
 
 if TYPE_CHECKING:
     from prom_middleware.exposition.webconfig import WebConfigFile
@@ -89,9 +89,8 @@ class GatewayServer(Listener):
         self._places = threading.BoundedSemaphore(MOST_CONNECTIONS)
         self._working = 0
         self._rest = threading.Condition()
-        found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        self.address_family = found[0]
-        super().__init__(found[4][:2], _Handler)  # type: ignore[arg-type]
+        self.address_family, place = resolved(*address)
+        super().__init__(place, _Handler)
 
     def server_bind(self) -> None:
         """Take an address of IPv6 for IPv4 as well, where the system allows it."""
@@ -235,11 +234,12 @@ class _Handler(BaseHTTPRequestHandler):
         lengths = self.headers.get_all("Content-Length", [])
         if not lengths or "Transfer-Encoding" in self.headers:
             return 0
-        length = lengths[0].strip()
-        is_number = length.isascii() and length.isdigit() and len(length) <= MOST_DIGITS
-        if len({*lengths}) > 1 or not is_number:
+        if len({*lengths}) > 1:
             raise _BadBodyError("bad Content-Length")
-        return int(length) if int(length) <= self.server.gateway.options.max_body_bytes else None
+        try:
+            return declared_length(lengths[0].strip(), self.server.gateway.options.max_body_bytes)
+        except ValueError as error:
+            raise _BadBodyError(str(error)) from error
 
     def _body(self) -> bytes | None:
         """Return the body, or None where it is too long (RFC 9112 section 6)."""

@@ -55,7 +55,6 @@ class SentFile:
     """
 
     _start: int | None
-    _broken: BaseException | None
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -73,8 +72,10 @@ class SentFile:
         """Read as the file does."""
         try:
             data = self._file.read(*size, **named)
+        except BlockingIOError:  # nothing yet: who reads comes again
+            raise
         except BaseException as error:
-            self._broken = error
+            self._fail(error)
             raise
         self._note(data)
         return data
@@ -115,7 +116,7 @@ class SentFile:
             except OSError:  # the server may only want to know
                 raise
             except BaseException as error:
-                self._broken = error
+                self._fail(error)
                 raise
 
         return seek
@@ -124,7 +125,6 @@ class SentFile:
         self._start = None
         self._read = self._sought = 0
         self._touched = self._exhausted = False
-        self._broken = None
 
     def _note(self, data: bytes) -> None:
         try:
@@ -139,20 +139,18 @@ class SentFile:
             moved = self._moved()
             for response in responses:
                 if not response.done:
-                    self._tell(response, moved)
+                    response.end(self._count(response, moved))
         except Exception as error:
             failures.report("finish", error)
             for response in responses:
                 response.discard()
-        finally:
-            self._broken = None  # it knows of us: a cycle would wait for the GC
 
-    def _tell(self, response: Watcher, moved: int | None) -> None:
-        if self._broken is None:
-            response.end(self._count(response, moved))
-        else:  # a file's exception is the application's, whatever the server makes of it
-            response.sent += self._read
-            response.failed(self._broken)
+    def _fail(self, error: BaseException) -> None:
+        """Record what the file has raised: the application's, whatever the server makes of it."""
+        for response in self._responses:
+            if not response.done:
+                response.sent += self._read
+            response.failed(error)
 
     def _count(self, response: Watcher, moved: int | None) -> bool:
         """Add what was sent, and tell whether that is all."""

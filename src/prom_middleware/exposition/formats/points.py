@@ -17,12 +17,13 @@ from prometheus_client.samples import Exemplar, Sample
 from prom_middleware.exposition.formats.escaping import OWN_SUFFIX
 from prom_middleware.exposition.formats.lines import SAMPLES, check
 from prom_middleware.instrumentation.families import BlockFamily, Native, Row
+from prom_middleware.instrumentation.native import LOWEST_SCHEMA
 
 Labels = tuple[tuple[str, str], ...]
 # What is filled up between two buckets costs less than a span of its own; as Go does it.
 GAP = 2
 # The schemas of native histograms whose bounds are powers of 2.
-LEAST, GREATEST = -4, 8
+LEAST, GREATEST = LOWEST_SCHEMA, 8
 # The label that tells a family's samples of one label set apart, by the ending of their names.
 INNER = {
     ("histogram", "_bucket"): "le",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from prom_middleware.errors import MissingFrameworkError, WebConfigError
+from prom_middleware.options import MOST_DIGITS, is_digits
 
 try:
     import yaml
@@ -21,7 +22,6 @@ except ImportError as missing:
 # Reads a node, given its key's name for messages; raises through `Document.refuse`.
 Reader = Callable[["Document", Any, str], Any]
 
-MOST_DIGITS = 18  # int() refuses thousands of them
 TAG = "tag:yaml.org,2002:"
 TRUE = ("y", "yes", "true", "on")
 FALSE = ("n", "no", "false", "off")  # YAML 1.1, as Go's yaml.v2 reads it
@@ -90,8 +90,7 @@ def boolean(document: Document, node: Any, key: str) -> bool:
 def integer(document: Document, node: Any, key: str) -> int:
     """Read a whole number, 0 or more."""
     value = document.scalar(node, key, "a whole number")
-    is_number = value.isascii() and value.isdigit() and len(value) <= MOST_DIGITS
-    if not is_number or node.style is not None:
+    if not is_digits(value) or len(value) > MOST_DIGITS or node.style is not None:
         raise document.refuse(node, f"{key}: {value!r} is no whole number")
     return int(value)
 

@@ -21,6 +21,7 @@ from prom_middleware.exposition.webconfig.document import (
     string,
     table_of,
 )
+from prom_middleware.options import is_digits
 
 VERSIONS = {
     "TLS10": ssl.TLSVersion.TLSv1,
@@ -176,9 +177,8 @@ def _headers(document: Document, node: Any, key: str) -> Any:
 def _duration(document: Document, node: Any, key: str) -> float:
     """Read a duration as Go writes them, `1m30s`; a bare number is in nanoseconds."""
     value = string(document, node, key)
-    is_bare = value.isascii() and value.isdigit()
     try:
-        return go_seconds(f"{value}ns" if is_bare else value)
+        return go_seconds(f"{value}ns" if is_digits(value) else value)
     except ValueError as error:
         raise document.refuse(node, f"{key}: {value!r} is {error}") from error
 
