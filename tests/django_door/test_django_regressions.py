@@ -8,19 +8,23 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 from wsgiref.util import FileWrapper
 
 import pytest
+from django import VERSION
 from django.core.cache import caches
 from django.core.handlers.exception import convert_exception_to_response
 from django.http import HttpRequest, HttpResponse
+from django.utils.decorators import sync_only_middleware
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
 
 from asgi.driver import Answer, exchange, http_scope, http_server, request
 from django_door.project import Project
 from django_door.settings import CHAIN, OURS
+from garbage import no_collection
 from metrics import collected, in_progress, records, series, value
 from prom_middleware import basic_auth, failures, instrument
 
@@ -457,3 +461,65 @@ def test_a_scrape_does_not_wait_for_the_threads_of_the_application() -> None:
         answer = asyncio.run(main(project.handler))
         assert answer.status == 200
         assert b"# TYPE prom_middleware_workers" in answer.body
+
+
+REACHED, MAY_GO_ON = threading.Event(), threading.Event()
+
+
+@sync_only_middleware
+def held_up(following: Callable[[HttpRequest], HttpResponse]) -> Any:
+    """Have all of the chain be in a thread, and wait there until the client has left."""
+
+    def middleware(asked: HttpRequest) -> HttpResponse:
+        REACHED.set()
+        assert MAY_GO_ON.wait(PATIENCE)
+        return following(asked)
+
+    return middleware
+
+
+@pytest.mark.skipif(VERSION < (5, 0), reason="Django 4.2 does not look whether a client leaves")
+@pytest.mark.parametrize("path", ["/u/3/", "/nowhere/", "/boom/"])
+def test_a_client_that_leaves_while_an_error_page_is_made(path: str) -> None:
+    """Of which Django lets go in a cycle with the exception."""
+    REACHED.clear()
+    MAY_GO_ON.clear()
+
+    async def main(handler: Any) -> None:
+        asked = iter([{"type": "http.request", "body": b""}])
+
+        async def receive() -> Any:
+            for message in asked:
+                return message
+            while not REACHED.is_set():
+                await asyncio.sleep(0.001)
+            asyncio.get_running_loop().call_later(0.05, MAY_GO_ON.set)
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            """Nobody is there."""
+
+        await handler(http_scope(path), receive, send)
+
+    with Project("asgi", MIDDLEWARE=[OURS, f"{__name__}.held_up"]) as project:
+        with no_collection():
+            with suppress(asyncio.CancelledError):
+                asyncio.run(main(project.handler))
+            assert in_progress(project.registry) == 0
+        [record] = records(project.registry)
+        assert record[4] == "disconnect"
+
+
+@SERVERS
+def test_a_view_that_returns_no_response(server: str) -> None:
+    """Django makes a 500 of it, further out."""
+    before = failures.counts().get("response", 0)
+    with Project(server, MIDDLEWARE=[OURS, f"{__name__}.returning_text"]) as project:
+        assert project.fetch("GET", "/u/3/").status == 500
+        assert records(project.registry)[0][2] == 500
+        assert in_progress(project.registry) == 0
+    assert failures.counts().get("response", 0) == before
+
+
+def returning_text(following: Callable[[HttpRequest], HttpResponse]) -> Any:
+    return lambda asked: "no response"

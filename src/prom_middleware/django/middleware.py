@@ -15,7 +15,7 @@ from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 
 from prom_middleware import failures
-from prom_middleware.django.closing import expect_replacements
+from prom_middleware.django.closing import expect_ends
 from prom_middleware.django.requests import (
     Dialect,
     Handled,
@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from prom_middleware.instrumentation import Options
 
 
+# Loaded by whoever makes an ASGI application; a WSGI server is spared the signal.
+_ASGI = "django.core.handlers.asgi"
+
+
 class PrometheusMiddleware:
     """Record the requests of a Django project, and answer /metrics.
 
@@ -55,8 +59,8 @@ class PrometheusMiddleware:
         self._metrics_paths = core.config.metrics_paths
         nesting.expect_inner_doors()
         self._outermost = _is_outermost(type(self))
-        if not self._outermost:
-            expect_replacements()
+        if not self._outermost or _ASGI in sys.modules:
+            expect_ends()
         self._async = iscoroutinefunction(get_response)
         if self._async:
             markcoroutinefunction(self)

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 
 from prom_middleware import failures
-from prom_middleware.django.closing import await_close
+from prom_middleware.django.closing import await_close, await_dropped
 from prom_middleware.django.requests import Handled, server_request
 from prom_middleware.instrumentation import (
     COMPLETE,
     DISCONNECT,
+    ERROR,
     STATUSES,
     Observation,
     status_label,
@@ -65,7 +67,12 @@ def observe_response(observation: Handled, response: Any, outermost: bool = True
         closers.insert(0 if isinstance(closer, FileCloser) else len(closers), closer)
         if not outermost:
             await_close(closer)
+        elif sender is None and not (observation.wsgi or response.streaming):
+            await_dropped(closer)
     except Exception as error:
+        if not isinstance(response, HttpResponseBase):  # Django fails with it as well, further out
+            observation.finish(ERROR)
+            return
         failures.report("response", error)
         observation.discard()
 
@@ -156,6 +163,10 @@ class Closer:
         if self.observation.wsgi:
             return send_failed(method)
         return method != "HEAD" and was_cancelled(self.sender)
+
+    def dropped(self) -> None:
+        """Record the end of what was not closed, though the request is over; never raises."""
+        self.__del__()
 
     def __reduce__(self) -> tuple[type, tuple[type]]:
         # Middleware further out may keep the response in a cache. Nothing of ours goes with it, not
