@@ -144,6 +144,15 @@ class Door(PrometheusMiddleware):
 
         return named_start
 
+    def broke(self, environ: WSGIEnvironment) -> None:
+        """Name what broke before it started a response: no signal tells of a BaseException."""
+        try:
+            observation = environ.get(self.core.key)
+            if observation is not None and not observation.done and observation.status is None:
+                self.rules.name(observation, environ)
+        except Exception as error:
+            failures.report("route", error)
+
 
 class Rules(Dialect):
     """How the core reads a request of Flask, which leaves its own request in the environ."""

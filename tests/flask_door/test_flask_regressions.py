@@ -25,6 +25,7 @@ from werkzeug.routing import BaseConverter  # noqa: E402
 
 from prom_middleware import failures, instrument  # noqa: E402
 from prom_middleware.flask import Prometheus  # noqa: E402
+from prom_middleware.wsgi import PrometheusMiddleware  # noqa: E402
 
 USER = "/u/<int:id>"
 
@@ -32,6 +33,10 @@ USER = "/u/<int:id>"
 @pytest.fixture
 def registry() -> CollectorRegistry:
     return CollectorRegistry()
+
+
+class Leaves(BaseException):
+    """What ends no process, and is no Exception."""
 
 
 def boom() -> str:
@@ -447,3 +452,22 @@ def test_what_goes_wrong_after_a_view_that_raised_is_counted_beside_it(
     for name in ("ValueError", "LookupError"):
         assert value(samples, "http_request_exceptions_total", {"exception": name}) == 1
     assert value(samples, "http_requests_total") == 1
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyError, Leaves])
+@pytest.mark.parametrize("outer", [True, False])
+def test_what_breaks_below_a_door_further_out_has_its_rule(
+    registry: CollectorRegistry, outer: bool, error: type[BaseException]
+) -> None:
+    """Flask signals no BaseException, as gevent's Timeout is one."""
+
+    def breaks(**_: int) -> str:
+        raise error
+
+    app = Flask(__name__)
+    app.add_url_rule(USER, view_func=breaks)
+    app.config["PROPAGATE_EXCEPTIONS"] = True
+    Prometheus(app, registry=registry)
+    served = PrometheusMiddleware(app, registry=registry) if outer else app
+    assert isinstance(call(served, environ(path="/u/3")).error, error)
+    assert records(registry) == [("GET", USER, 500, error.__name__, "error")]

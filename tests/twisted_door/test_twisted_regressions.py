@@ -97,6 +97,28 @@ def test_a_connection_closed_below_the_request_ends_it_once(
     assert in_progress(registry) == 0
 
 
+@pytest.mark.parametrize("by", ["request", "transport"])
+@pytest.mark.parametrize("raises", [False, True])
+def test_what_is_answered_after_hanging_up_is_sent(
+    registry: CollectorRegistry, by: str, raises: bool
+) -> None:
+    class Answers(Leaf):
+        def render_GET(self, request: Any) -> bytes:
+            HANGING_UP[by](request)
+            if raises:
+                raise ValueError
+            return b"hello"
+
+    row = (500, "ValueError") if raises else (200, "")
+    expected = [("GET", "/it", *row, "complete")]
+    with serving(instrument(at(Answers()), registry=registry)) as port:
+        _, _, body = read_all(connect(port, request("GET /it", close=False))).partition(b"\r\n\r\n")
+        assert becomes(lambda: records(registry), expected) == expected
+        in_reactor(int)
+    assert value(collected(registry), "http_response_body_bytes_total") == len(body) > 0
+    assert in_progress(registry) == 0
+
+
 def test_hanging_up_after_the_end_changes_nothing(registry: CollectorRegistry) -> None:
     class Finishes(Leaf):
         def render_GET(self, request: Any) -> Any:

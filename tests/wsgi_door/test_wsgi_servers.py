@@ -19,6 +19,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from metrics import collected, in_progress, records, value
+from prom_middleware import failures
 from prom_middleware.wsgi import PrometheusMiddleware
 from wsgi_door.driver import call, environ, sent
 
@@ -267,8 +268,10 @@ def test_a_piece_that_the_server_refuses(server: Any, before: list[bytes], refus
         start("200 OK", [*PLAIN, ("Content-Length", "9")])
         return [*before, refused]
 
+    failed = failures.counts().get("send", 0)
     with server(PrometheusMiddleware(app, registry=registry)) as port, suppress(HTTPException):
         ask(port, "GET", "/")
+    assert failures.counts().get("send", 0) == failed
     status = 200 if before else 500
     assert_recorded(registry, ("GET", "<unmatched>", status, "TypeError", "error"))
     assert sent(registry) == 5 * len(before)

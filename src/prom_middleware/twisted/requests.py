@@ -104,8 +104,9 @@ def observed_request(request_class: Any, core: Instrumentation) -> Any:
             _end(self, core, DISCONNECT, ours)
 
         def loseConnection(self) -> None:  # noqa: N802
-            _end(self, core, INCOMPLETE)  # we hang up, not the client
             super().loseConnection()
+            if not _hears_of_the_end(self):
+                _end(self, core, INCOMPLETE)  # we hang up, not the client
 
         def processingFailed(self, reason: Failure) -> Any:  # noqa: N802
             _raised(self, core, reason)
@@ -207,6 +208,15 @@ def _end(request: Any, core: Instrumentation, outcome: str, ours: bool = False) 
             observation.finish(outcome)
     except Exception as error:
         failures.report("finish", error)
+
+
+def _hears_of_the_end(request: Any) -> bool:
+    """Tell whether a connection that is being closed takes an answer, and tells of its end."""
+    try:
+        return bool(getattr(request.transport, "disconnecting", False))
+    except Exception as error:
+        failures.report("finish", error)
+        return False
 
 
 def _is_ours(request: Any, reason: Failure) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
@@ -46,7 +46,8 @@ def _iterate(passed_on: PassedOn | Pieces) -> Iterator[bytes]:
             try:
                 response.sent += len(piece)
             except Exception as error:
-                failures.report("send", error)
+                if isinstance(piece, Sized):  # else the server refuses it, see `Response.stopped`
+                    failures.report("send", error)
             try:
                 yield piece
             except GeneratorExit:

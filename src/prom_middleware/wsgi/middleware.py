@@ -58,7 +58,11 @@ class PrometheusMiddleware:
         except Exception as error:
             failures.report("start", error)
         if response is None:
-            return app(environ, start_response)
+            try:
+                return app(environ, start_response)
+            except BaseException:
+                self.broke(environ)
+                raise
         try:
             body = app(environ, response.start_response)
         except BaseException as error:
@@ -73,6 +77,9 @@ class PrometheusMiddleware:
     def refining(self, environ: WSGIEnvironment, start_response: StartResponse) -> StartResponse:
         """Return what the application gets where a door further out records."""
         return start_response
+
+    def broke(self, environ: WSGIEnvironment) -> None:
+        """Hear that the application raised, where a door further out records; never raises."""
 
     def _begin(
         self, environ: WSGIEnvironment, start_response: StartResponse, path: str
