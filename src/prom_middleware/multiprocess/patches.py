@@ -214,8 +214,7 @@ def _view(adoption: Adoption) -> View:
 
 
 def within(scrape: Scrape, families: Iterable[Metric]) -> Iterator[Metric]:
-    """Yield `families`, each collected as a part of `scrape`."""
-    # Between two families, whoever collects may do what has nothing to do with this scrape.
+    """Yield `families`, each collected as a part of `scrape`; what is done in between is none."""
     iterator = iter(families)
     while True:
         before, _scrape.now = getattr(_scrape, "now", None), scrape
