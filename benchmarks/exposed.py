@@ -24,7 +24,8 @@ another process, while a third one sends {rate} requests a second over connectio
 when it is due and not when the one before is answered. A task on the event loop wakes up each
 millisecond: what it wakes up later is how long the loop stood still. Phases of {phase:g} seconds,
 with and without scrapes, take turns; shown is the median over {phases} phases of the longest stall
-and the 99th percentile of the latencies of all requests, with its 95 % interval. The wall clock
+and, of as many phases without that task, whose look at the kernel's figures would hold requests up,
+the 99th percentile of the latencies of all requests, with its 95 % interval. The wall clock
 also shows what the machine does beside: the idle rows, with neither requests nor scrapes, say how
 much that is. Of its own is what the server can have done itself: the smaller one of what is left
 after the time for which a thread of it was ready to run and had no processor, as the kernel counts

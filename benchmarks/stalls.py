@@ -26,7 +26,8 @@ Phase = dict[str, Any]
 def measure(series: int, phases: int, seconds: float) -> dict[str, Any]:
     """Return the figures of each side in each phase; the phases take turns.
 
-    What the watch sees in idle ones is the machine.
+    What the watch sees in idle ones is the machine. Latencies are of phases without it: it reads
+    some files each millisecond, and would give the interpreter away at each of them.
     """
     found: dict[str, dict[str, list[Phase]]] = {
         side: {kind: [] for kind in kinds} for side, kinds in KINDS.items()
@@ -59,16 +60,15 @@ def _server(side: str, series: int) -> Iterator[int]:
 
 
 def _phase(port: int, kind: str, seconds: float) -> Phase:
-    scraped: AbstractContextManager[list[dict[str, float]]]
-    scraped = load.scrapes(port, kind) if kind in load.HEADERS else nullcontext([])
-    with scraped as scrapes:
+    with _scraped(port, kind):
         load.get(port, "/beat")
-        latencies: list[float] = []
         if kind == IDLE:
             sleep(seconds)
         else:
-            latencies = load.requests(port, seconds)
+            load.requests(port, seconds)
         beats = json.loads(load.get(port, "/rest"))
+    with _scraped(port, kind) as scrapes:
+        latencies = [] if kind == IDLE else load.requests(port, seconds)
     return {
         "stall": beats["wall"],
         "own": beats["own"],
@@ -76,6 +76,10 @@ def _phase(port: int, kind: str, seconds: float) -> Phase:
         "scrapes": [scrape["seconds"] for scrape in scrapes],
         "bytes": [scrape["bytes"] for scrape in scrapes],
     }
+
+
+def _scraped(port: int, kind: str) -> AbstractContextManager[list[dict[str, float]]]:
+    return load.scrapes(port, kind) if kind in load.HEADERS else nullcontext([])
 
 
 def _figures(phases: list[Phase]) -> dict[str, Any]:
