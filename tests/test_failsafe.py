@@ -97,7 +97,6 @@ EXEMPT = {
     "instrumentation.observation.Observation.raised": GUARD,
     "instrumentation.observation.Observation.discard": GUARD,
     "asgi.websocket._end": GUARD,
-    "asgi.exchange.Exchange._promise": GUARD,
     "asgi.exchange._size_otherwise": GUARD,
     "django.middleware.PrometheusMiddleware._failed": GUARD,
     "django.middleware._note_exception": GUARD,

@@ -63,8 +63,12 @@ class Exchange(Observation):
                 size = len(message["body"])
             else:  # it is the start
                 size = 0
-                if self.promised is None:
-                    self._promise(message)
+                if self.promised is None and message["type"] == "http.response.start":
+                    # With the status that it is about to have; the server may still refuse it.
+                    status = message["status"]
+                    self.status = STATUSES.get(status) or status_label(status)
+                    self.promise()
+                    self.status = None
         except Exception as error:
             size = _size_otherwise(message, error)
         try:
@@ -150,17 +154,6 @@ class Exchange(Observation):
                 self._last_unless_trailers(gone)
         except Exception as error:
             failures.report("send", error)
-
-    def _promise(self, message: Message) -> None:
-        # With the status that it is about to have; the server may still refuse it.
-        try:
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                self.status = STATUSES.get(status) or status_label(status)
-                self.promise()
-                self.status = None
-        except Exception as error:
-            failures.report("promise", error)
 
     def _sent_otherwise(self, kind: str, message: Message, size: int, gone: bool) -> None:
         # https://asgi.readthedocs.io/en/latest/extensions.html

@@ -413,7 +413,8 @@ class Observation:
         core, route = self.core, self.route
         if route is None:
             try:
-                route = self.resolve(self.request) or UNMATCHED
+                resolve = core.resolve if self.rare is None else self.resolve
+                route = resolve(self.request) or UNMATCHED
             except Exception as error:
                 failures.report("route", error)
                 route = UNMATCHED
