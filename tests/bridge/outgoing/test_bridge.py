@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -195,6 +195,34 @@ def test_it_can_begin_again_and_stop_twice(sink: Sink) -> None:
         bridge.stop()
         found = eventually(lambda: sink.lines.count("number 1.0"), turn.__le__)
         assert found >= turn
+
+
+def test_one_that_begins_again_before_its_end_is_one(sink: Sink) -> None:
+    collecting, go_on = threading.Event(), threading.Event()
+
+    class Slow(Families):
+        def collect(self) -> Sequence[Metric]:
+            collecting.set()
+            go_on.wait(20)
+            return super().collect()
+
+    registry = CollectorRegistry()
+    registry.register(Slow(gauge("number", ({}, 1))))
+    bridge = Bridge(sink.url, registry, interval=0.05, jitter=0)
+    bridge.start()
+    assert collecting.wait(20)
+    bridge.stop(timeout=0)
+    bridge.start()
+    go_on.set()
+    assert becomes(lambda: len(_threads(bridge)), 1)
+    sent = len(sink.lines)
+    assert eventually(lambda: len(sink.lines) > sent, bool), "the second one sends"
+    bridge.stop()
+    assert _threads(bridge) == []
+
+
+def _threads(bridge: Bridge) -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name == f"bridge to {bridge.health.to}"]
 
 
 def test_the_end_of_the_interpreter_is_one_of_the_bridge(sink: Sink) -> None:

@@ -90,6 +90,7 @@ class Bridge:
         self._stopping = threading.Event()
         self._deadline = 0.0
         self._thread: threading.Thread | None = None
+        self._former: threading.Thread | None = None  # stopped, and not at its end in time
 
     def forget(self) -> None:
         """Be as before `start` in a process that was forked: thread and buffer are the parent's."""
@@ -108,10 +109,13 @@ class Bridge:
         A forked process has to start it once more, and then sends by itself.
         """
         if self._thread is None:
-            self._stopping.clear()
+            self._stopping = threading.Event()  # one that is stopped stays so
             healths.show(self.health, self._registry)
             self._thread = threading.Thread(
-                target=self._run, name=f"bridge to {self.health.to}", daemon=True
+                target=self._run,
+                args=(self._stopping, self._former),
+                name=f"bridge to {self.health.to}",
+                daemon=True,
             )
             self._thread.start()
             atexit.register(self.stop)
@@ -129,6 +133,7 @@ class Bridge:
         if thread.is_alive():  # it waits for the other side
             self._destination.close()
             thread.join(1.0)
+        self._former = thread if thread.is_alive() else None
         healths.hide(self.health, self._registry)
 
     def __enter__(self) -> Bridge:
@@ -142,18 +147,20 @@ class Bridge:
     ) -> None:
         self.stop()
 
-    def _run(self) -> None:
+    def _run(self, stopping: threading.Event, former: threading.Thread | None) -> None:
         try:
-            self._repeat()
+            if former is not None:  # both have one buffer, one destination
+                former.join()
+            self._repeat(stopping)
             self._end()
         except Exception as error:  # ours: nobody waits for this thread
             failures.report("bridge", error)
         finally:
             self._destination.close()
 
-    def _repeat(self) -> None:
+    def _repeat(self, stopping: threading.Event) -> None:
         ticks = Ticks(self._interval, self._jitter)
-        while not self._stopping.is_set():
+        while not stopping.is_set():
             if ticks.are_due():
                 self.health.late += ticks.advance()
                 self._collect()
@@ -161,7 +168,7 @@ class Bridge:
             if waiting and self._retry.is_due():
                 self._send(waiting, self._timeout)
             retry = self._retry.wait() if self._buffer.first() else ticks.wait()
-            self._stopping.wait(min(ticks.wait(), retry))
+            stopping.wait(min(ticks.wait(), retry))
 
     def _end(self) -> None:
         self._collect()
