@@ -6,6 +6,7 @@ import math
 import os
 import random
 import signal
+import threading
 from functools import partial
 from pathlib import Path
 from time import monotonic, time
@@ -26,6 +27,7 @@ from prometheus_client import (
 from multiprocess.workers import Process, Samples, samples, value
 from prom_middleware import failures
 from prom_middleware.multiprocess import announcing, install, uninstall
+from prom_middleware.multiprocess.removals import Removals
 from prom_middleware.stores import MemoryStore
 from prom_middleware.stores.multiprocess import MultiprocessStore
 from stores.multiprocess.children import fork, killed
@@ -452,6 +454,42 @@ def test_nothing_is_removed_twice_while_it_cannot_be_read_what_others_removed(
     assert failures.counts()["multiprocess.remove"] == reported + 1
     here.call("counter", (), *removal)
     assert here.samples() == there.call("samples") == {}
+
+
+def test_what_is_counted_amid_a_long_removal_is_in_the_store(
+    pair: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In memory, it was lost if the worker is killed."""
+    here, there = pair
+    for kind in ("a", "b"):
+        here.call("counter", (kind,), "inc")
+        here.call("summary", (kind,), "observe", 1)
+    seen: list[Samples] = []
+    note = Removals._note
+
+    def meanwhile(*arguments: Any) -> None:
+        here.call("histogram", ("a",), "observe", 2)
+        here.call("summary", (), "remove", "a")
+
+    def noted(*arguments: Any) -> None:
+        seen.append(there.call("samples"))
+        note(*arguments)
+        if len(seen) == 1:
+            thread = threading.Thread(target=meanwhile)
+            thread.start()
+            thread.join(20)
+
+    monkeypatch.setattr(Removals, "_note", noted)
+    reported = failures.counts().get("multiprocess.remove", 0)
+    here.call("counter", (), "clear")
+    count = ("histogram_count", (("kind", "a"),))
+    assert [samples.get(count, 0) for samples in seen] == [0, 1, 1]
+    after = here.samples()
+    assert after == there.call("samples")
+    assert not any(name.startswith("counter") for name, _ in after)
+    assert ("summary_count", (("kind", "a"),)) not in after
+    assert after["summary_count", (("kind", "b"),)] == 1
+    assert failures.counts().get("multiprocess.remove", 0) == reported
 
 
 def test_a_child_forked_in_the_midst_of_a_removal_does_not_keep_its_lock(

@@ -9,12 +9,13 @@ for announcements before it writes to a gauge with labels.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from hashlib import blake2b
 from time import time
-from typing import Protocol
+from typing import Any, Protocol
 
 from prom_middleware import failures
 from prom_middleware.multiprocess.shapes import (
@@ -112,6 +113,33 @@ class Removals:
         self.is_deaf = False
         self.seen = 0
         self.announcements = announcements_for(store)
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew in a process that was forked: what was to be removed, the parent removes."""
+        self._busy = False
+        self._left: deque[tuple[Callable[..., None], Family, Any]] = deque()
+
+    def carry_out(self, remove: Callable[..., None], family: Family, what: Any) -> None:
+        """Call one of the methods that remove; never raises.
+
+        What another thread left meanwhile comes after it, for only one may be announced.
+        """
+        self._left.append((remove, family, what))
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._left:
+                self._carry_out(*self._left.popleft())
+        finally:
+            self._busy = False
+
+    def _carry_out(self, remove: Callable[..., None], family: Family, what: Any) -> None:
+        try:
+            remove(self, family, what)
+        except Exception as error:
+            failures.report("multiprocess.remove", error)
 
     def number(self, family: Family, labels: Labels) -> int:
         """Return which removal of this label set was the last, as of the last `look`."""
@@ -208,6 +236,8 @@ class Removals:
                     raise TimeoutError(UNREAD)
                 since = now - removals.get(labels, NEVER).time
                 self._note(removals_of(family), labels, [1.0, since, *cells])
+                # What waits in memory is lost when this process is killed.
+                self._store.turn.give_way()
 
     def _note(self, family: Family, labels: Labels, amounts: list[float]) -> None:
         """Add one removal, so that whoever is killed here has done it wholly or not at all."""

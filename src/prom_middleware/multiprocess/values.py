@@ -111,6 +111,7 @@ def _in_child() -> None:
     for home in _homes:
         home.marked = home.resuming = False
         home.postponed.clear()
+        home.removals.forget()
 
 
 class SharedValue:

@@ -177,6 +177,11 @@ class Turn:
             finally:
                 give(give)
 
+    def give_way(self) -> None:
+        """Carry out what others left, amid a write that takes long: the token must be ours."""
+        if self.pending:
+            self._carry_out()
+
     def _is_lost(self) -> bool:
         """Tell whether nobody has the token: he would carry out what waits, or do so now."""
         now = monotonic()
@@ -189,7 +194,7 @@ class Turn:
         return self._looks > MOST_LOOKS
 
     def _carry_out(self) -> None:
-        pending = self.pending
+        pending, outer = self.pending, self._carrier
         self._carrier = get_ident()
         self._carried += 1
         try:
@@ -200,4 +205,4 @@ class Turn:
                 except Exception as error:
                     failures.report("record", error)
         finally:
-            self._carrier = None
+            self._carrier = outer
