@@ -101,6 +101,20 @@ def test_the_connection_that_is_silent_longest_makes_room(receiving: Receiving) 
         connection.close()
 
 
+def test_half_a_line_is_lost_and_counted_where_its_sender_goes_on() -> None:
+    receiving = Receiving(connections=1)
+    with receiving.connect() as first:
+        first.sendall(b"a:1|c\na:2")
+        assert becomes(lambda: receiving.lines, [b"a:1|c"])
+        with receiving.connect() as second:
+            assert becomes(lambda: receiving.lost["unfinished_line"], 1) == 1
+            second.sendall(b"b:1|c\nb:2")
+            assert becomes(lambda: receiving.lines, [b"a:1|c", b"b:1|c"])
+            receiving.listener.stop()
+    assert receiving.lines == [b"a:1|c", b"b:1|c"]
+    assert receiving.lost == {"too_many_connections": 1, "unfinished_line": 2}
+
+
 def test_what_was_sent_before_the_end_is_read(receiving: Receiving) -> None:
     assert receiving.listener.udp
     with receiving.connect() as connection, socket.socket(type=socket.SOCK_DGRAM) as datagrams:

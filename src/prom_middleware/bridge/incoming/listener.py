@@ -119,6 +119,8 @@ class Listener:
             deadline = time.monotonic() + LAST_READING
             while (events := self._selector.select(0)) and time.monotonic() < deadline:
                 self._turn(events)
+            for connection in list(self._connections):
+                self._cut(connection)
         except Exception as error:  # ours: nobody waits for this thread
             failures.report("bridge.listener", error)
         finally:
@@ -186,7 +188,7 @@ class Listener:
         connection.setblocking(False)
         if len(self._connections) >= self._limit:
             self._lose("too_many_connections", 1)
-            self._end(next(iter(self._connections)))
+            self._cut(next(iter(self._connections)))
         lines = Lines(self._longest_line, lambda: self._lose("line_too_long", 1))
         self._connections[connection] = lines
         self._selector.register(connection, selectors.EVENT_READ, self._read)
@@ -201,18 +203,23 @@ class Listener:
             return
         except OSError:
             content = b""
-        if not content:
-            self._end(connection)
+        if not content:  # its last line may have no end
+            self._hand_over(self._end(connection))
             return
         self._connections.move_to_end(connection)
         self._hand_over(lines.feed(content))
 
-    def _end(self, connection: socket.socket) -> None:
-        """Close a connection; its last line may have no end."""
+    def _cut(self, connection: socket.socket) -> None:
+        """Close a connection whose sender goes on: what is there of a line may be half a number."""
+        if self._end(connection):
+            self._lose("unfinished_line", 1)
+
+    def _end(self, connection: socket.socket) -> list[bytes]:
+        """Close a connection; return what is left of it."""
         lines = self._connections.pop(connection)
         self._selector.unregister(connection)
         connection.close()
-        self._hand_over(lines.end())
+        return lines.end()
 
     def _close(self) -> None:
         for one in (*self._open, *self._connections):
