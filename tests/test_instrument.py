@@ -301,6 +301,8 @@ class Listing:
     [
         *(None, 3, 1.5, "main:app", b"app", (), {}, NotCallable(), dict, list, zip),
         *(Module, ASGIInstance, WSGIInstance, Pair, Listing),
+        # As aiohttp's and Tornado's applications.
+        *(lambda request: [], functools.partial(lambda environ, start: [], {})),
     ],
     ids=without_address,
 )

@@ -70,7 +70,9 @@ def is_application(app: Any) -> bool:
     """Tell whether something can be served: whether `instrument` takes it."""
     if is_twisted(app):
         return True
-    return _is_wsgi_class(app) if inspect.isclass(app) else callable(app)
+    if inspect.isclass(app):
+        return _is_wsgi_class(app)
+    return callable(app) and (is_asgi(app) or _takes_two(app))
 
 
 def _bases(app: object) -> set[str]:
@@ -253,6 +255,19 @@ def is_asgi(app: Callable[..., Any]) -> bool:
     if inspect.isgeneratorfunction(call):
         return False
     return _required_arguments(app) == 3
+
+
+def _takes_two(app: Callable[..., Any]) -> bool:
+    """Tell whether a callable may be called as PEP 3333 says; aiohttp's and Tornado's may not."""
+    try:
+        signature = inspect.signature(_own_call(app), follow_wrapped=False)
+    except (TypeError, ValueError):  # of C: it tells nothing
+        return True
+    try:
+        signature.bind(None, None)
+    except TypeError:
+        return False
+    return True
 
 
 def _own_call(app: Any) -> Any:

@@ -74,7 +74,7 @@ class Prometheus:
             connect(app, door.rules)
         except RuntimeError as error:  # Flask 2.2 without blinker has signals that cannot be used
             raise MissingFrameworkError(
-                'prom_middleware.flask needs blinker: pip install "prom_middleware[flask]"'
+                "prom_middleware.flask needs blinker beside Flask 2.2: pip install blinker"
             ) from error
         app.wsgi_app = door  # type: ignore[method-assign]
         app.extensions.setdefault(EXTENSION, []).append(door)

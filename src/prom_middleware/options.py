@@ -25,11 +25,17 @@ def is_encodable(value: object) -> bool:
     return isinstance(value, str) and value == value.encode("utf-8", "replace").decode("utf-8")
 
 
-def checked(options: Mapping[str, Any], checks: Mapping[str, Check]) -> dict[str, Any]:
-    """Return what `checks` make of `options`; raise OptionError for one that does not exist."""
-    for name in options:
+def checked(
+    options: Mapping[str, Any], checks: Mapping[str, Check], *, secrets: bool = True
+) -> dict[str, Any]:
+    """Return what `checks` make of `options`; raise OptionError for one that does not exist.
+
+    Its value is told where they have no secrets: it may be one misspelt.
+    """
+    for name, value in options.items():
         if name not in checks:
-            raise OptionError(f"unknown option {name!r}{nearest(str(name), checks)}")
+            told = repr(name) if secrets else f"{name}={value!r}"
+            raise OptionError(f"unknown option {told}{nearest(str(name), checks)}")
     return {name: checks[name](value) for name, value in options.items()}
 
 

@@ -123,6 +123,7 @@ WRONG = [
     ("buckets", [-math.inf, 1], errors.BucketsError),
     ("buckets", ["soon"], errors.BucketsError),
     ("buckets", 5, errors.BucketsError),
+    ("buckets", [True, 2], errors.BucketsError),
     ("buckets", None, errors.BucketsError),
     ("buckets", [10**309], errors.BucketsError),
     ("exclude", 3, errors.OptionError),
@@ -192,7 +193,7 @@ def _named(wrong: object) -> str:
 
 def test_an_unknown_option_comes_with_the_nearest_one(build: Build) -> None:
     with pytest.raises(
-        errors.OptionError, match=r"unknown option 'bucket'; did you mean 'buckets'"
+        errors.OptionError, match=r"unknown option bucket=\[1\]; did you mean 'buckets'"
     ):
         build(bucket=[1])
 

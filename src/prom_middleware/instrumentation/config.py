@@ -81,7 +81,7 @@ class Configuration:
         Raises a `ConfigurationError` that names the option, its value and the remedy.
         """
         made = cls()
-        vars(made).update(checked(options, CHECKS))
+        vars(made).update(checked(options, CHECKS, secrets=False))
         return made
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -129,9 +129,12 @@ def _buckets(value: object) -> tuple[float, ...]:
     if isinstance(value, (str, bytes, Mapping)):
         raise BucketsError(f"buckets={value!r}: give a list of numbers of seconds")
     try:
-        bounds = [float(bound) for bound in cast("Iterable[float]", value)]
+        given = list(cast("Iterable[float]", value))
+        bounds = [float(bound) for bound in given]
     except (TypeError, ValueError, OverflowError) as error:
         raise BucketsError(f"buckets={value!r}: give numbers of seconds") from error
+    if any(isinstance(bound, bool) for bound in given):
+        raise BucketsError(f"buckets={value!r}: give numbers of seconds")
     if bounds and bounds[-1] == math.inf:
         bounds.pop()
     if not bounds:
