@@ -15,7 +15,7 @@ from prom_middleware.exposition.wsgi import make_wsgi_app
 from prom_middleware.instrumentation import UNMATCHED, Configuration, nesting
 from prom_middleware.options import checked, is_text, rules
 from prom_middleware.wsgi.middleware import Dialect, PrometheusMiddleware
-from prom_middleware.wsgi.place import mounts_of, place_of
+from prom_middleware.wsgi.place import ENTRANCE, mounts_of, place_of
 
 try:
     import flask
@@ -174,7 +174,11 @@ class Rules(Dialect):
                 return
             rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
             if rule is not None:
-                observation.route = place_of(environ, observation) + rule.rule
+                # Below no mount, as nearly always: that spares the call.
+                if ENTRANCE not in environ and environ.get("SCRIPT_NAME", "") == observation.root:
+                    observation.route = rule.rule
+                else:
+                    observation.route = place_of(environ, observation) + rule.rule
                 return
             observation.route = self.route(environ, mounts)
             environ[ASKED] = True

@@ -44,19 +44,46 @@ class PrometheusMiddleware:
         nesting.expect_inner_doors()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Serve one request."""
-        app, response = self.app, None
+        """Serve one request.
+
+        What each request needs stands here, and the rest elsewhere: a call costs as much as what it
+        does, and more where a framework has taken the processor's caches.
+        """
+        core, app, response = self.core, self.app, None
         try:
             path = environ.get("PATH_INFO", "")
             if path in self._metrics_paths:
                 app = self._metrics
-            else:
-                response = self._begin(environ, start_response, path)
-                if response is None:
-                    start_response = self.refining(environ, start_response)
-                    app = watching(app, environ.get(self.core.key))
+            elif (core.key in environ or nesting.outer_doors) and self._is_inside(environ):
+                start_response = self.refining(environ, start_response)
+                app = watching(app, environ.get(core.key))
+            elif core.excluded is None or not core.excluded(path_of(environ)):
+                if REQUEST_START in environ or QUEUE_START in environ:
+                    core.queued(environ.get(REQUEST_START), environ.get(QUEUE_START))
+                is_socket = WEBSOCKET_KEY in environ and is_handshake(environ)
+                begun = Handshake() if is_socket else Response()
+                # uWSGI has no method for a line that is no request.
+                begun.begin(core, environ, environ.get("REQUEST_METHOD", OTHER))
+                response = begun
+                if HTTP_TRACEPARENT in environ and core.traced:
+                    response.trace = environ[HTTP_TRACEPARENT]
+                response.server, response.name = start_response, self.name
+                response.root, response.path = environ.get("SCRIPT_NAME", ""), path
+                environ[core.key] = response
+                response.wrapper = wrapper = environ.get("wsgi.file_wrapper")
+                if wrapper is not None and type(wrapper) is not type:
+                    response.wrapper = observed_wrapper(environ)
+                if (
+                    environ.get("CONTENT_LENGTH")
+                    or "HTTP_TRANSFER_ENCODING" in environ
+                    or environ.get("SERVER_PROTOCOL") in FRAMED
+                ):
+                    observe_input(environ, response)
         except Exception as error:
             failures.report("start", error)
+            if response is not None:
+                response.discard()
+                response = None
         if response is None:
             try:
                 return app(environ, start_response)
@@ -81,44 +108,10 @@ class PrometheusMiddleware:
     def broke(self, environ: WSGIEnvironment) -> None:
         """Hear that the application raised, where a door further out records; never raises."""
 
-    def _begin(
-        self, environ: WSGIEnvironment, start_response: StartResponse, path: str
-    ) -> Response | None:
-        core = self.core
-        if core.key in environ or nesting.outer_doors:
-            outer = outer_observation(environ, core.key)
-            if outer is not None and not outer.done:
-                return None
-        if core.excluded is not None and core.excluded(path_of(environ)):
-            return None
-        if REQUEST_START in environ or QUEUE_START in environ:
-            core.queued(environ.get(REQUEST_START), environ.get(QUEUE_START))
-        try:
-            method = environ["REQUEST_METHOD"]
-        except KeyError:  # uWSGI has one for any line, also for one that is no request
-            method = OTHER
-        is_socket = WEBSOCKET_KEY in environ and is_handshake(environ)
-        response = Handshake() if is_socket else Response()
-        response.begin(core, environ, method)
-        try:
-            if HTTP_TRACEPARENT in environ and core.traced:
-                response.trace = environ[HTTP_TRACEPARENT]
-            response.server, response.name = start_response, self.name
-            response.root, response.path = environ.get("SCRIPT_NAME", ""), path
-            environ[core.key] = response
-            response.wrapper = wrapper = environ.get("wsgi.file_wrapper")
-            if wrapper is not None and type(wrapper) is not type:
-                response.wrapper = observed_wrapper(environ)
-            if (
-                environ.get("CONTENT_LENGTH")
-                or "HTTP_TRANSFER_ENCODING" in environ
-                or environ.get("SERVER_PROTOCOL") in FRAMED
-            ):
-                observe_input(environ, response)
-            return response
-        except Exception:
-            response.discard()
-            raise
+    def _is_inside(self, environ: WSGIEnvironment) -> bool:
+        """Tell whether a door further out records the request."""
+        outer = outer_observation(environ, self.core.key)
+        return outer is not None and not outer.done
 
 
 class Dialect:
