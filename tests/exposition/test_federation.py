@@ -18,6 +18,7 @@ from prometheus_client import Metric as MetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 
 from exposition.federated import ALL, OPENMETRICS, PROTOBUF, asked, registry_of, types
+from instrumentation.driver import core, record
 from metrics import series
 from prom_middleware import instrument
 from prom_middleware.errors import OptionError
@@ -149,6 +150,42 @@ def test_external_labels_where_a_series_has_none_of_that_name(registry: Collecto
     # Nowhere but there.
     plain = asked(registry, query, path="/metrics", external_labels=labels).body.decode()
     assert "datacenter" not in plain
+
+
+def test_an_empty_label_is_none_and_external_ones_are_not_selected_by(
+    registry: CollectorRegistry,
+) -> None:
+    """As a Prometheus has it: it looks for series among its own, before it labels them."""
+    for name, value in (("dry", ""), ("wet", "b")):
+        Gauge(name, "G.", ["datacenter"], registry=registry).labels(value).set(1)
+    labels = {"datacenter": "a"}
+
+    def found(selector: str) -> list[str]:
+        query = f"match[]={selector}&match[]=never"
+        text = asked(registry, query, external_labels=labels).body.decode()
+        return [line.partition(" ")[0] for line in text.splitlines() if not line.startswith("#")]
+
+    assert found('{datacenter="",__name__="dry"}') == ['dry{datacenter="a"}']
+    assert found('{datacenter="a"}') == []
+    assert found('{datacenter="b"}') == ['wet{datacenter="b"}']
+    record(core(registry, labels={"datacenter": lambda _: ""}))
+    assert found("http_requests_total") == [
+        'http_requests_total{datacenter="a",method="GET",route="/r",status="200"}'
+    ]
+    assert found('http_requests_in_progress{datacenter="a"}') == []
+    assert found('http_requests_in_progress{datacenter=""}')
+
+
+def test_of_a_series_with_several_times_the_last_is_given() -> None:
+    family = MetricFamily("deep", "Deep.", "gauge")
+    for value, time in ((1, 10), (3, 30), (2, 20)):
+        family.add_sample("deep", {"who": "joe"}, value, timestamp=time)
+    family.add_sample("deep", {"who": "ann"}, 5, timestamp=15)
+    text = asked(registry_of(family), "match[]=deep").body.decode()
+    assert [line for line in text.splitlines() if not line.startswith("#")] == [
+        'deep{who="joe"} 3.0 30000',
+        'deep{who="ann"} 5.0 15000',
+    ]
 
 
 @pytest.mark.parametrize(

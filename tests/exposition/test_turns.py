@@ -200,6 +200,30 @@ def test_with_http_error_a_collector_that_hangs_is_a_500(
     assert b"test_turns.Held has not come back in time" in response.body
 
 
+def test_who_selects_what_takes_long_holds_nobody_else_up(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "PATIENCE", 0.05)
+    gauge = Gauge("many", "Many.", ["n"], registry=registry)
+    for number in range(300):
+        gauge.labels("a" * 60 + str(number))
+    hard = "&".join(f"match[]={{n=~'(.?){{{400 - each}}}a.*b'}}" for each in range(40))
+    done: list[str] = []
+    begun = threading.Event()
+
+    def long() -> None:
+        begun.set()
+        assert scraped(registry, query=hard, timeout=60).status == 200
+        done.append("long")
+
+    with running(1, long):
+        assert begun.wait(60)
+        for _ in range(3):
+            assert scraped(registry).status == 200
+            done.append("short")
+    assert done == ["short", "short", "short", "long"]
+
+
 def test_the_time_ends_the_work() -> None:
     class Endless:
         """A registry without an end."""

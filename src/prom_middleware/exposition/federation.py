@@ -22,8 +22,7 @@ from prom_middleware.exposition.negotiation import SERIES_KINDS, negotiate
 from prom_middleware.exposition.options import Limits
 from prom_middleware.exposition.refusals import SelectorError
 from prom_middleware.exposition.rendering import Rendering, Text, Wanted, blank
-from prom_middleware.exposition.selection.columns import columns, native_column, series_family
-from prom_middleware.exposition.selection.parameters import with_samples
+from prom_middleware.exposition.selection.columns import columns, family_of, labelled, native_column
 from prom_middleware.instrumentation.families import BlockFamily
 
 # The end of the path that is a federation's, wherever scrapes are answered.
@@ -57,6 +56,7 @@ class FederatedRendering(Rendering):
         super().__init__(wanted, collection, deadline - wanted.seconds * SHARE)
         self._milliseconds = int(time.time() * 1000)
         self._series: dict[str, MetricFamily] = {}
+        self._labels = dict(wanted.external_labels or ())
 
     def fill(self) -> Steps:
         """Make the body once."""
@@ -86,17 +86,16 @@ class FederatedRendering(Rendering):
             if self.wanted.selection.wants_name(name):
                 column.milliseconds = self._milliseconds
                 selected = yield from self.wanted.selection.select(column)
-                if selected is not None:
-                    found[name] = selected
+                if isinstance(selected, BlockFamily):  # a column's rows are its samples
+                    found[name] = labelled(selected, self._labels)
         if family.type == "histogram" and family.name in found:
             found[family.name].type = family.type  # until now it was to be taken for a number
         return found
 
     def _columns(self, family: BlockFamily) -> Iterator[tuple[str, BlockFamily]]:
-        labels = dict(self.wanted.external_labels or ())
-        yield from columns(family, labels)
+        yield from columns(family)
         if family.type == "histogram" and self.wanted.form.has_native_histograms:
-            yield family.name, native_column(family, labels)
+            yield family.name, native_column(family)
 
     def _of_samples(self, family: MetricFamily) -> Generator[None, None, dict[str, MetricFamily]]:
         found: dict[str, MetricFamily] = {}
@@ -105,19 +104,28 @@ class FederatedRendering(Rendering):
             if is_native(sample) and not self.wanted.form.has_native_histograms:
                 continue
             if sample.name not in found:
-                found[sample.name] = _family_of(sample, family)
+                found[sample.name] = family_of(sample, family)
             found[sample.name].samples.append(self._federated(sample))
             if number % SAMPLES == SAMPLES - 1:
                 yield
+        if any(sample.timestamp is not None for sample in family.samples):
+            for series in found.values():
+                series.samples = _newest(series.samples)
         return found
 
     def _federated(self, sample: Sample) -> Sample:
         time = self._milliseconds / 1000 if sample.timestamp is None else sample.timestamp
-        labels = {**dict(self.wanted.external_labels or ()), **(sample.labels or {})}
+        own = {name: value for name, value in (sample.labels or {}).items() if value}
+        labels = {**(sample.labels or {}), **self._labels, **own}
         bare = without_exemplars(sample) if is_native(sample) else sample
         return bare._replace(labels=labels, timestamp=time, exemplar=None)
 
 
-def _family_of(sample: Sample, family: MetricFamily) -> MetricFamily:
-    """Return a family for the series that are called as `sample`, without them."""
-    return with_samples(family, []) if is_native(sample) else series_family(family, sample.name)
+def _newest(samples: list[Sample]) -> list[Sample]:
+    """Return the last sample of each series: a family may have several, at other times."""
+    found: dict[frozenset[tuple[str, str]], Sample] = {}
+    for sample in samples:
+        before = found.setdefault(frozenset(sample.labels.items()), sample)
+        if float(sample.timestamp or 0) > float(before.timestamp or 0):
+            found[frozenset(sample.labels.items())] = sample
+    return list(found.values())

@@ -19,7 +19,8 @@ class Format(NamedTuple):
 
     `family` raises for a family that cannot be written, which is then to be left out whole: what it
     has yielded of that family by then must not be sent. `end` stands after the last family. Names
-    are written in `scheme`. Two formats are the same where their `key` is.
+    are written in `scheme`. Two formats are the same where their `key` is. One that writes `points`
+    has one value for all samples of a label set.
     """
 
     content_type: str
@@ -27,6 +28,7 @@ class Format(NamedTuple):
     end: bytes = b""
     scheme: str = UNDERSCORES
     key: str = ""
+    points: bool = False
 
     @property
     def has_native_histograms(self) -> bool:
@@ -106,6 +108,7 @@ KINDS = (
 
 # What a series can stand in by itself, whatever it is a part of.
 _ALONE = (text.family, protobuf.family, readable.family)
+_POINTS = (protobuf.family, readable.family, composite.family)
 SERIES_KINDS = tuple(kind for kind in KINDS if kind.family in _ALONE)
 
 
@@ -130,7 +133,8 @@ def negotiate(accept: str, kinds: Sequence[_Kind] = KINDS) -> Format:
             best, chosen, scheme = rank, kind, _scheme(found)
     family = partial(_written, chosen.family, scheme)
     announced = f"{chosen.announced}; escaping={scheme}"
-    return Format(announced, family, chosen.end, scheme, announced)
+    points = chosen.family in _POINTS
+    return Format(announced, family, chosen.end, scheme, announced, points)
 
 
 def is_delimited(content_type: str) -> bool:

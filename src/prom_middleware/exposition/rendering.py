@@ -13,6 +13,7 @@ from prom_middleware.exposition.compression import compress
 from prom_middleware.exposition.formats.escaping import escape_metric_name
 from prom_middleware.exposition.negotiation import Format
 from prom_middleware.exposition.refusals import Refusal
+from prom_middleware.exposition.selection.columns import whole_points
 from prom_middleware.exposition.selection.parameters import Selection
 from prom_middleware.multiprocess.shapes import names_of
 
@@ -107,8 +108,16 @@ class Rendering:
         selected = yield from blank(self.wanted.selection.select(family))
         if selected is not None:
             self._take_names(family)
-            yield from self.wanted.form.family(selected)
+            for part in (yield from blank(self._parts(family, selected))):
+                yield from self.wanted.form.family(part)
             self.kept += 1
+
+    def _parts(
+        self, family: MetricFamily, selected: MetricFamily
+    ) -> Generator[None, None, list[MetricFamily]]:
+        if not self.wanted.form.points:
+            return [selected]
+        return (yield from whole_points(family, selected))
 
     def _take_names(self, family: MetricFamily) -> None:
         for name in names_of(family.name, family.type):

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from prom_middleware import failures
 from prom_middleware.exposition.collecting.collection import Collection, Steps
+from prom_middleware.exposition.collecting.runs import PATIENCE
 from prom_middleware.exposition.federation import FederatedRendering
 from prom_middleware.exposition.refusals import Broken, Busy, TimedOut
 from prom_middleware.exposition.rendering import Rendering, Wanted
@@ -56,10 +57,14 @@ class Scrape:
 class Generation:
     """The scrapes of one registry that share a collection."""
 
-    def __init__(self, scrapes: list[Scrape], wake: Callable[[], object]) -> None:
+    def __init__(
+        self, scrapes: list[Scrape], wake: Callable[[], object], used: float = 0.0
+    ) -> None:
         self.registry = scrapes[0].registry
         self.scrapes = scrapes
-        self.late = False  # it has done what it can, and waits for slow collectors
+        self.used = used  # seconds of work; who comes later begins with those of who has least
+        self.late = False  # it waits for slow collectors, or has long to write: others begin
+        self._late_at = perf_counter() + PATIENCE
         self.idle = False
         self._rendering = False
         self._wake = wake
@@ -72,12 +77,14 @@ class Generation:
 
     def advance(self) -> None:
         """Work for a slice of time; never raises."""
-        end = perf_counter() + SLICE
+        begun = now = perf_counter()
         try:
             self.idle = False
-            while not self.idle and perf_counter() < end:
+            while not self.idle and now < begun + SLICE:
                 self.idle = bool(next(self._steps))
-            self.late = self._rendering and self.idle
+                now = perf_counter()
+            self.used += now - begun
+            self.late = self._rendering and (self.idle or now > self._late_at)
         except StopIteration:
             self._fail(Broken("The metrics cannot be shown."))  # those that nobody has answered
         except Exception as error:
@@ -219,15 +226,25 @@ class Desk:
     def _work(self, own: Scrape) -> None:
         while not own.done:
             self._begin()
-            for generation in self._generations:
-                generation.advance()
-                generation.expire(perf_counter())
+            self._advance()
             ended = [each for each in self._generations if each.ended]
             for generation in ended:
                 self._generations.remove(generation)
             if ended:
                 self._wake()
             self._pause()
+
+    def _advance(self) -> None:
+        """Have whoever worked least work for a slice, and the idle ones look for work.
+
+        By their time and not in turns: what one selects may have steps that take very long.
+        """
+        busy = [generation for generation in self._generations if not generation.idle]
+        first = min(busy, key=lambda generation: generation.used, default=None)
+        for generation in self._generations:
+            if generation.idle or generation is first:
+                generation.advance()
+            generation.expire(perf_counter())
 
     def _begin(self) -> None:
         """Make a generation of those that wait for a registry that is not being collected."""
@@ -242,7 +259,8 @@ class Desk:
                     self._waiting.append(scrape)
                 else:
                     groups.setdefault(id(scrape.registry), []).append(scrape)
-        self._generations += [Generation(group, self._wake) for group in groups.values()]
+        used = min((one.used for one in self._generations), default=0.0)
+        self._generations += [Generation(group, self._wake, used) for group in groups.values()]
 
     def _pause(self) -> None:
         """Let others have the interpreter, for longer where there is nothing to do."""

@@ -12,10 +12,13 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summ
 from prometheus_client.core import Metric
 
 from asking import asked
+from exposition.federated import PROTOBUF
+from instrumentation.driver import core, record
 from prom_middleware.exposition.refusals import SelectorError
 from prom_middleware.exposition.scraping import scrape
 from prom_middleware.exposition.selection.parameters import Query, parse_query
 from prom_middleware.instrumentation.families import BlockFamily, Row
+from prom_middleware.parser import parse
 
 
 def selected(family: Metric, query: str) -> list[Any]:
@@ -77,6 +80,53 @@ def test_rows_are_selected_as_samples_are(
     )
     family = block(kind)
     assert selected(family, query) == selected(as_samples(block(kind)), query)
+
+
+PARTS = [
+    "name[]=took_sum",
+    "name[]=took_count",
+    "match[]=took_bucket",
+    'match[]=took_bucket{le="1.0"}',
+    'match[]={le="1.0"}&match[]=took_count',
+    "match[]=size_sum",
+    "name[]=size_count&name[]=asked_total",
+    "name[]=asked_total",
+    "name[]=took",
+    'match[]={who="ann",le!="x"}',
+    'match[]=took_sum{who="ann"}&match[]={__name__=~"took_.*",who="joe"}',
+]
+
+
+@pytest.mark.parametrize("query", PARTS)
+@pytest.mark.parametrize("rows", [False, True])
+def test_a_part_of_a_histogram_brings_no_numbers_that_nobody_counted(
+    query: str, rows: bool
+) -> None:
+    """Protobuf has one value for a label set, in which what is missing is zero."""
+    registry = CollectorRegistry()
+    took = Histogram("took", "Took.", ["who"], registry=registry, buckets=(1, 2))
+    size = Summary("size", "Size.", ["who"], registry=registry)
+    for who in ("ann", "joe"):
+        took.labels(who).observe(1.5)
+        size.labels(who).observe(3)
+    Counter("asked", "Asked.", registry=registry).inc(2)
+    if rows:
+        of_door = core(registry)
+        for method in ("GET", "POST"):
+            record(of_door, method=method)
+        query = query.replace("took", "http_request_duration_seconds")
+        query = query.replace("who", "method").replace("ann", "GET").replace("joe", "POST")
+    shown: list[dict[Any, float]] = [
+        {
+            (sample.name, *sorted(sample.labels.items())): sample.value
+            for family in parse(scrape(registry, asked(query=query, accept=accept)).body, accept)
+            for sample in family.samples
+            # The one is rounded, and has its place beside the value; the other counts scrapes.
+            if not sample.name.endswith("_created") and not sample.name.startswith("prom_")
+        }
+        for accept in ("text/plain", PROTOBUF)
+    ]
+    assert shown[0] == shown[1] != {}
 
 
 @pytest.mark.parametrize("size", [0, 1, 64, 65, 1000])

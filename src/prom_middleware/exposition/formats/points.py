@@ -149,7 +149,8 @@ class _Grouping:
         self._created: dict[Labels, float] = {}
 
     def points(self) -> Iterator[Point]:
-        for point in self._points.values():
+        # Prometheus 3 refuses a scrape in which a classic one comes after a native one.
+        for point in sorted(self._points.values(), key=lambda point: point.native is not None):
             point.created = self._created.get(point.labels, 0.0)
             point.buckets.sort(key=lambda bucket: bucket.bound)
             if point.native:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import copy
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import zip_longest
 
 from prometheus_client import Metric as MetricFamily
+from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
-from prom_middleware.exposition.selection.parameters import with_samples
+from prom_middleware.exposition.formats.points import is_native
+from prom_middleware.exposition.selection.parameters import INNER, SLICE, with_samples
 from prom_middleware.instrumentation.families import BlockFamily, Row
 from prom_middleware.stores import Labels
 
@@ -39,36 +43,82 @@ def series_family(family: MetricFamily, name: str) -> MetricFamily:
     return found
 
 
-def columns(family: BlockFamily, labels: Mapping[str, str]) -> Iterator[tuple[str, BlockFamily]]:
-    """Yield each name that a family's samples have, and a family of these alone.
+def family_of(sample: Sample, family: MetricFamily) -> MetricFamily:
+    """Return a family for the series that are called as `sample`, without them."""
+    return with_samples(family, []) if is_native(sample) else series_family(family, sample.name)
 
-    Rows have `labels` as well, those of them that they do not have.
+
+def whole_points(
+    family: MetricFamily, selected: MetricFamily
+) -> Generator[None, None, list[MetricFamily]]:
+    """Return what was selected of `family` in families that have all samples of a label set.
+
+    For formats with one value for all of them, in which those that are missing would be zeros.
+    Yields now and then.
     """
-    names, texts = _with(family, labels)
+    if selected is family or isinstance(selected, BlockFamily):
+        return [selected]
+    chosen = set(map(id, selected.samples))
+    begun: set[frozenset[tuple[str, str]]] = set()
+    missing: set[frozenset[tuple[str, str]]] = set()
+    inner = INNER.get(family.type)
+    for number, sample in enumerate(family.samples):
+        labels = frozenset(pair for pair in (sample.labels or {}).items() if pair[0] != inner)
+        if id(sample) in chosen:
+            begun.add(labels)
+        elif not sample.name.endswith("_created"):
+            missing.add(labels)
+        if number % SLICE == SLICE - 1:
+            yield
+    return [selected] if begun.isdisjoint(missing) else _apart(family, selected)
+
+
+def _apart(family: MetricFamily, selected: MetricFamily) -> list[MetricFamily]:
+    found: dict[str, MetricFamily] = {}
+    for sample in selected.samples:
+        found.setdefault(sample.name, family_of(sample, family)).samples.append(sample)
+    return list(found.values())
+
+
+def columns(family: BlockFamily) -> Iterator[tuple[str, BlockFamily]]:
+    """Yield each name that a family's samples have, and a family of these alone."""
     if family.type == "histogram":
-        edges = [(*texts, edge) for edge in (*map(floatToGoString, family.bounds), "+Inf")]
-        yield _column(family, "_bucket", (*names, "le"), lambda: _buckets(family, edges))
+        edges = [(edge,) for edge in (*map(floatToGoString, family.bounds), "+Inf")]
+        names = (*family.label_names, "le")
+        yield _column(family, "_bucket", names, partial(_buckets, family, edges))
     for ending, place in PLACES.get(family.type, {"": 0}).items():
-        yield _column(family, ending, names, partial(_numbers, family, texts, place))
+        yield _column(family, ending, family.label_names, partial(_numbers, family, place))
     if family.shows_created:
-        yield _column(family, "_created", names, lambda: _created(family, texts))
+        yield _column(family, "_created", family.label_names, partial(_created, family))
 
 
-def native_column(family: BlockFamily, labels: Mapping[str, str]) -> BlockFamily:
+def native_column(family: BlockFamily) -> BlockFamily:
     """Return a family of the native histograms alone, as what a selector takes for single series.
 
     Its rows are whole: with the type of `family`, it is written as histograms without bounds.
     """
-    names, texts = _with(family, labels)
-    column = BlockFamily(family, names, (), partial(_natives, family, texts))
+    column = BlockFamily(family, family.label_names, (), partial(_natives, family))
     column.type = UNTYPED
     return column
 
 
-def _with(family: BlockFamily, labels: Mapping[str, str]) -> tuple[Labels, Labels]:
-    """Return the names that rows have with `labels`, and the values of those that they lack."""
-    added = {name: text for name, text in labels.items() if name not in family.label_names}
-    return (*family.label_names, *added), tuple(added.values())
+def labelled(family: BlockFamily, labels: Mapping[str, str]) -> BlockFamily:
+    """Return a family whose rows have `labels` as well, where they have none of that name.
+
+    An empty label is none; https://prometheus.io/docs/concepts/data_model/
+    """
+    names = (*family.label_names, *(name for name in labels if name not in family.label_names))
+    added = [labels.get(name, "") for name in names]
+    found = copy.copy(family)
+    found.label_names = names
+    found.rows = partial(_filled, family, added)
+    return found
+
+
+def _filled(family: BlockFamily, added: Sequence[str]) -> Iterator[Row]:
+    for row in family.rows():
+        pairs = zip_longest(row.labels, added, fillvalue="")
+        yield row._replace(labels=tuple([own or other for own, other in pairs]))
 
 
 def _column(
@@ -84,17 +134,17 @@ def _buckets(family: BlockFamily, edges: Sequence[Labels]) -> Iterable[Row]:
             yield Row(row.labels + edge, (count,))
 
 
-def _numbers(family: BlockFamily, texts: Labels, place: int) -> Iterable[Row]:
+def _numbers(family: BlockFamily, place: int) -> Iterable[Row]:
     for row in family.rows():
-        yield Row(row.labels + texts, (row.values[place],))
+        yield Row(row.labels, (row.values[place],))
 
 
-def _natives(family: BlockFamily, texts: Labels) -> Iterable[Row]:
+def _natives(family: BlockFamily) -> Iterable[Row]:
     for row in family.rows():
         if row.native:
-            yield Row(row.labels + texts, row.values[-3:], native=row.native)
+            yield Row(row.labels, row.values[-3:], native=row.native)
 
 
-def _created(family: BlockFamily, texts: Labels) -> Iterable[Row]:
+def _created(family: BlockFamily) -> Iterable[Row]:
     for row in family.rows():
-        yield Row(row.labels + texts, (row.created,))
+        yield Row(row.labels, (row.created,))

@@ -17,7 +17,7 @@ MAX_QUERY = 64 * 1024  # characters
 MAX_FIELDS = 1000
 MAX_SELECTORS = 100
 DEBUG = ("text", "openmetrics", "prometheus-protobuf")
-SLICE = 64  # series in some tenths of a millisecond
+SLICE = 64  # series in some tenths of a millisecond, where one selector looks at them
 # What a sample of a family may be called, beside the family's name.
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "counter": ("_total",),
@@ -25,7 +25,7 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
     "info": ("_info",),
 }
 # Labels that samples have and rows have not.
-INNER = {"histogram": "le", "summary": "quantile"}
+INNER = {"histogram": "le", "gaugehistogram": "le", "summary": "quantile"}
 
 _Item = TypeVar("_Item")
 
@@ -79,6 +79,7 @@ class Selection:
         self._names = names
         self._selectors = selectors
         self.key = key  # equal for selections of the same series
+        self._slice = max(1, SLICE // max(1, len(selectors)))
 
     @property
     def without_names(self) -> Selection:
@@ -107,9 +108,9 @@ class Selection:
             for shown in _with_and_without_created(family):
                 accepts = self._of_rows(*shown)
                 if accepts is not None:
-                    return (yield from _rows_of(shown[0], accepts))
+                    return (yield from _rows_of(shown[0], accepts, self._slice))
         accepts_sample = self._of_samples(family)
-        chosen = yield from _chosen(family.samples, accepts_sample)
+        chosen = yield from _chosen(family.samples, accepts_sample, self._slice)
         if not chosen:
             return None
         return with_samples(family, chosen)
@@ -191,9 +192,9 @@ def with_samples(family: MetricFamily, samples: Any) -> MetricFamily:
 
 
 def _rows_of(
-    family: BlockFamily, accepts: Callable[[Row], bool]
+    family: BlockFamily, accepts: Callable[[Row], bool], at_once: int
 ) -> Generator[None, None, BlockFamily | None]:
-    chosen = yield from _chosen(family.rows(), accepts)
+    chosen = yield from _chosen(family.rows(), accepts, at_once)
     if not chosen:
         return None
     found = copy.copy(family)
@@ -202,12 +203,12 @@ def _rows_of(
 
 
 def _chosen(
-    items: Iterable[_Item], accepts: Callable[[_Item], bool]
+    items: Iterable[_Item], accepts: Callable[[_Item], bool], at_once: int
 ) -> Generator[None, None, list[_Item]]:
     chosen = []
     for number, item in enumerate(items):
         if accepts(item):
             chosen.append(item)
-        if number % SLICE == SLICE - 1:
+        if number % at_once == at_once - 1:
             yield
     return chosen

@@ -80,6 +80,7 @@ POSIX: dict[str, Ranges] = {
 CONTROLS = {"a": "\a", "f": "\f", "t": "\t", "n": "\n", "r": "\r", "v": "\v"}
 QUANTIFIERS: dict[str, tuple[int, int | None]] = {"*": (0, None), "+": (1, None), "?": (0, 1)}
 CATEGORIES = ("C", "L", "M", "N", "P", "S", "Z")
+CASED = ("Lu", "Ll", "Lt")
 
 
 def parse(pattern: str) -> Node:
@@ -398,8 +399,9 @@ class _Parser:
             name, negated = name[1:], not negated
         if name[:1] not in CATEGORIES or len(name) > 2:
             raise self.error(f"\\p{{{name}}} is not supported", place)
-        return Characters(lambda one: unicodedata.category(one).startswith(name) != negated)
+        wanted = CASED if name == "LC" else name
+        return Characters(lambda one: unicodedata.category(one).startswith(wanted) != negated)
 
 
 def _number(text: str) -> bool:
-    return text.isascii() and text.isdigit()
+    return text.isascii() and text.isdigit() and (text == "0" or text[0] != "0")
