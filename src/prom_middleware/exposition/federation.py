@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
+from typing import Any
 
 from prometheus_client import Metric as MetricFamily
 from prometheus_client.samples import Sample
@@ -99,18 +100,20 @@ class FederatedRendering(Rendering):
 
     def _of_samples(self, family: MetricFamily) -> Generator[None, None, dict[str, MetricFamily]]:
         found: dict[str, MetricFamily] = {}
+        places: dict[Any, int] = {}
         selected = yield from self.wanted.selection.select(family)
         for number, sample in enumerate(() if selected is None else selected.samples):
             if is_native(sample) and not self.wanted.form.has_native_histograms:
                 continue
             if sample.name not in found:
                 found[sample.name] = family_of(sample, family)
-            found[sample.name].samples.append(self._federated(sample))
+            series = found[sample.name].samples
+            if sample.timestamp is None:
+                series.append(self._federated(sample))
+            else:  # there may be others of the same series
+                _put(series, self._federated(sample), places)
             if number % SAMPLES == SAMPLES - 1:
                 yield
-        if any(sample.timestamp is not None for sample in family.samples):
-            for series in found.values():
-                series.samples = _newest(series.samples)
         return found
 
     def _federated(self, sample: Sample) -> Sample:
@@ -121,11 +124,10 @@ class FederatedRendering(Rendering):
         return bare._replace(labels=labels, timestamp=time, exemplar=None)
 
 
-def _newest(samples: list[Sample]) -> list[Sample]:
-    """Return the last sample of each series: a family may have several, at other times."""
-    found: dict[frozenset[tuple[str, str]], Sample] = {}
-    for sample in samples:
-        before = found.setdefault(frozenset(sample.labels.items()), sample)
-        if float(sample.timestamp or 0) > float(before.timestamp or 0):
-            found[frozenset(sample.labels.items())] = sample
-    return list(found.values())
+def _put(samples: list[Any], sample: Any, places: dict[Any, int]) -> None:
+    """Add a sample, or put it in the place of an earlier one of its series: the last one counts."""
+    place = places.setdefault((sample.name, frozenset(sample.labels.items())), len(samples))
+    if place == len(samples):
+        samples.append(sample)
+    elif float(sample.timestamp) > float(samples[place].timestamp):
+        samples[place] = sample

@@ -107,6 +107,8 @@ def labelled(family: BlockFamily, labels: Mapping[str, str]) -> BlockFamily:
 
     An empty label is none; https://prometheus.io/docs/concepts/data_model/
     """
+    if not labels:
+        return family
     names = (*family.label_names, *(name for name in labels if name not in family.label_names))
     added = [labels.get(name, "") for name in names]
     found = copy.copy(family)
