@@ -143,6 +143,10 @@ def test_a_secret_is_told_nobody() -> None:
         with pytest.raises(OptionError) as caught:
             job(**options)
         assert "hunter2" not in str(caught.value)
+    for unknown in ({"basic_auth": ("joe", "hunter2")}, {"acess": "hunter2"}):
+        with pytest.raises(OptionError) as caught:
+            make_asgi_app(**unknown)
+        assert "hunter2" not in str(caught.value)
 
 
 def test_a_push_says_what_is_wrong() -> None:

@@ -259,9 +259,12 @@ def is_asgi(app: Callable[..., Any]) -> bool:
 
 def _takes_two(app: Callable[..., Any]) -> bool:
     """Tell whether a callable may be called as PEP 3333 says; aiohttp's and Tornado's may not."""
+    call = _own_call(app)
     try:
-        signature = inspect.signature(_own_call(app), follow_wrapped=False)
-    except (TypeError, ValueError):  # of C: it tells nothing
+        signature = inspect.signature(call, follow_wrapped=False)
+    except Exception:  # of C: it tells nothing; nor do annotations that cannot be read
+        return True
+    if hasattr(call, "__signature__"):  # another one's
         return True
     try:
         signature.bind(None, None)
@@ -292,5 +295,5 @@ def _parameters(
 ) -> Collection[inspect.Parameter] | None:
     try:
         return inspect.signature(app, follow_wrapped=follow_wrapped).parameters.values()
-    except (TypeError, ValueError):
+    except Exception:
         return None

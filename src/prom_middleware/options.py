@@ -5,7 +5,14 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable, Container, Generator, Iterable, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Container,
+    Generator,
+    Iterable,
+    Mapping,
+)
 from functools import partial
 from typing import Any
 
@@ -25,18 +32,21 @@ def is_encodable(value: object) -> bool:
     return isinstance(value, str) and value == value.encode("utf-8", "replace").decode("utf-8")
 
 
-def checked(
-    options: Mapping[str, Any], checks: Mapping[str, Check], *, secrets: bool = True
-) -> dict[str, Any]:
+def checked(options: Mapping[str, Any], checks: Mapping[str, Check]) -> dict[str, Any]:
     """Return what `checks` make of `options`; raise OptionError for one that does not exist.
 
-    Its value is told where they have no secrets: it may be one misspelt.
+    Its value is told if it is of numbers: others may be a password.
     """
     for name, value in options.items():
         if name not in checks:
-            told = repr(name) if secrets else f"{name}={value!r}"
+            told = f"{name}={value!r}" if _is_of_numbers(value) else repr(name)
             raise OptionError(f"unknown option {told}{nearest(str(name), checks)}")
     return {name: checks[name](value) for name, value in options.items()}
+
+
+def _is_of_numbers(value: object) -> bool:
+    items = value if isinstance(value, list | tuple) else (value,)
+    return all(type(item) in (int, float, bool, type(None)) for item in items)
 
 
 def rules(table: Mapping[str, tuple[Test, str]], secrets: Container[str] = ()) -> dict[str, Check]:

@@ -464,6 +464,7 @@ def test_what_is_counted_amid_a_long_removal_is_in_the_store(
     for kind in ("a", "b"):
         here.call("counter", (kind,), "inc")
         here.call("summary", (kind,), "observe", 1)
+        here.call("histogram", (kind,), "observe", 1)
     seen: list[Samples] = []
     note = Removals._note
 
@@ -483,13 +484,47 @@ def test_what_is_counted_amid_a_long_removal_is_in_the_store(
     reported = failures.counts().get("multiprocess.remove", 0)
     here.call("counter", (), "clear")
     count = ("histogram_count", (("kind", "a"),))
-    assert [samples.get(count, 0) for samples in seen] == [0, 1, 1]
+    assert [samples.get(count, 0) for samples in seen] == [1, 2, 2]
     after = here.samples()
     assert after == there.call("samples")
     assert not any(name.startswith("counter") for name, _ in after)
     assert ("summary_count", (("kind", "a"),)) not in after
     assert after["summary_count", (("kind", "b"),)] == 1
     assert failures.counts().get("multiprocess.remove", 0) == reported
+
+
+@pytest.mark.parametrize("other", ["sum", "counter"])
+def test_what_is_removed_and_set_amid_a_long_removal_keeps_its_order(
+    other: str, pair: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = pair
+    for name in ("counter", "sum"):
+        for kind in ("a", "b"):
+            here.call(name, (kind,), "inc", 1)
+    note = Removals._note
+    threads: list[threading.Thread] = []
+
+    def meanwhile() -> None:
+        here.call(other, (), "remove", "a")
+        here.call(other, ("a",), "inc", 3)
+        here.call("mostrecent", ("a",), "set", 7)
+        here.call("sum", ("b",), "set", 9)
+
+    def noted(*arguments: Any) -> None:
+        note(*arguments)
+        if not threads:
+            threads.append(threading.Thread(target=meanwhile))
+            threads[0].start()
+            threads[0].join(20)
+
+    monkeypatch.setattr(Removals, "_note", noted)
+    here.call("sum", (), "clear")
+    after = here.samples()
+    assert after == there.call("samples")
+    name = "counter_total" if other == "counter" else "sum"
+    assert after[name, (("kind", "a"),)] == 3
+    assert after["sum", (("kind", "b"),)] == 9
+    assert after["mostrecent", (("kind", "a"),)] == 7
 
 
 def test_a_child_forked_in_the_midst_of_a_removal_does_not_keep_its_lock(

@@ -49,7 +49,7 @@ class Limits(NamedTuple):
     def from_options(cls, options: Mapping[str, Any], disable_compression: bool = False) -> Limits:
         """Return the limits; raise OptionError for an option that is none, or a wrong value."""
         given = {**options, "disable_compression": disable_compression}
-        return cls(**checked(given, CHECKS, secrets=False))
+        return cls(**checked(given, CHECKS))
 
     def seconds(self, headers: Mapping[str, str]) -> float:
         """Return how long a scrape with these headers may take."""

@@ -2,7 +2,8 @@
 
 A scrape that comes while another is being made waits for the next collection, which all that came
 meanwhile share: no number is older than the scrape that shows it. (What takes longer than a second
-to collect may be: see `runs`.) Whoever waits does the work; one thread at a time, in slices.
+to collect may be: see `runs`; and who wants something else than one that takes longer than that to
+write begins beside it.) Whoever waits does the work; one thread at a time, in slices.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from time import perf_counter
 from typing import Any
 
@@ -64,7 +66,7 @@ class Generation:
         self.scrapes = scrapes
         self.used = used  # seconds of work; who comes later begins with those of who has least
         self.late = False  # it waits for slow collectors, or has long to write: others begin
-        self._late_at = perf_counter() + PATIENCE
+        self._late_at = inf
         self.idle = False
         self._rendering = False
         self._wake = wake
@@ -74,6 +76,15 @@ class Generation:
     def ended(self) -> bool:
         """Tell whether nobody waits any more."""
         return all(scrape.done for scrape in self.scrapes)
+
+    def holds(self, scrape: Scrape) -> bool:
+        """Tell whether a scrape that came later has to wait for this one to end.
+
+        Where it has long to write, for who wants the same alone: they share the next one.
+        """
+        if scrape.registry is not self.registry or (self.late and self.idle):
+            return False
+        return not self.late or any(one.wanted.key == scrape.wanted.key for one in self.scrapes)
 
     def advance(self) -> None:
         """Work for a slice of time; never raises."""
@@ -120,6 +131,7 @@ class Generation:
     def _answer(self, collection: Collection) -> Steps:
         yield from collection.steps(max(scrape.wanted.seconds for scrape in self.scrapes))
         self._rendering = True
+        self._late_at = perf_counter() + PATIENCE
         groups: dict[Any, list[Scrape]] = {}
         for scrape in self.scrapes:
             groups.setdefault(scrape.wanted.key, []).append(scrape)
@@ -242,6 +254,8 @@ class Desk:
         busy = [generation for generation in self._generations if not generation.idle]
         first = min(busy, key=lambda generation: generation.used, default=None)
         for generation in self._generations:
+            if generation.idle and first is not None:  # to wait saves nothing for later
+                generation.used = max(generation.used, first.used)
             if generation.idle or generation is first:
                 generation.advance()
             generation.expire(perf_counter())
@@ -250,16 +264,15 @@ class Desk:
         """Make a generation of those that wait for a registry that is not being collected."""
         with self._changed:
             waiting, self._waiting, self._fresh = self._waiting, [], False
-            busy = {id(one.registry) for one in self._generations if not one.late}
             groups: dict[int, list[Scrape]] = {}
             for scrape in waiting:
                 if scrape.done:
                     continue
-                if id(scrape.registry) in busy:
+                if any(generation.holds(scrape) for generation in self._generations):
                     self._waiting.append(scrape)
                 else:
                     groups.setdefault(id(scrape.registry), []).append(scrape)
-        used = min((one.used for one in self._generations), default=0.0)
+        used = min((one.used for one in self._generations if not one.idle), default=0.0)
         self._generations += [Generation(group, self._wake, used) for group in groups.values()]
 
     def _pause(self) -> None:

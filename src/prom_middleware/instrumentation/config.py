@@ -81,7 +81,7 @@ class Configuration:
         Raises a `ConfigurationError` that names the option, its value and the remedy.
         """
         made = cls()
-        vars(made).update(checked(options, CHECKS, secrets=False))
+        vars(made).update(checked(options, CHECKS))
         return made
 
     def __setattr__(self, name: str, value: object) -> None:

@@ -352,8 +352,16 @@ def _drop(metric: Any, labels: Labels) -> None:
 def _in_all_workers(metric: Any, remove: Callable[..., None], what: object) -> None:
     family = vars(metric).get(FAMILY)
     if _installed is not None and family is not None:
-        home = _installed.home
-        home.turn.update(home.removals.carry_out, remove, family, what)
+        _installed.home.turn.update(_remove_shared, _installed, remove, family, what)
+
+
+def _remove_shared(
+    adoption: Adoption, remove: Callable[..., None], family: Family, what: object
+) -> None:
+    try:
+        remove(adoption.home.removals, family, what)
+    except Exception as error:
+        failures.report("multiprocess.remove", error)
 
 
 def _info(self: Any, val: dict[str, str]) -> None:

@@ -9,13 +9,12 @@ for announcements before it writes to a gauge with labels.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from hashlib import blake2b
 from time import time
-from typing import Any, Protocol
+from typing import Protocol
 
 from prom_middleware import failures
 from prom_middleware.multiprocess.shapes import (
@@ -104,8 +103,11 @@ def announcements_for(store: Store) -> Announcements:
 class Removals:
     """What this process knows of removals, in all methods with the store's turn."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(
+        self, store: Store, may_interrupt: Callable[[Callable[..., object]], bool]
+    ) -> None:
         self._store = store
+        self._may_interrupt = may_interrupt
         self._known: dict[Family, dict[Labels, int]] = {}
         # The names of label sets that were removed since what is known of them was read.
         self._stale: set[bytes] = set()
@@ -113,33 +115,6 @@ class Removals:
         self.is_deaf = False
         self.seen = 0
         self.announcements = announcements_for(store)
-        self.forget()
-
-    def forget(self) -> None:
-        """Begin anew in a process that was forked: what was to be removed, the parent removes."""
-        self._busy = False
-        self._left: deque[tuple[Callable[..., None], Family, Any]] = deque()
-
-    def carry_out(self, remove: Callable[..., None], family: Family, what: Any) -> None:
-        """Call one of the methods that remove; never raises.
-
-        What another thread left meanwhile comes after it, for only one may be announced.
-        """
-        self._left.append((remove, family, what))
-        if self._busy:
-            return
-        self._busy = True
-        try:
-            while self._left:
-                self._carry_out(*self._left.popleft())
-        finally:
-            self._busy = False
-
-    def _carry_out(self, remove: Callable[..., None], family: Family, what: Any) -> None:
-        try:
-            remove(self, family, what)
-        except Exception as error:
-            failures.report("multiprocess.remove", error)
 
     def number(self, family: Family, labels: Labels) -> int:
         """Return which removal of this label set was the last, as of the last `look`."""
@@ -237,7 +212,7 @@ class Removals:
                 since = now - removals.get(labels, NEVER).time
                 self._note(removals_of(family), labels, [1.0, since, *cells])
                 # What waits in memory is lost when this process is killed.
-                self._store.turn.give_way()
+                self._store.turn.give_way(self._may_interrupt)
 
     def _note(self, family: Family, labels: Labels, amounts: list[float]) -> None:
         """Add one removal, so that whoever is killed here has done it wholly or not at all."""

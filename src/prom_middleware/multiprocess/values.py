@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet, ref
 
-from prom_middleware import failures
+from prom_middleware import failures, multiprocess
 from prom_middleware.forks import in_child
 from prom_middleware.multiprocess import notes
 from prom_middleware.multiprocess.notes import Note
@@ -36,7 +36,7 @@ class Home:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.turn = store.turn
-        self.removals = Removals(store)
+        self.removals = Removals(store, adds)
         self._values: set[ref[SharedValue]] = set()
         self.marked = self.resuming = False
         # What was set while nobody could read after which removal that was.
@@ -103,6 +103,16 @@ class Home:
                 value.repeat()
 
 
+def adds(write: Callable[..., object]) -> bool:
+    """Tell whether a write that waits only adds: then it is the same before and after a removal.
+
+    What is set says after which removal that was, and removals are announced one at a time.
+    """
+    if getattr(write, "__func__", None) is SharedValue._add:
+        return True
+    return not write.__module__.startswith(multiprocess.__name__)  # gauges, removals and the like
+
+
 _homes: WeakSet[Home] = WeakSet()
 
 
@@ -111,7 +121,6 @@ def _in_child() -> None:
     for home in _homes:
         home.marked = home.resuming = False
         home.postponed.clear()
-        home.removals.forget()
 
 
 class SharedValue:

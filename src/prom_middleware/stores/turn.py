@@ -177,10 +177,13 @@ class Turn:
             finally:
                 give(give)
 
-    def give_way(self) -> None:
-        """Carry out what others left, amid a write that takes long: the token must be ours."""
-        if self.pending:
-            self._carry_out()
+    def give_way(self, may: Callable[[Callable[..., object]], bool]) -> None:
+        """Carry out what others left, amid a write that takes long; the token must be ours.
+
+        In its order, and so up to the first write that may not be carried out there.
+        """
+        while self.pending and may(self.pending[0][0]):
+            self._carry_out_next()
 
     def _is_lost(self) -> bool:
         """Tell whether nobody has the token: he would carry out what waits, or do so now."""
@@ -194,15 +197,17 @@ class Turn:
         return self._looks > MOST_LOOKS
 
     def _carry_out(self) -> None:
-        pending, outer = self.pending, self._carrier
         self._carrier = get_ident()
         self._carried += 1
         try:
-            while pending:
-                write, arguments = pending.popleft()
-                try:
-                    write(*arguments)
-                except Exception as error:
-                    failures.report("record", error)
+            while self.pending:
+                self._carry_out_next()
         finally:
-            self._carrier = outer
+            self._carrier = None
+
+    def _carry_out_next(self) -> None:
+        write, arguments = self.pending.popleft()
+        try:
+            write(*arguments)
+        except Exception as error:
+            failures.report("record", error)

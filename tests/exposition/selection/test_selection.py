@@ -129,6 +129,15 @@ def test_a_part_of_a_histogram_brings_no_numbers_that_nobody_counted(
     assert shown[0] == shown[1] != {}
 
 
+def test_nor_does_a_part_of_one_that_can_go_below_zero() -> None:
+    """Its samples are made anew each time."""
+    registry = CollectorRegistry()
+    Histogram("warm", "Warm.", registry=registry, buckets=(-10, 0, 10)).observe(-5)
+    answer = scrape(registry, asked(query="name[]=warm_count", accept=PROTOBUF))
+    samples = [sample for family in parse(answer.body, PROTOBUF) for sample in family.samples]
+    assert [(sample.name, sample.value) for sample in samples] == [("warm_count", 1)]
+
+
 @pytest.mark.parametrize("size", [0, 1, 64, 65, 1000])
 def test_large_families_are_selected_in_steps(size: int) -> None:
     steps = parse_query('match[]={route="r7"}').selection.select(block(size=size))

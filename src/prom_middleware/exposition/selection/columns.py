@@ -58,13 +58,14 @@ def whole_points(
     """
     if selected is family or isinstance(selected, BlockFamily):
         return [selected]
-    chosen = set(map(id, selected.samples))
+    chosen = {(one.name, frozenset((one.labels or {}).items())) for one in selected.samples}
     begun: set[frozenset[tuple[str, str]]] = set()
     missing: set[frozenset[tuple[str, str]]] = set()
     inner = INNER.get(family.type)
     for number, sample in enumerate(family.samples):
-        labels = frozenset(pair for pair in (sample.labels or {}).items() if pair[0] != inner)
-        if id(sample) in chosen:
+        pairs = (sample.labels or {}).items()
+        labels = frozenset(pair for pair in pairs if pair[0] != inner)
+        if (sample.name, frozenset(pairs)) in chosen:
             begun.add(labels)
         elif not sample.name.endswith("_created"):
             missing.add(labels)
