@@ -55,7 +55,10 @@ class Site:
         self.port = 0
 
     def write(self, text: str) -> None:
-        self.path.write_text(text, encoding="utf-8")
+        """Write the file anew, at once: the server may look at any moment, and counts what it saw."""
+        beside = self.path.with_suffix(".new")
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(self.path)
 
     def get(self, client: Pair | None = None, **arguments: Any) -> httpx.Response:
         """Answer a GET; raises httpx.TransportError."""
