@@ -55,7 +55,7 @@ class Site:
         self.port = 0
 
     def write(self, text: str) -> None:
-        """Write the file anew, at once: the server may look at any moment, and counts what it saw."""
+        """Write it anew, at once: the server may look at any moment, and counts what it saw."""
         beside = self.path.with_suffix(".new")
         beside.write_text(text, encoding="utf-8")
         beside.replace(self.path)
