@@ -104,13 +104,11 @@ class Home:
 
 
 def adds(write: Callable[..., object]) -> bool:
-    """Tell whether a write that waits only adds: then it is the same before and after a removal.
-
-    What is set says after which removal that was, and removals are announced one at a time.
-    """
+    """Tell whether a write that waits only adds: then it is the same before and after a removal."""
     if getattr(write, "__func__", None) is SharedValue._add:
         return True
-    return not write.__module__.startswith(multiprocess.__name__)  # gauges, removals and the like
+    # What a gauge is set to says after which removal that was; those are announced one at a time.
+    return not write.__module__.startswith(multiprocess.__name__)
 
 
 _homes: WeakSet[Home] = WeakSet()
