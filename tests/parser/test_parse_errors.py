@@ -78,6 +78,12 @@ TEXT = [
         'second TYPE line for metric name "a", or TYPE reported after samples',
     ),
     (
+        "a 1\nb 1\n# HELP c x\n# TYPE c gauge\nd 1\n# TYPE b gauge\n",
+        6,
+        1,
+        'second TYPE line for metric name "b", or TYPE reported after samples',
+    ),
+    (
         '# TYPE h histogram\nh_bucket{le="x"} 1\n',
         2,
         13,
@@ -268,6 +274,13 @@ def test_families_before_the_error_are_given() -> None:
     assert [next(families).name, next(families).name] == ["a", "b"]
     with pytest.raises(ParseError):
         next(families)
+
+
+@pytest.mark.parametrize("at", ["0", "199999", "200000", "200001"])
+def test_nothing_is_told_of_one_of_many_samples_that_nothing_was_told_of(at: str) -> None:
+    page = "".join(map("a{} 1\n".format, range(200_002)))
+    with pytest.raises(ParseError, match=f'second TYPE line for metric name "a{at}"'):
+        list(text_string_to_metric_families(f"{page}# TYPE a{at} gauge\n"))
 
 
 def test_names_in_quotes_can_be_refused() -> None:
