@@ -14,8 +14,9 @@ instrumentation recorded them, and a histogram and three counters of prometheus_
 route and status; each label set is 20 series, and both answers had the same counters and counts.
 Its `_created` series are switched off. Each is called as a WSGI server calls it, `make_wsgi_app`
 with the headers of a scraper, and a figure is the processor time of the process, all threads of it,
-from the call to the last byte: choosing the format, collecting, writing, compressing. A user's own
-metrics are histograms, counters and gauges of prometheus_client, the same objects for both sides.
+from the call to the last byte: choosing the format, collecting, writing, compressing. Each piece of
+an answer is let go when it has come, as a server that has sent it does. A user's own metrics are
+histograms, counters and gauges of prometheus_client, the same objects for both sides.
 """
 
 SERVED = """\

@@ -11,7 +11,7 @@ import gc
 import json
 import sys
 import tracemalloc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from benchmarks import parts, stalls, traffic
 from benchmarks.figures import Figure
-from benchmarks.registries import LINES, counts, recorded, scraping, users
+from benchmarks.registries import LINES, counts, recorded, scraping, taking, users
 from benchmarks.rounds import interleaved
 from prom_middleware.exposition import make_asgi_app, make_wsgi_app
 
@@ -92,17 +92,16 @@ def _check_requests(mine: CollectorRegistry, other: CollectorRegistry, series: i
 def _compare(
     mine: CollectorRegistry, other: CollectorRegistry, rounds: int, **headers: str
 ) -> Figures:
-    ours = scraping(make_wsgi_app(mine), **headers)
-    theirs = scraping(prometheus_client.make_wsgi_app(other), **headers)
-    sent = {name: _sent(call, headers) for name, call in (("ours", ours), ("theirs", theirs))}
+    apps = {"ours": make_wsgi_app(mine), "theirs": prometheus_client.make_wsgi_app(other)}
+    sent = {name: _sent(app, headers) for name, app in apps.items()}
     _settle()
-    seconds = interleaved(rounds, ours=ours, theirs=theirs)
+    seconds = interleaved(rounds, **{name: taking(app, **headers) for name, app in apps.items()})
     return {**{name: asdict(Figure.of(each)) for name, each in seconds.items()}, "bytes": sent}
 
 
-def _sent(call: Callable[[], tuple[dict[str, str], bytes]], asked: dict[str, str]) -> int:
+def _sent(app: Any, asked: dict[str, str]) -> int:
     """Return how many bytes an answer has; what was asked for is what came, or it is void."""
-    headers, body = call()
+    headers, body = scraping(app, **asked)()
     kind = asked["accept"].partition(";")[0]
     assert headers["content-type"].startswith(kind), headers
     coding = asked.get("accept_encoding", "identity")
@@ -129,18 +128,14 @@ def user_metrics(size: Size) -> Figures:
 def formats(size: Size) -> Figures:
     """Scrape in each format that we have; they have text and OpenMetrics."""
     mine, other = recorded(size.series)
-    called: dict[str, Callable[[], tuple[dict[str, str], bytes]]] = {}
+    apps: dict[str, tuple[Any, str]] = {}
     for name, kind in (("text", TEXT), ("OpenMetrics", OPENMETRICS), ("protobuf", PROTOBUF)):
-        called[f"ours, {name}"] = scraping(make_wsgi_app(mine), accept=kind)
+        apps[f"ours, {name}"] = make_wsgi_app(mine), kind
         if kind != PROTOBUF:
-            app = prometheus_client.make_wsgi_app(other)
-            called[f"theirs, {name}"] = scraping(app, accept=kind)
-    kinds = {"text": TEXT, "OpenMetrics": OPENMETRICS, "protobuf": PROTOBUF}
-    sent = {
-        name: _sent(call, {"accept": kinds[name.partition(", ")[2]]})
-        for name, call in called.items()
-    }
+            apps[f"theirs, {name}"] = prometheus_client.make_wsgi_app(other), kind
+    sent = {name: _sent(app, {"accept": kind}) for name, (app, kind) in apps.items()}
     _settle()
+    called = {name: taking(app, accept=kind) for name, (app, kind) in apps.items()}
     seconds = interleaved(size.rounds, **called)
     return {
         "formats": {name: asdict(Figure.of(each)) for name, each in seconds.items()},
@@ -152,9 +147,9 @@ def memory(size: Size) -> Figures:
     """Return the peak of a scrape's memory over the bytes that it sends, which nobody keeps."""
     mine, other = recorded(size.large)
     called = {
-        "ours, WSGI": _discarding(make_wsgi_app(mine)),
+        "ours, WSGI": taking(make_wsgi_app(mine)),
         "ours, ASGI": _asgi(make_asgi_app(mine)),
-        "theirs, WSGI": _discarding(prometheus_client.make_wsgi_app(other)),
+        "theirs, WSGI": taking(prometheus_client.make_wsgi_app(other)),
     }
     # The first scrape makes what later ones find made; both are scrapes.
     return {"peaks": {name: [_peak(call) for _ in range(2)] for name, call in called.items()}}
@@ -167,19 +162,6 @@ def _peak(call: Callable[[], int]) -> dict[str, int]:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return {"peak": peak, "sent": sent}
-
-
-def _discarding(app: Any) -> Callable[[], int]:
-    environ = {**traffic.environ("/metrics"), "QUERY_STRING": "", "HTTP_ACCEPT_ENCODING": ""}
-
-    def scrape() -> int:
-        told: list[Any] = []
-        body: Iterable[bytes] = app(environ, lambda *start: told.append(start))
-        sent = sum(map(len, body))
-        assert told[0][0] == "200 OK", told
-        return sent
-
-    return scrape
 
 
 def _asgi(app: Any) -> Callable[[], int]:
