@@ -17,7 +17,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from twisted.web.test.requesthelper import DummyRequest
 
 from metrics import collected, in_progress, records, value
-from prom_middleware import instrument
+from prom_middleware import basic_auth, instrument
 from prom_middleware.twisted import MetricsResource
 from twisted_door.reactor import ask, connect, in_reactor, read_all, request, serving
 from twisted_door.resources import Later, Leaf, Never
@@ -399,6 +399,16 @@ def test_a_scrape_has_the_headers_of_all_answers(registry: CollectorRegistry) ->
     with serving(instrument(at(Leaf()), registry=registry)) as port:
         page, scrape = ask(port, "GET /it").headers, ask(port, "GET /metrics").headers
     assert {"server", "date"} <= page.keys() & scrape.keys()
+
+
+def test_each_door_answers_scrapes_as_it_is_told(registry: CollectorRegistry) -> None:
+    """Recorded is what one of them records: they have one registry."""
+    site = instrument(at(Leaf()), registry=registry)
+    site = instrument(site, registry=registry, access=basic_auth("joe", "a long secret"))
+    with serving(instrument(site, registry=registry, metrics_path="/others")) as port:
+        asked = ("/it", "/others", "/metrics")
+        assert [ask(port, f"GET {path}").status for path in asked] == [200, 200, 401]
+        assert value(collected(registry), "http_requests_total") == 1
 
 
 def test_a_request_of_twisted_s_own_tests(registry: CollectorRegistry) -> None:

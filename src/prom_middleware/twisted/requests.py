@@ -38,14 +38,45 @@ nesting.sources.append(lambda: context.get(_CONTEXT) or ())
 
 
 def observed_request(request_class: Any, core: Instrumentation) -> Any:
-    """Return a class derived from `request_class` whose requests are recorded."""
-    cores: tuple[Instrumentation, ...] = getattr(request_class, CORES, ())
-    if core.key in [one.key for one in cores]:
-        return request_class
-    nesting.expect_outer_doors()
+    """Return a class derived from `request_class` that records requests, and answers scrapes.
+
+    For one registry they are recorded once; of several doors, each answers scrapes as it is told.
+    """
+    if core.key not in [one.key for one in getattr(request_class, CORES, ())]:
+        request_class = _recorded(request_class, core)
+    return _answered(request_class, core)
+
+
+def _answered(request_class: Any, core: Instrumentation) -> Any:
     metrics = MetricsResource(core.config.registry, access=core.config.access)
     metrics_paths = tuple(path.encode() for path in core.config.metrics_paths)
 
+    class AnsweredRequest(request_class):  # type: ignore[misc]
+        def process(self) -> None:
+            path = self.path
+            if PERCENT in path:
+                path = unquote_to_bytes(path)
+            if path not in metrics_paths:
+                super().process()
+                return
+            self.site = self.channel.site
+            self.setHeader(b"server", version)  # these two are on each answer of a site
+            self.setHeader(b"date", datetimeToString())
+            self.render(metrics)
+
+    return _named_as(request_class, AnsweredRequest)
+
+
+def _named_as(request_class: Any, derived: Any) -> Any:
+    # Twisted shows a request's class in an error page, and that must look as it does without us.
+    for name in ("__name__", "__qualname__", "__module__"):
+        setattr(derived, name, getattr(request_class, name))
+    return derived
+
+
+def _recorded(request_class: Any, core: Instrumentation) -> Any:
+    nesting.expect_outer_doors()
+    cores: tuple[Instrumentation, ...] = getattr(request_class, CORES, ())
     counts = not cores  # one of these classes counts what is received or not sent, for all of them
 
     class ObservedRequest(request_class):  # type: ignore[misc]
@@ -60,15 +91,6 @@ def observed_request(request_class: Any, core: Instrumentation) -> Any:
                 self._prom_middleware_received += len(data)
 
         def process(self) -> None:
-            path = self.path
-            if PERCENT in path:
-                path = unquote_to_bytes(path)
-            if path in metrics_paths:
-                self.site = self.channel.site
-                self.setHeader(b"server", version)  # these two are on each answer of a site
-                self.setHeader(b"date", datetimeToString())
-                self.render(metrics)
-                return
             observation, announced = _start(self, core), None
             if observation is not None and nesting.inner_doors:
                 announced = _announce(self, core, observation)
@@ -114,11 +136,8 @@ def observed_request(request_class: Any, core: Instrumentation) -> Any:
                 self._prom_middleware_outcome = ERROR
             return super().processingFailed(reason)
 
-    # Twisted shows a request's class in an error page, and that must look as it does without us.
-    for name in ("__name__", "__qualname__", "__module__"):
-        setattr(ObservedRequest, name, getattr(request_class, name))
     setattr(ObservedRequest, CORES, (core, *cores))
-    return ObservedRequest
+    return _named_as(request_class, ObservedRequest)
 
 
 # What follows never raises. A request keeps its observations as attributes, one for each registry.
