@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from time import time
 from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -19,6 +20,8 @@ class Closing(Protocol):
         """Close it."""
 
 
+# When this process was forked, in Unix seconds; 0 where it was not, since this was imported.
+forked_at = 0.0
 _closing: WeakSet[Closing] = WeakSet()
 _renewed: WeakKeyDictionary[Any, Callable[[Any], object]] = WeakKeyDictionary()
 
@@ -53,6 +56,8 @@ def renew_in_child(owner: Owner, renew: Callable[[Owner], object]) -> None:
 
 @in_child
 def _in_child() -> None:
+    global forked_at
+    forked_at = time()
     for owner, renew in list(_renewed.items()):
         with suppress(Exception):  # the others are to be renewed all the same
             renew(owner)

@@ -120,6 +120,67 @@ last()
     )
 
 
+def test_what_was_counted_before_the_fork_is_there_once_where_each_child_installs(
+    tmp_path: Path,
+) -> None:
+    check(
+        MAKE
+        + """
+def worker():
+    install(store)
+    counter.labels("a").inc(), plain.inc(), histogram.observe(1.5), summary.observe(1)
+for _ in range(4):
+    child(worker)
+def last():
+    install(store)
+    assert shown()["jobs_total", ("kind", "a")] == 7
+    assert shown()["t_bucket", ("le", "2.0")] == shown()["t_count",] == 5
+    assert (shown()["t_sum",], shown()["s_count",], shown()["s_sum",]) == (7.5, 5, 8)
+    assert shown(registry) == {("plain_total",): 6}
+child(last)
+""",
+        tmp_path,
+    )
+
+
+def test_a_child_brings_what_it_has_counted_in_metrics_of_its_own(tmp_path: Path) -> None:
+    check(
+        """
+def worker():
+    counter = Counter("jobs", "J.")
+    counter.inc(2)
+    install(store)
+for _ in range(3):
+    child(worker)
+install(store)
+counter = Counter("jobs", "J.")
+assert shown() == {("jobs_total",): 6}
+""",
+        tmp_path,
+    )
+
+
+def test_what_an_earlier_process_of_this_pid_has_left_in_a_file_stays(tmp_path: Path) -> None:
+    directory = tmp_path / "files"
+    directory.mkdir()
+    check(
+        """
+first = values.MultiProcessValue(os.getpid)
+orders = first("counter", "orders", "orders_total", (), (), "O.")
+orders.inc(5)
+values.ValueClass = values.MultiProcessValue(os.getpid)  # as in a later process
+counter = Counter("jobs", "J.")
+counter.inc(2)
+install(MultiprocessStore(os.environ["PROMETHEUS_MULTIPROC_DIR"]))
+counter.inc()
+found = shown(whole(REGISTRY))
+assert (found["jobs_total",], found["orders_total",]) == (3, 5), found
+""",
+        tmp_path,
+        PROMETHEUS_MULTIPROC_DIR=str(directory),
+    )
+
+
 def test_values_in_hand_go_on_into_the_store(tmp_path: Path) -> None:
     check(
         """

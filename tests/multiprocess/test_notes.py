@@ -97,6 +97,17 @@ def test_an_info_is_what_was_said_last(
     assert samples(registry) == {("build_info", (("version", "3"),)): 1}
 
 
+def test_a_worker_that_knows_no_better_leaves_what_an_earlier_one_has_said(
+    installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    info, jobs = Info("build", "Build.", registry=registry), Counter("jobs", "J.", registry=None)
+    info.info({"version": "1"})
+    killed(lambda: info.info({"version": "2"}))
+    for _ in range(2):  # both have inherited the first one, and begin where the other one was
+        killed(jobs.inc)
+        assert samples(registry, "build") == {("build_info", (("version", "2"),)): 1}
+
+
 def test_infos_with_labels_are_apart(
     installed: MultiprocessStore, registry: CollectorRegistry
 ) -> None:

@@ -6,6 +6,7 @@ import fcntl
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Gauge
@@ -46,6 +47,33 @@ def test_what_is_set_meanwhile_is_shown_once_it_can_be_read(
             gauge.labels("a").inc()
         assert becomes(lambda: value(registry, "jobs", kind="a"), 8) == 8
 
+    other = Process(lambda: gauge)
+    try:
+        assert run(child) == 0
+    finally:
+        other.kill()
+
+
+def test_it_is_not_tried_again_for_each_write(
+    installed: MultiprocessStore, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gauge = Gauge("jobs", "Jobs.", ["kind"], registry=registry, multiprocess_mode="sum")
+    read: list[object] = []
+
+    def extract(*wanted: Any) -> Any:
+        read.append(wanted)
+        return MultiprocessStore.extract(installed, *wanted)
+
+    def child() -> None:
+        gauge.labels("a").set(3)
+        other.call("clear")
+        with _locked(installed.directory):
+            for number in range(50):
+                gauge.labels("a").set(number)
+        assert len(read) <= 3, "it takes less than a second"
+        assert becomes(lambda: value(registry, "jobs", kind="a"), 49) == 49
+
+    monkeypatch.setattr(installed, "extract", extract)
     other = Process(lambda: gauge)
     try:
         assert run(child) == 0

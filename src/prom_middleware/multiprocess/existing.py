@@ -7,13 +7,15 @@ import json
 import os
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
+from math import inf
 from time import time
 from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry, values
 from prometheus_client.metrics import MetricWrapperBase
 
-from prom_middleware import failures
+from prom_middleware import failures, forks
 from prom_middleware.multiprocess.adoption import (
     FAMILY,
     SHARED,
@@ -22,11 +24,15 @@ from prom_middleware.multiprocess.adoption import (
     children,
     is_original,
     is_ours,
+    labels_of,
 )
 from prom_middleware.multiprocess.locks import guard
 from prom_middleware.multiprocess.showing import is_shown, shown
-from prom_middleware.multiprocess.values import GaugeValue, SharedValue
-from prom_middleware.stores import Family
+from prom_middleware.multiprocess.values import GaugeValue, Home, SharedValue
+from prom_middleware.stores import Family, Labels
+
+# The files in which `prometheus_client` had values that were moved, with their keys.
+Files = dict[Any, set[str]]
 
 
 def move_all(adoption: Adoption) -> None:
@@ -43,17 +49,32 @@ def move_those_in(adoption: Adoption, registry: CollectorRegistry) -> None:
 
 
 def _move_each(adoption: Adoption, found: Iterable[tuple[Any, CollectorRegistry | None]]) -> None:
-    files: set[str] = set()
+    files: Files = {}
     for metric, registry in found:
         try:
             if FAMILY not in vars(metric):
                 move(adoption, metric, registry, files)
         except Exception as error:
             failures.report("multiprocess.install", error)
-    for name in files:
-        # All that this process wrote there was moved, and must not be shown twice.
+    for file, moved in files.items():
+        try:
+            _leave_file(file, moved)
+        except Exception as error:
+            failures.report("multiprocess.install", error)
+
+
+def _leave_file(file: Any, moved: set[str]) -> None:
+    """Have what was moved not be shown twice.
+
+    A process that is gone may have had this pid, and what it has counted is in the same file.
+    """
+    counted = {key for key, number, *_ in file.read_all_values() if number}
+    if counted <= moved or os.path.basename(file._fname).startswith("gauge"):
         with suppress(OSError):
-            os.unlink(name)
+            os.unlink(file._fname)
+        return
+    for key in counted & moved:
+        file.write_value(key, 0.0, 0.0)
 
 
 def find() -> list[tuple[Any, CollectorRegistry | None]]:
@@ -94,9 +115,7 @@ def _is_whole(metric: Any) -> bool:
     return hasattr(metric, "_unit") and bool(metric._is_parent() or not metric._labelnames)
 
 
-def move(
-    adoption: Adoption, metric: Any, registry: CollectorRegistry | None, files: set[str]
-) -> None:
+def move(adoption: Adoption, metric: Any, registry: CollectorRegistry | None, files: Files) -> None:
     """Move one metric and its children; `files` gets the names of those that it had used."""
     if not is_ours(metric):
         return
@@ -104,9 +123,25 @@ def move(
     setattr(metric, FAMILY, family)
     remember_family(metric, family)
     for child in children(metric):
+        counts = not _is_inherited(child) or _is_first(adoption.home, family, labels_of(child))
         for old, new in adoption.adopt(child, family):
-            _carry(old, new, files)
+            _carry(old, new, files, counts)
         _tell(child)
+
+
+def _is_inherited(child: Any) -> bool:
+    """Tell whether what was counted so far, the parent of this process has counted, for the most.
+
+    A gauge is another one in each process, and does not know how old it is.
+    """
+    created: float = getattr(child, "_created", inf)
+    return created <= forks.forked_at
+
+
+def _is_first(home: Home, family: Family, labels: Labels) -> bool:
+    """Tell whether no process had this label set: who is the first brings what all inherited."""
+    offset = home.turn.read(partial(home.store.allocate, family, labels))
+    return bool(home.store.entered == offset)
 
 
 def remember_family(metric: Any, family: Family) -> None:
@@ -119,12 +154,15 @@ def remember_family(metric: Any, family: Family) -> None:
         metric._kwargs["registry"] = Parent(family)
 
 
-def _carry(old: Any, new: SharedValue, files: set[str]) -> None:
+def _carry(old: Any, new: SharedValue, files: Files, counts: bool) -> None:
     if old is None or isinstance(old, SharedValue):
         return
     exemplar, amount = old.get_exemplar(), _take(old, new)
     if hasattr(old, "_file"):
-        files.add(old._file._fname)
+        # Of this process, and so is what it has.
+        files.setdefault(old._file, set()).add(old._key)
+    elif not counts:
+        return
     # Only a file says when: a zero without that may be one that nobody has set.
     when = getattr(old, "_timestamp", 0.0)
     if isinstance(new, GaugeValue):

@@ -36,16 +36,20 @@ class Note(NamedTuple):
     stamp: int
 
 
-def write(store: Store, family: Family, labels: Labels, note: Note) -> None:
+def write(store: Store, family: Family, labels: Labels, note: Note, *, again: bool = False) -> None:
     """Write a note about a series of `family`; the store's turn must be ours.
 
-    Raises ValueError if the text is too long.
+    `again` leaves what is there if that is not older: an earlier worker may have left it. Raises
+    ValueError if the text is too long.
     """
     data = note.text.encode("utf-8", "surrogatepass")
     width = _width(len(data))
     notes = notes_of(family, 2 * width)
     offset = store.allocate(notes, labels)
     cells = store.cells
+    there = _latest([cells[at] for at in range(offset, offset + 2 * width)]) if again else None
+    if there is not None and _age(there) >= _age(note):
+        return
     first, second = cells[offset], cells[offset + width]
     place = offset + width if second <= first else offset
     copy = [max(first, second) + 1, note.time, note.value, note.stamp, len(data)]
@@ -81,8 +85,12 @@ def newest(snapshot: Snapshot, families: Iterable[Family]) -> dict[Labels, Note]
             notes = [_latest(block) for _, block in written]
             known = [note for note in (found.get(labels), *notes) if note is not None]
             if known:
-                found[labels] = max(known, key=lambda note: (note.stamp, note.time))
+                found[labels] = max(known, key=_age)
     return found
+
+
+def _age(note: Note) -> tuple[int, float]:
+    return note.stamp, note.time
 
 
 def _latest(block: Sequence[float]) -> Note | None:

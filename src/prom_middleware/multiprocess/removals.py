@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from hashlib import blake2b
-from time import time
+from time import monotonic, time
 from typing import Protocol
 
 from prom_middleware import failures
@@ -28,10 +28,13 @@ from prom_middleware.multiprocess.shapes import (
 from prom_middleware.multiprocess.view import NEVER, View
 from prom_middleware.stores import Family, Labels, Store
 
+Choose = Callable[[Iterable[Family]], Iterable[Family]]
 # What is announced of a removal that is not of one label set.
 EVERYTHING = bytes(8)
 # Of how many label sets it may be unknown when they were removed: then all are looked at.
 MOST_STALE = 10_000
+# Seconds after which it is tried again, for the sake of a request, to read what was removed.
+PAUSE = 1.0
 UNREAD = "the store was locked: what others have removed could not be read"
 
 
@@ -114,11 +117,12 @@ class Removals:
         # Whether something was removed of which it could not be read what that was.
         self.is_deaf = False
         self.seen = 0
+        self._read_at = 0.0
         self.announcements = announcements_for(store)
 
     def number(self, family: Family, labels: Labels) -> int:
         """Return which removal of this label set was the last, as of the last `look`."""
-        if self._stale:
+        if self._stale and monotonic() >= self._read_at:
             self._attempt(partial(self._refresh, family, labels))
         if not self._known:
             return 0
@@ -130,13 +134,13 @@ class Removals:
 
     def left(self, family: Family, labels: Labels) -> list[float]:
         """Return the sums that all processes have of a label set since it was removed, if any."""
-        view = View(self._store.extract(partial(_beside, family), labels))
+        view = self._view(partial(_beside, family), labels)
         return next((series.cells for each, series in view.sums(family) if each == labels), [])
 
     def look(self) -> None:
         """Hear of removals by any process."""
         if self.announcements.length() != self.seen:  # on the way of users' requests
-            self.is_deaf = not self._attempt(self._hear)
+            self.is_deaf = monotonic() < self._read_at or not self._attempt(self._hear)
 
     def _attempt(self, read: Callable[[], object]) -> object:
         """Return what `read` returns; None where no descriptor is free to read with."""
@@ -151,7 +155,7 @@ class Removals:
         seen, names = self.announcements.since(self.seen)
         if EVERYTHING not in names and len(self._stale) < MOST_STALE:
             self._stale |= names
-        elif not self._learn(View(self._store.extract(list))):
+        elif not self._learn(self._view(list)):
             return False
         self.seen = seen
         return True
@@ -169,7 +173,7 @@ class Removals:
         name = name_of(family, labels)
         if name in self._stale:
             beside = partial(_beside, family)
-            view = View(self._store.extract(beside, labels))
+            view = self._view(beside, labels)
             for each in _removals(beside(view.snapshot.families())):
                 self._known.setdefault(each, {}).update(_numbers(view, each))
             if view.snapshot.agreed:
@@ -185,15 +189,21 @@ class Removals:
     def remove(self, family: Family, labels: Labels) -> None:
         """Remove one label set; TimeoutError if others take too long."""
         with self.announcements.removing(name_of(family, labels)):
-            view = View(self._store.extract(partial(_beside, family), labels))
+            view = self._view(partial(_beside, family), labels)
             self._remove(view, family, lambda each: each == labels)
         self.look()
 
     def remove_where(self, family: Family, chosen: Callable[[Labels], bool]) -> None:
         """Remove the label sets that are `chosen`; TimeoutError if others take too long."""
         with self.announcements.removing(EVERYTHING):
-            self._remove(View(self._store.extract(list)), family, chosen)
+            self._remove(self._view(list), family, chosen)
         self.look()
+
+    def _view(self, choose: Choose, labels: Labels | None = None) -> View:
+        """Read the store: where it is locked, all that this process has, which may be a lot."""
+        view = View(self._store.extract(choose, labels))
+        self._read_at = 0.0 if view.snapshot.agreed else monotonic() + PAUSE
+        return view
 
     def _remove(self, view: View, family: Family, chosen: Callable[[Labels], bool]) -> None:
         if not view.snapshot.agreed and not self._hear():

@@ -267,8 +267,8 @@ class SharedValue:
         except ValueError as error:
             failures.report("multiprocess.text", error)
 
-    def _keep(self, note: Note) -> None:
-        notes.write(self._store, self.family, (*self.labels, self.series), note)
+    def _keep(self, note: Note, *, again: bool = False) -> None:
+        notes.write(self._store, self.family, (*self.labels, self.series), note, again=again)
 
 
 class InfoValue(SharedValue):
@@ -287,10 +287,10 @@ class InfoValue(SharedValue):
         """Say it again, unless it was removed since; the store's turn must be ours."""
         said = self._said
         if said is not None and self._bound() is not None and said.stamp == self._removal():
-            super()._keep(said)
+            super()._keep(said, again=True)
 
-    def _keep(self, note: Note) -> None:
-        super()._keep(note)
+    def _keep(self, note: Note, *, again: bool = False) -> None:
+        super()._keep(note, again=again)
         self._said = note
         if self.offset is not None:  # how often it was said, so that one without a text is known
             self._store.cells[self.offset] += 1

@@ -28,6 +28,7 @@ class MemoryStore:
         self.turn = Turn()
         self.shared = False
         self.born, self.look_at = -inf, inf
+        self.entered = -1
         self.renewals: list[Callable[[], object]] = []
         self.arrivals: list[Callable[[], object]] = []
         self._cells: list[float] = []
@@ -48,6 +49,7 @@ class MemoryStore:
             return offset
         offset = len(self._cells)
         self._cells.extend([0] * family.width)
+        self.entered = offset
         offsets[labels] = offset  # last: a reader must never see a block without its cells
         return offset
 

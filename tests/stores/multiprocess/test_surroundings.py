@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,35 @@ def test_a_directory_that_is_deleted_is_made_again(
     other = MultiprocessStore(directory)
     assert read(other, REQUESTS) == read(store, REQUESTS)
     assert reported() > before
+
+
+JOB = """
+import fcntl, multiprocessing, sys
+from prom_middleware.stores import Family
+from prom_middleware.stores.multiprocess import MultiprocessStore
+from prom_middleware.stores.multiprocess import store as module
+
+def work():
+    store = MultiprocessStore(sys.argv[1])
+    with open(f"{sys.argv[1]}/prom_middleware-1.lock") as file:
+        module.HURRY = 0
+        fcntl.flock(file, fcntl.LOCK_EX)
+        store.cells[store.allocate(Family("requests", ("route",), 3), ("/",))] += 1
+
+def pool():
+    context = multiprocessing.get_context("fork")
+    job = context.Process(target=work)
+    job.start()
+    job.join()
+"""
+
+
+@pytest.mark.parametrize("end", ["work()", "work(); sys.exit(3)", "work(); 1/0", "pool()"])
+def test_a_job_that_ends_before_it_could_write_does_so_at_its_end(
+    store: MultiprocessStore, directory: Path, end: str
+) -> None:
+    subprocess.run([sys.executable, "-c", JOB + end, directory], stderr=subprocess.PIPE, timeout=60)
+    assert read(store, REQUESTS) == {("/",): [2.0, 0.0, 0.0]}
 
 
 def test_who_keeps_a_map_of_offsets_sees_the_new_ones(

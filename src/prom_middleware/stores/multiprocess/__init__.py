@@ -16,6 +16,7 @@ upkeep.py        files that are not taken for forgotten ones
 snapshot.py      all vectors at one moment
 store.py         the store itself
 forking.py       what a forked child forgets
+ending.py        what is written down at the end of a process
 
 Where there is no `flock`, importing this package raises ImportError.
 """

@@ -19,7 +19,7 @@ from typing import Any
 from prom_middleware import failures
 from prom_middleware.stores.base import Family, Labels
 from prom_middleware.stores.contract import Cells
-from prom_middleware.stores.multiprocess import forking
+from prom_middleware.stores.multiprocess import ending, forking
 from prom_middleware.stores.multiprocess.cells import NOTHING, Patched, Unbound
 from prom_middleware.stores.multiprocess.dictionary import DamagedError, Dictionary, Index
 from prom_middleware.stores.multiprocess.layout import HEADER_CELLS, span
@@ -65,6 +65,7 @@ class MultiprocessStore:
         self.born = self.look_at = perf_counter()
         self.renewals: list[Callable[[], object]] = []
         self.arrivals: list[Callable[[], object]] = []
+        self.entered = -1  # the last block that no process had before this one
         self.directory = os.fspath(directory)
         self._lock = DirectoryLock(self.directory)
         self._index = Index()
@@ -74,8 +75,7 @@ class MultiprocessStore:
         self._private = Private()
         self._retry_at = self._in_vain_until = 0.0
         self._foreign: set[str] = set()
-        self._pid = os.getpid()
-        self._since = time()
+        self._pid, self._since = os.getpid(), time()
         self.cells: Cells = Unbound(self._bind)
         forking.watch(self)
 
@@ -188,6 +188,11 @@ class MultiprocessStore:
         if vector is not None:
             vector.close()
 
+    def conclude(self) -> None:
+        """Write to the files what is in memory: the process ends, and has the time."""
+        if self._private and os.getpid() == self._pid:
+            self._try_for(PATIENCE, self._agree)
+
     def _bind(self) -> Cells:
         self.check_process()
         if isinstance(self.cells, Unbound):
@@ -203,21 +208,22 @@ class MultiprocessStore:
         self.turn.pending.extend((arrival, ()) for arrival in self.arrivals)
 
     def _try(self, change: Callable[..., None], *arguments: Any) -> None:
-        if monotonic() < self._retry_at:
-            return
+        if monotonic() >= self._retry_at:
+            self._try_for(HURRY, change, *arguments)
+
+    def _try_for(self, seconds: float, change: Callable[..., None], *arguments: Any) -> None:
         try:
-            try:
-                self.turn.waits = True
-                self._lock.acquire(HURRY)
+            self.turn.waits = True
+            with self._lock.held(seconds):
                 change(*arguments)
-            finally:
-                self.turn.waits = False
-                self._lock.release()
         except Exception as error:
             self._failed(error)
+        finally:
+            self.turn.waits = False
 
     def _failed(self, error: Exception) -> None:
         failures.report("store", error)
+        ending.watch(self)
         self._retry_at = monotonic() + PAUSE
         self._patch()
 
@@ -249,7 +255,7 @@ class MultiprocessStore:
     def _enter(self, family: Family, offsets: dict[Labels, int], labels: Labels) -> None:
         self._agree()
         if labels not in offsets:
-            self._dictionary.add(family, labels)
+            self.entered = self._dictionary.add(family, labels)
             if self._vector is not None:
                 self._cover(self._vector)
 
