@@ -135,6 +135,19 @@ def test_a_careless_label_is_limited() -> None:
     assert value(samples, "prom_middleware_series_overflow_total", counted) == over
 
 
+def test_a_limit_that_is_raised_is_one_of_real_label_sets() -> None:
+    registry = CollectorRegistry()
+    labels: dict[str, Any] = {"path": lambda facts: facts.path}
+    (one,) = scopes(1)
+    for most, paths in ((1, "ab"), (3, "cde")):
+        door = PrometheusMiddleware(app, registry=registry, labels=labels, max_series=most)
+        asyncio.run(serve(door, ({**one, "path": f"/{path}"} for path in paths)))
+    samples = collected(registry)
+    shown = {path: value(samples, "http_requests_total", {"path": path}) for path in LIMITED}
+    assert shown == LIMITED
+
+
+LIMITED = {"/a": 1, "<overflow>": 2, "/c": 1, "/d": 1}
 ACCEPT = {"type": "websocket.accept"}
 
 

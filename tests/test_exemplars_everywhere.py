@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from prometheus_client import CollectorRegistry
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
 
 from failsafe_apps import REQUESTS, TRACEPARENT, Request, asgi_app, asgi_client, wsgi_client
 from failsafe_doors import INSTALLED, Door
+from prom_middleware import instrument
 from prom_middleware.asgi import PrometheusMiddleware as ASGIDoor
 from prom_middleware.instrumentation.tracing import TRACING
 from prom_middleware.wsgi import PrometheusMiddleware as WSGIDoor
@@ -102,6 +106,28 @@ def test_a_span_inside_asgi() -> None:
             await asgi_app(scope, receive, send)
 
     asgi_client(ASGIDoor(traced, registry=registry), Request())
+    assert exemplars(registry) == [ids(spans[0])]
+
+
+def test_a_span_in_a_task_of_middleware() -> None:
+    """Starlette's BaseHTTPMiddleware has a task for what is below, with a context of its own."""
+    registry, spans = CollectorRegistry(), []
+
+    class Passing(BaseHTTPMiddleware):
+        async def dispatch(self, request: Any, call_next: Any) -> Any:
+            return await call_next(request)
+
+    def traced(app: Any) -> Any:
+        async def call(scope: Any, receive: Any, send: Any) -> None:
+            with TRACER.start_as_current_span("request") as span:
+                spans.append(span)
+                await app(scope, receive, send)
+
+        return call
+
+    middleware: Any = [Middleware(Passing), Middleware(traced)]
+    app = instrument(Starlette(middleware=middleware), registry=registry)
+    asgi_client(app, Request())
     assert exemplars(registry) == [ids(spans[0])]
 
 

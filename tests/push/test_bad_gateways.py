@@ -79,6 +79,29 @@ def test_a_timeout_ends_an_attempt(registry: CollectorRegistry, behave: Any) -> 
     assert result.seconds < SOON
 
 
+REFUSED = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 1000\r\n\r\n"
+
+
+def refusing_slowly(connection: socket.socket, ended: threading.Event) -> None:
+    connection.sendall(REFUSED)
+    while not ended.wait(0.05):
+        connection.sendall(b"x")
+
+
+def refusing_in_part(connection: socket.socket, ended: threading.Event) -> None:
+    connection.recv(65536)
+    connection.sendall(REFUSED)
+
+
+@pytest.mark.parametrize("behave", [refusing_slowly, refusing_in_part])
+def test_a_refusal_is_one_before_all_of_its_words_are_there(
+    registry: CollectorRegistry, behave: Any
+) -> None:
+    with listening(behave) as (address, _):
+        result = push_to_gateway(address, "j", registry, timeout=0.5, retries=3)
+    assert (result.status, result.attempts, result.reason) == (400, 1, "400 Bad Request")
+
+
 @pytest.mark.parametrize("behave", [silent, dripping], ids=["silent", "dripping"])
 def test_a_deadline_ends_all(registry: CollectorRegistry, behave: Any) -> None:
     with listening(behave) as (address, _):

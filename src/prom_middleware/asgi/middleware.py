@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from prom_middleware import failures
 from prom_middleware.asgi.dialect import Dialect
+from prom_middleware.asgi.exchange import Exchange
 from prom_middleware.asgi.serving import Door
 from prom_middleware.errors import NotAnApplicationError
 from prom_middleware.exposition.asgi import ASGIApp, Receive, Scope, Send, make_asgi_app
 from prom_middleware.instrumentation import Instrumentation, nesting
+from prom_middleware.instrumentation.tracing import TRACING
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -50,7 +52,12 @@ class PrometheusMiddleware(Door):
     def follow(self, scope: Scope) -> None:
         """Have the routers that fill in a copy of the scope be asked for the route."""
         outer = scope.get(self._core.key)
-        if outer is None or outer.request is scope or outer.done:
+        if outer is None or outer.done:
+            return
+        if TRACING in self._core.modules and isinstance(outer, Exchange):
+            # Another task may run what is below middleware: its span is not current where we end.
+            self._core.exemplars.hold(outer)
+        if outer.request is scope:
             return
         if nesting.is_another(outer, scope):
             return

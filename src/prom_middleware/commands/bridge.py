@@ -138,7 +138,8 @@ def add_source(
         rules = _rules(options.mapping)
         receiver = RECEIVERS[parts.scheme](rules, registry, max_series=options.max_series)
         receivers.append(receiver)
-        where = (parts.hostname or "0.0.0.0", parts.port or PORTS[parts.scheme])  # noqa: S104
+        port = PORTS[parts.scheme] if parts.port is None else parts.port
+        where = (parts.hostname or "0.0.0.0", port)  # noqa: S104
         receiver.listen(udp=where, tcp=where)
         print(f"Listening for {parts.scheme} on {where[0]}, port {where[1]}", flush=True)
     else:

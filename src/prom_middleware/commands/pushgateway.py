@@ -60,7 +60,7 @@ def _add_web(add: Callable[..., object]) -> None:
         action="append",
         type=serve.address,
         metavar="[HOST]:PORT",
-        help="where to listen, may be repeated (default: 127.0.0.1:9091; :9091: all interfaces)",
+        help="where to listen, may be repeated (default: 127.0.0.1:9091; :9091: all of IPv4)",
     )
     add("--web.config.file", dest="web_config_file", metavar="FILE", help="TLS, users, headers")
     add(

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=address,
         default=":8000",
         metavar="[HOST]:PORT",
-        help="where to listen (default: :8000, all interfaces)",
+        help="where to listen (default: :8000, all of IPv4; [::]:8000 for IPv6 as well)",
     )
     parser.add_argument(
         "--web.config.file", dest="web_config_file", metavar="FILE", help="TLS, users, headers"

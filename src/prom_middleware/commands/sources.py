@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Iterable
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse, IncompleteRead
+from time import monotonic
 from typing import Any
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
@@ -21,6 +24,7 @@ SOURCES = (
     "returns one (without it, or with an application: what is in the default registry then)"
 )
 MOST_BYTES = 1 << 30
+PIECE = 1 << 16
 ACCEPT = "text/plain;version=0.0.4"
 
 
@@ -72,19 +76,42 @@ def rendered(source: str, registry: Collector) -> Iterable[bytes]:
 
 
 def fetched(url: str, timeout: float, accept: str = ACCEPT) -> tuple[bytes, str]:
-    """Return the body of a page and its Content-Type; `timeout` is in seconds.
+    """Return the whole body of a page and its Content-Type; `timeout` is in seconds, for all of it.
 
-    Raises CommandError.
+    A name and a password before the host are sent as RFC 7617 has it. Raises CommandError.
     """
-    headers = {"Accept": accept, "User-Agent": "prom-middleware"}
+    deadline = monotonic() + timeout
+    address, login = _without_login(url)
+    headers = {"Accept": accept, "User-Agent": "prom-middleware", **login}
     try:
-        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - http or https
+        request = urllib.request.Request(address, headers=headers)  # noqa: S310 - http or https
         with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
-            body: bytes = response.read(MOST_BYTES)
-            content_type: str = response.headers.get("Content-Type", "")
+            return _body(response, deadline), response.headers.get("Content-Type", "")
     except (OSError, ValueError, HTTPException) as error:  # URLError is an OSError
-        raise CommandError(f"{url}: {error}") from error
-    return body, content_type
+        raise CommandError(f"{address}: {error}") from error
+
+
+def _without_login(url: str) -> tuple[str, dict[str, str]]:
+    """Return a URL that may be shown, and the header that says who asks."""
+    parts = urlsplit(url)
+    login, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return url, {}
+    said = b64encode(unquote_to_bytes(login if ":" in login else f"{login}:")).decode()
+    return parts._replace(netloc=host).geturl(), {"Authorization": f"Basic {said}"}
+
+
+def _body(response: HTTPResponse, deadline: float) -> bytes:
+    body = bytearray()
+    while piece := response.read1(PIECE):
+        body += piece
+        if len(body) > MOST_BYTES:
+            raise ValueError(f"more than {MOST_BYTES:,} bytes")
+        if monotonic() > deadline:
+            raise TimeoutError("timed out")
+    if response.length:  # it tells by itself of pieces that are missing in chunks alone
+        raise IncompleteRead(bytes(body), response.length)
+    return bytes(body)
 
 
 def _checked(source: str, content: bytes) -> bytes:

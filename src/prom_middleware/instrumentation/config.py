@@ -143,6 +143,8 @@ def _buckets(value: object) -> tuple[float, ...]:
         raise BucketsError(f"buckets={value!r}: only the last bound may be infinite, none NaN")
     if any(low >= high for low, high in pairwise(bounds)):
         raise BucketsError(f"buckets={value!r}: give the bounds in increasing order, each once")
+    if bounds[0] < 0:  # a histogram with one has no sum in OpenMetrics
+        raise BucketsError(f"buckets={value!r}: give bounds of 0 or more, for no time is less")
     return tuple(bounds)
 
 

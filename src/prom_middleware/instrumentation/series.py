@@ -45,12 +45,15 @@ class Series:
         offset = self.offsets.get(labels)
         if offset is not None:
             return offset
-        if self._overflows is None or len(self.offsets) < self.max_series:
+        overflow = (OVERFLOW,) * len(labels)
+        # It may be there before the limit is reached: with a lower one, or in a kept directory.
+        real = len(self.offsets) - (overflow in self.offsets)
+        if self._overflows is None or real < self.max_series:
             return self._store.allocate(self.family, labels)
         if counted:
             counter = self._overflows.offset((self.family.name,))
             self._store.cells[counter] += 1
-        return self._store.allocate(self.family, (OVERFLOW,) * len(labels))
+        return self._store.allocate(self.family, overflow)
 
     def shown(self, labels: Labels) -> Labels:
         """Return the labels of the block that is counted in, `labels` or the overflow's."""

@@ -6,7 +6,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
@@ -37,6 +37,7 @@ class Exchange:
     def __init__(self, request: Request, timeout: float | None) -> None:
         self._request = request
         self._timeout = timeout
+        self.answered: Outcome | None = None
         self._aborted = False
         self._connection: HTTPConnection | None = None
 
@@ -67,7 +68,7 @@ class Exchange:
         return outcome
 
     def _ask(self, url: str) -> Outcome:
-        request = self._request
+        request, self.answered = self._request, None
         connection, target, extra = route(url, self._timeout, request.context)
         self._connection = connection
         secret = request.secret if _origin(url) == _origin(request.url) else ()
@@ -78,9 +79,15 @@ class Exchange:
                 raise TimeoutError("too late")
             connection.request(request.method, target, request.body, headers)
             answer = connection.getresponse()
-            # What a gateway says of a success is of no use, however long it takes to say it.
-            text = b"" if answer.status < 300 else answer.read(MOST_TEXT)
-            return of_answer(answer.status, answer.reason, answer.headers, text)
+            # What it says of a success is of no use, however long it takes to say it; and what the
+            # status means does not wait for the words, nor need all of them.
+            outcome = self.answered = of_answer(answer.status, answer.reason, answer.headers, b"")
+            if outcome.ok:
+                return outcome
+            with suppress(OSError, HTTPException):
+                text = answer.read(MOST_TEXT)
+                return of_answer(answer.status, answer.reason, answer.headers, text)
+            return outcome
 
 
 def _origin(url: str) -> tuple[str, str]:

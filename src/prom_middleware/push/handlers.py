@@ -10,6 +10,8 @@ from prom_middleware.push.outcomes import Outcome, of_error
 class HandledExchange:
     """One attempt through a handler; it cannot be ended, only left behind."""
 
+    answered: Outcome | None = None
+
     def __init__(self, request: Request, handler: Handler, timeout: float | None) -> None:
         self._request = request
         self._handler = handler

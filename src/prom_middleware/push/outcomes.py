@@ -73,7 +73,7 @@ def _seconds(text: str) -> float:
         return float(number)
     try:
         when = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0
     if when.tzinfo is None:  # "-0000" is UTC, too
         when = when.replace(tzinfo=timezone.utc)

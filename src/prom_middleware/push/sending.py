@@ -25,7 +25,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 
 
 class Attempt(Protocol):
-    """One attempt, which another thread can end."""
+    """One attempt, which another thread can end; `answered` is what is known before it has."""
+
+    answered: Outcome | None
 
     def run(self) -> Outcome:
         """Return what came of it; never raises."""
@@ -79,8 +81,9 @@ class Sending:
             raise
         if running.done():
             return running.result()
+        answered = attempt.answered  # cut off, half a head may look like an answer
         attempt.abort()
-        return of_silence(seconds)
+        return answered or of_silence(seconds)
 
 
 def _backoff(number: int) -> float:

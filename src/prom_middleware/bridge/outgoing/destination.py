@@ -52,7 +52,7 @@ def destination(url: str, *, tags: bool = False, prefix: str = "") -> Destinatio
         hint = f": give graphite://{url}" if re.fullmatch(r"[\w.-]+(:\d+)?", url) else ""
         raise OptionError(f"{url!r} has no host{hint}")
     if parts.scheme == "graphite":
-        return _graphite(parts, port or GRAPHITE_PORT, tags, prefix)
+        return _graphite(parts, GRAPHITE_PORT if port is None else port, tags, prefix)
     if parts.scheme not in OTLP:
         known = ", ".join(("graphite", *OTLP))
         raise OptionError(f"{url!r}: a bridge leads to one of these: {known}")
@@ -66,7 +66,8 @@ def _graphite(parts: SplitResult, port: int, tags: bool, prefix: str) -> Destina
     from prom_middleware.bridge.outgoing.paths import PLAIN, TAGGED
 
     if parts.path.strip("/") or parts.query or parts.username is not None:
-        raise OptionError(f"{parts.geturl()!r} is not graphite://HOST[:PORT]")
+        shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        raise OptionError(f"{shown!r} is not graphite://HOST[:PORT]")
     return Graphite((parts.hostname or "", port), TAGGED if tags else PLAIN, prefix)
 
 

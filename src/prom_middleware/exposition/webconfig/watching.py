@@ -41,6 +41,7 @@ class WebConfigFile:
         self.path = os.fspath(path)
         self._lock = threading.Lock()
         self._version = self._read(self._content())
+        self._unread = False
         self._failed: tuple[bytes, Mapping[str, bytes]] | None = None
         self.access = self._rule()
         self._limiter = Limiter(self._version.config.rate_limit)
@@ -81,7 +82,9 @@ class WebConfigFile:
             return self._version
 
     def _refresh(self) -> None:
-        old, content = self._version, self._content()
+        old, content = self._version, self._content_once()
+        if content is None:
+            return
         for known in ((old.content, old.files), self._failed):
             if known and known == (content, _contents(known[1])):
                 return
@@ -99,6 +102,18 @@ class WebConfigFile:
         for key, is_gone in gone.items():
             if is_gone:
                 raise WebConfigError(f"{self.path}: {key} is gone; it stays until a restart")
+
+    def _content_once(self) -> bytes | None:
+        """Return the bytes; where they cannot be read, raise the first time, and return None."""
+        unread, self._unread = self._unread, True
+        try:
+            content = self._content()
+        except WebConfigError:
+            if unread:
+                return None
+            raise
+        self._unread = False
+        return content
 
     def _content(self) -> bytes:
         try:
