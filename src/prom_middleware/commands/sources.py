@@ -93,7 +93,10 @@ def fetched(url: str, timeout: float, accept: str = ACCEPT) -> tuple[bytes, str]
 
 def _without_login(url: str) -> tuple[str, dict[str, str]]:
     """Return a URL that may be shown, and the header that says who asks."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise CommandError(f"{url}: {error}") from error
     login, at, host = parts.netloc.rpartition("@")
     if not at:
         return url, {}
