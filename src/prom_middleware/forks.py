@@ -20,8 +20,7 @@ class Closing(Protocol):
         """Close it."""
 
 
-# When this process was forked, in Unix seconds; 0 where it was not, since this was imported.
-forked_at = 0.0
+_pid, _forked_at = os.getpid(), 0.0
 _closing: WeakSet[Closing] = WeakSet()
 _renewed: WeakKeyDictionary[Any, Callable[[Any], object]] = WeakKeyDictionary()
 
@@ -54,10 +53,24 @@ def renew_in_child(owner: Owner, renew: Callable[[Owner], object]) -> None:
     _renewed[owner] = renew
 
 
+def forked_at() -> float:
+    """Return when this process was forked, in Unix seconds; 0 if it was not, since the import.
+
+    Where a server forks by itself, as uWSGI does, and runs no hooks: when somebody first asks.
+    """
+    if _pid != os.getpid():
+        _note_fork()
+    return _forked_at
+
+
+def _note_fork() -> None:
+    global _pid, _forked_at
+    _pid, _forked_at = os.getpid(), time()
+
+
 @in_child
 def _in_child() -> None:
-    global forked_at
-    forked_at = time()
+    _note_fork()
     for owner, renew in list(_renewed.items()):
         with suppress(Exception):  # the others are to be renewed all the same
             renew(owner)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import pytest
 
+from prom_middleware.cli import main
 from prom_middleware.commands import CommandError
 from prom_middleware.commands.sources import fetched
 from push.gateways import listening
@@ -63,14 +66,37 @@ def test_a_page_that_takes_too_long_is_none() -> None:
     assert monotonic() - began < 15
 
 
-def test_a_name_and_a_password_are_sent_and_never_shown() -> None:
+def test_a_name_and_a_password_are_sent_and_never_shown(capsys: Any, tmp_path: Path) -> None:
     asked = []
 
     def behave(connection: socket.socket, ended: threading.Event) -> None:
         asked.append(connection.recv(65536))
+        connection.sendall(HEAD + b"\r\njobs_total x\n")
 
-    with listening(behave) as (address, _), pytest.raises(CommandError) as caught:
-        fetched(f"http://joe:a%20secret@{address}/metrics", 10)
-    assert b"\r\nAuthorization: Basic am9lOmEgc2VjcmV0\r\n" in asked[0]  # joe:a secret
-    assert str(caught.value).startswith(f"http://{address}/metrics: ")
-    assert "secret" not in str(caught.value)
+    with listening(behave) as (address, _):
+        url = f"http://joe:a%20secret@{address}/metrics"
+        textfile = ["textfile", "-o", str(tmp_path / "jobs.prom"), url]
+        for command in (["check", url], ["check", "--format", "json", url], textfile):
+            assert main(command) != 0
+    said = capsys.readouterr()
+    assert said.err.count(f"http://{address}/metrics") + said.out.count(f"http://{address}") >= 2
+    assert "secret" not in said.out + said.err
+    for request in asked:
+        assert b"\r\nAuthorization: Basic am9lOmEgc2VjcmV0\r\n" in request  # joe:a secret
+
+
+def test_nor_sent_to_whom_a_page_leads() -> None:
+    asked = []
+
+    def last(connection: socket.socket, ended: threading.Event) -> None:
+        asked.append(connection.recv(65536))
+        connection.sendall(WHOLE["length"])
+
+    def first(connection: socket.socket, ended: threading.Event) -> None:
+        connection.recv(65536)
+        connection.sendall(f"HTTP/1.1 302 Found\r\nLocation: http://{other}/\r\n\r\n".encode())
+
+    with listening(last) as (other, _), listening(first) as (address, _):
+        assert fetched(f"http://joe:secret@{address}/", 10)[0] == PAGE
+    assert len(asked) == 1
+    assert b"Authorization" not in asked[0]

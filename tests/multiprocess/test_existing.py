@@ -41,10 +41,18 @@ def child(function):
 """
 
 
-def check(script: str, directory: Path, **environment: str) -> None:
+def check(script: str, directory: Path, *arguments: str, **environment: str) -> None:
     """Run a program of its own: to install is to change a whole process."""
     subprocess.run(
-        [sys.executable, "-W", "error", "-c", START + script, str(directory / "metrics")],
+        [
+            sys.executable,
+            "-W",
+            "error",
+            "-c",
+            START + script,
+            str(directory / "metrics"),
+            *arguments,
+        ],
         check=True,
         timeout=60,
         env={**os.environ, **environment},
@@ -123,7 +131,7 @@ last()
 def test_what_was_counted_before_the_fork_is_there_once_where_each_child_installs(
     tmp_path: Path,
 ) -> None:
-    check(
+    script = (
         MAKE
         + """
 def worker():
@@ -133,10 +141,38 @@ for _ in range(4):
     child(worker)
 def last():
     install(store)
-    assert shown()["jobs_total", ("kind", "a")] == 7
-    assert shown()["t_bucket", ("le", "2.0")] == shown()["t_count",] == 5
-    assert (shown()["t_sum",], shown()["s_count",], shown()["s_sum",]) == (7.5, 5, 8)
-    assert shown(registry) == {("plain_total",): 6}
+    times = int(sys.argv[2])
+    assert shown()["jobs_total", ("kind", "a")] == 7 * times
+    assert shown()["t_bucket", ("le", "2.0")] == shown()["t_count",] == 5 * times
+    found = (shown()["t_sum",], shown()["s_count",], shown()["s_sum",])
+    assert found == (7.5 * times, 5 * times, 8 * times)
+    assert shown(registry) == {("plain_total",): 6 * times}
+child(last)
+"""
+    )
+    for times in "12":  # the second one in a directory that is known
+        check(script, tmp_path, times)
+
+
+def test_children_wait_for_who_brings_what_all_inherited(tmp_path: Path) -> None:
+    check(
+        """
+import fcntl, threading
+counter = Counter("jobs", "J.")
+counter.inc(3)
+os.makedirs(sys.argv[1])
+lock = open(f"{sys.argv[1]}/prom_middleware-1.lock", "w")
+fcntl.flock(lock, fcntl.LOCK_EX)
+threading.Timer(0.5, fcntl.flock, (lock, fcntl.LOCK_UN)).start()
+def worker():
+    lock.close()
+    install(store)
+    counter.inc()
+def last():
+    install(store)
+    assert shown()["jobs_total",] == 5, shown()
+child(worker)
+child(worker)
 child(last)
 """,
         tmp_path,

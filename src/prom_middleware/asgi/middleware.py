@@ -52,12 +52,7 @@ class PrometheusMiddleware(Door):
     def follow(self, scope: Scope) -> None:
         """Have the routers that fill in a copy of the scope be asked for the route."""
         outer = scope.get(self._core.key)
-        if outer is None or outer.done:
-            return
-        if TRACING in self._core.modules and isinstance(outer, Exchange):
-            # Another task may run what is below middleware: its span is not current where we end.
-            self._core.exemplars.hold(outer)
-        if outer.request is scope:
+        if outer is None or outer.request is scope or outer.done:
             return
         if nesting.is_another(outer, scope):
             return
@@ -65,6 +60,13 @@ class PrometheusMiddleware(Door):
             self._dialect.follow(outer, scope)
         else:  # as this door did with what came to it
             self._dialect.refine(outer, scope)
+
+    def hold(self, scope: Scope) -> None:
+        """Remember the current span: another task may run what is below middleware."""
+        if TRACING in self._core.modules:
+            outer = scope.get(self._core.key)
+            if isinstance(outer, Exchange) and not outer.done:
+                self._core.exemplars.hold(outer)
 
     def inside(self, app: ASGIApp) -> ASGIApp:
         """Return what stands before `app`, inside an application's own middleware; never raises."""
@@ -90,6 +92,7 @@ class Inside:
         """Call the application."""
         try:
             self._door.follow(scope)
+            self._door.hold(scope)
         except Exception as error:
             failures.report("route", error)
         await self.app(scope, receive, send)

@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _show(report: Report, options: argparse.Namespace) -> None:
-    shown = FORMATS[options.format](report, options.source)
+    shown = FORMATS[options.format](report, sources.shown(options.source))
     # People's remarks go where promtool writes them; programs read the standard output.
     print(shown, end="", file=sys.stderr if options.format == "text" else sys.stdout, flush=True)
     if options.extended and options.format == "text" and not report.error:
@@ -92,7 +92,7 @@ def content_of(options: argparse.Namespace) -> bytes:
     if source == "-":
         return streams.read()
     if sources.is_url(source):
-        return _text(source, *sources.fetched(source, options.timeout))
+        return _text(sources.shown(source), *sources.fetched(source, options.timeout))
     path = Path(source)
     if path.exists() and not path.is_dir():  # a pipe as well: a shell's <(...) is one
         return _read(source)

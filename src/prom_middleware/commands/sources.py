@@ -5,7 +5,7 @@ from __future__ import annotations
 import urllib.error
 import urllib.request
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from time import monotonic
 from typing import Any
@@ -62,7 +62,7 @@ def content_of(source: str, timeout: float) -> Iterable[bytes]:
     if source == "-":
         return [_checked("standard input", streams.read())]
     if is_url(source):
-        return [_checked(source, fetched(source, timeout)[0])]
+        return [_checked(shown(source), fetched(source, timeout)[0])]
     content = b"".join(rendered(source, load_registry(source)))
     return [_checked(source, content) if content else content]
 
@@ -76,32 +76,36 @@ def rendered(source: str, registry: Collector) -> Iterable[bytes]:
 
 
 def fetched(url: str, timeout: float, accept: str = ACCEPT) -> tuple[bytes, str]:
-    """Return the whole body of a page and its Content-Type; `timeout` is in seconds, for all of it.
+    """Return the whole body of a page and its Content-Type; `timeout` is in seconds.
 
-    A name and a password before the host are sent as RFC 7617 has it. Raises CommandError.
+    A name and a password before the host are sent as RFC 7617 has it. Raises CommandError, also for
+    a body that is cut off, or takes longer.
     """
-    deadline = monotonic() + timeout
-    address, login = _without_login(url)
-    headers = {"Accept": accept, "User-Agent": "prom-middleware", **login}
+    deadline, address = monotonic() + timeout, shown(url)
+    headers = {"Accept": accept, "User-Agent": "prom-middleware"}
     try:
         request = urllib.request.Request(address, headers=headers)  # noqa: S310 - http or https
+        for name, value in _login(url):  # not for whom we are sent to
+            request.add_unredirected_header(name, value)
         with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
             return _body(response, deadline), response.headers.get("Content-Type", "")
     except (OSError, ValueError, HTTPException) as error:  # URLError is an OSError
         raise CommandError(f"{address}: {error}") from error
 
 
-def _without_login(url: str) -> tuple[str, dict[str, str]]:
-    """Return a URL that may be shown, and the header that says who asks."""
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        raise CommandError(f"{url}: {error}") from error
-    login, at, host = parts.netloc.rpartition("@")
-    if not at:
-        return url, {}
-    said = b64encode(unquote_to_bytes(login if ":" in login else f"{login}:")).decode()
-    return parts._replace(netloc=host).geturl(), {"Authorization": f"Basic {said}"}
+def shown(source: str) -> str:
+    """Return a source as it may be shown: a URL without a name and a password."""
+    begin, slashes, rest = source.partition("://")
+    place, slash, path = rest.partition("/")
+    return f"{begin}{slashes}{place.rpartition('@')[2]}{slash}{path}"
+
+
+def _login(url: str) -> Iterator[tuple[str, str]]:
+    """Yield the header that says who asks, where the URL does."""
+    login, at, _ = urlsplit(url).netloc.rpartition("@")
+    if at:
+        said = unquote_to_bytes(login if ":" in login else f"{login}:")
+        yield "Authorization", f"Basic {b64encode(said).decode()}"
 
 
 def _body(response: HTTPResponse, deadline: float) -> bytes:

@@ -34,8 +34,8 @@ def resolved(addr: str, port: int) -> tuple[int, tuple[str, int]]:
 class Listener(ThreadingMixIn, TCPServer):
     """A server that gives each connection a thread of its own, and greets the peer there.
 
-    `patience` is the time in seconds that a peer has to send what it wants: a slow one must not
-    keep a thread.
+    `patience` is the time in seconds for which a peer may send nothing: one that is gone without a
+    word must not keep a thread.
     """
 
     daemon_threads = True

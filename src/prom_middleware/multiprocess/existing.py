@@ -27,9 +27,10 @@ from prom_middleware.multiprocess.adoption import (
     labels_of,
 )
 from prom_middleware.multiprocess.locks import guard
+from prom_middleware.multiprocess.shapes import inheritances_of
 from prom_middleware.multiprocess.showing import is_shown, shown
 from prom_middleware.multiprocess.values import GaugeValue, Home, SharedValue
-from prom_middleware.stores import Family, Labels
+from prom_middleware.stores import Family
 
 # The files in which `prometheus_client` had values that were moved, with their keys.
 Files = dict[Any, set[str]]
@@ -66,14 +67,15 @@ def _move_each(adoption: Adoption, found: Iterable[tuple[Any, CollectorRegistry 
 def _leave_file(file: Any, moved: set[str]) -> None:
     """Have what was moved not be shown twice.
 
-    A process that is gone may have had this pid, and what it has counted is in the same file.
+    A process that is gone may have had this pid, and what it has counted is in the same file. (So
+    may be its gauges; but of those that were moved there would be two, one of them zero.)
     """
-    counted = {key for key, number, *_ in file.read_all_values() if number}
-    if counted <= moved or os.path.basename(file._fname).startswith("gauge"):
+    keys = {key for key, *_ in file.read_all_values()}
+    if keys <= moved or os.path.basename(file._fname).startswith("gauge"):
         with suppress(OSError):
             os.unlink(file._fname)
         return
-    for key in counted & moved:
+    for key in keys & moved:
         file.write_value(key, 0.0, 0.0)
 
 
@@ -116,32 +118,30 @@ def _is_whole(metric: Any) -> bool:
 
 
 def move(adoption: Adoption, metric: Any, registry: CollectorRegistry | None, files: Files) -> None:
-    """Move one metric and its children; `files` gets the names of those that it had used."""
+    """Move one metric and its children; `files` gets those that it had used."""
     if not is_ours(metric):
         return
     family = adoption.family(metric, registry)
     setattr(metric, FAMILY, family)
     remember_family(metric, family)
     for child in children(metric):
-        counts = not _is_inherited(child) or _is_first(adoption.home, family, labels_of(child))
+        is_known = _is_another_s(adoption.home, family, child)
         for old, new in adoption.adopt(child, family):
-            _carry(old, new, files, counts)
+            _carry(old, new, files, is_known)
         _tell(child)
 
 
-def _is_inherited(child: Any) -> bool:
-    """Tell whether what was counted so far, the parent of this process has counted, for the most.
+def _is_another_s(home: Home, family: Family, child: Any) -> bool:
+    """Tell whether somebody else brings what this process had counted when it was forked.
 
-    A gauge is another one in each process, and does not know how old it is.
+    All children of its parent have that, and the first one says so: that it was counted since a
+    time which no other parent's has. A gauge is another one in each process.
     """
     created: float = getattr(child, "_created", inf)
-    return created <= forks.forked_at
-
-
-def _is_first(home: Home, family: Family, labels: Labels) -> bool:
-    """Tell whether no process had this label set: who is the first brings what all inherited."""
-    offset = home.turn.read(partial(home.store.allocate, family, labels))
-    return bool(home.store.entered == offset)
+    if created > forks.forked_at():
+        return False
+    claim = (*labels_of(child), repr(created))
+    return not home.turn.read(partial(home.store.claim, inheritances_of(family), claim))
 
 
 def remember_family(metric: Any, family: Family) -> None:
@@ -154,14 +154,14 @@ def remember_family(metric: Any, family: Family) -> None:
         metric._kwargs["registry"] = Parent(family)
 
 
-def _carry(old: Any, new: SharedValue, files: Files, counts: bool) -> None:
+def _carry(old: Any, new: SharedValue, files: Files, is_known: bool) -> None:
     if old is None or isinstance(old, SharedValue):
         return
     exemplar, amount = old.get_exemplar(), _take(old, new)
     if hasattr(old, "_file"):
         # Of this process, and so is what it has.
         files.setdefault(old._file, set()).add(old._key)
-    elif not counts:
+    elif is_known:
         return
     # Only a file says when: a zero without that may be one that nobody has set.
     when = getattr(old, "_timestamp", 0.0)

@@ -140,7 +140,7 @@ class Removals:
     def look(self) -> None:
         """Hear of removals by any process."""
         if self.announcements.length() != self.seen:  # on the way of users' requests
-            self.is_deaf = monotonic() < self._read_at or not self._attempt(self._hear)
+            self.is_deaf = not self._attempt(self._hear)
 
     def _attempt(self, read: Callable[[], object]) -> object:
         """Return what `read` returns; None where no descriptor is free to read with."""
@@ -155,15 +155,16 @@ class Removals:
         seen, names = self.announcements.since(self.seen)
         if EVERYTHING not in names and len(self._stale) < MOST_STALE:
             self._stale |= names
-        elif not self._learn(self._view(list)):
+        elif monotonic() < self._read_at or not self._learn(self._view(list)):
             return False
-        self.seen = seen
+        self.seen, self.is_deaf = seen, False
         return True
 
     def renew(self) -> None:
         """Begin anew, the store being another."""
         self.announcements.reopen()
         self._known, self._stale, self.seen, self.is_deaf = {}, set(), -1, False
+        self._read_at = 0.0
 
     def close(self) -> None:
         """Hear of nothing any more."""

@@ -14,6 +14,9 @@ removal    flips: which of two copies is valid, the second after an odd number; 
 Labels are in the order of their names: which one a metric was made with may differ from process to
 process, as that of a set does.
 
+inheritance  nothing: that it is there says that a child of a process has brought what was counted
+           before the fork
+
 `uses` counts how often a label set was taken up again after it was removed; that of an info, how
 often it said something.
 """
@@ -45,7 +48,7 @@ SUFFIXES: dict[str, tuple[str, ...]] = {
 }
 
 # What belongs to a family and is none itself.
-REMOVAL, NOTE = "removal", "note"
+REMOVAL, NOTE, INHERITANCE = "removal", "note", "inheritance"
 SEPARATOR = "\0"
 
 
@@ -97,6 +100,16 @@ def removals_of(family: Family) -> Family:
     amounts = 0 if kind_of(family) in GAUGES else family.width
     width = 1 + 2 * (AMOUNTS + amounts)
     return family._replace(width=width, live=False, kind=kind, mode="")
+
+
+def inheritances_of(family: Family) -> Family:
+    """Return the family of which each label set says, with a time, that somebody has brought it.
+
+    What a process had counted since then, its children have inherited.
+    """
+    kind = f"{INHERITANCE}{SEPARATOR}{kind_of(family)}"
+    labels = (*family.label_names, "created")
+    return Family(family.name, labels, 1, scope=family.scope, kind=kind)
 
 
 def copies_of(removals: Family, offset: int, flips: float) -> tuple[int, int]:

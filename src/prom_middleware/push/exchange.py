@@ -68,7 +68,7 @@ class Exchange:
         return outcome
 
     def _ask(self, url: str) -> Outcome:
-        request, self.answered = self._request, None
+        request = self._request
         connection, target, extra = route(url, self._timeout, request.context)
         self._connection = connection
         secret = request.secret if _origin(url) == _origin(request.url) else ()
@@ -81,9 +81,10 @@ class Exchange:
             answer = connection.getresponse()
             # What it says of a success is of no use, however long it takes to say it; and what the
             # status means does not wait for the words, nor need all of them.
-            outcome = self.answered = of_answer(answer.status, answer.reason, answer.headers, b"")
-            if outcome.ok:
+            outcome = of_answer(answer.status, answer.reason, answer.headers, b"")
+            if outcome.ok or outcome.location:
                 return outcome
+            self.answered = outcome
             with suppress(OSError, HTTPException):
                 text = answer.read(MOST_TEXT)
                 return of_answer(answer.status, answer.reason, answer.headers, text)

@@ -25,7 +25,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 15.0
 
 
 class Attempt(Protocol):
-    """One attempt, which another thread can end; `answered` is what is known before it has."""
+    """One attempt, which another thread can end; `answered` is what is known before that."""
 
     answered: Outcome | None
 
@@ -81,7 +81,7 @@ class Sending:
             raise
         if running.done():
             return running.result()
-        answered = attempt.answered  # cut off, half a head may look like an answer
+        answered = attempt.answered  # before it is cut off: half a head may look like an answer
         attempt.abort()
         return answered or of_silence(seconds)
 

@@ -77,7 +77,7 @@ class Store(Protocol):
     called, in turn, after a process's first write to what it shares, and after what it had in
     memory was added there. `shared` tells whether processes outlive others; a request that began
     before `born` is another process's, and one that begins after `look_at` has to `look`. Both are
-    times of `perf_counter`. `entered` is the last block that no process had before this one.
+    times of `perf_counter`.
     """
 
     turn: Turn
@@ -85,7 +85,6 @@ class Store(Protocol):
     shared: bool
     born: float
     look_at: float
-    entered: int
     renewals: list[Callable[[], object]]
     arrivals: list[Callable[[], object]]
 
@@ -95,6 +94,10 @@ class Store(Protocol):
 
     def allocate(self, family: Family, labels: Labels) -> int:
         """Return the first cell of the block for `labels`, made with zeros if it is new."""
+        ...
+
+    def claim(self, family: Family, labels: Labels) -> bool:
+        """Make the block for `labels`, and tell whether no process had it; may wait a while."""
         ...
 
     def tally(self, family: Family, labels: Labels) -> Tally:

@@ -28,7 +28,6 @@ class MemoryStore:
         self.turn = Turn()
         self.shared = False
         self.born, self.look_at = -inf, inf
-        self.entered = -1
         self.renewals: list[Callable[[], object]] = []
         self.arrivals: list[Callable[[], object]] = []
         self._cells: list[float] = []
@@ -49,9 +48,14 @@ class MemoryStore:
             return offset
         offset = len(self._cells)
         self._cells.extend([0] * family.width)
-        self.entered = offset
         offsets[labels] = offset  # last: a reader must never see a block without its cells
         return offset
+
+    def claim(self, family: Family, labels: Labels) -> bool:
+        """Make the block for `labels`, and tell whether it is new."""
+        is_new = labels not in self.offsets(family)
+        self.allocate(family, labels)
+        return is_new
 
     def tally(self, family: Family, labels: Labels) -> deque[None]:
         """Return what is as long as the number that a block of one cell holds.

@@ -40,7 +40,8 @@ nesting.sources.append(lambda: context.get(_CONTEXT) or ())
 def observed_request(request_class: Any, core: Instrumentation) -> Any:
     """Return a class derived from `request_class` that records requests, and answers scrapes.
 
-    For one registry they are recorded once; of several doors, each answers scrapes as it is told.
+    For one registry they are recorded once; of several doors, each answers scrapes as it is told,
+    and the outermost of those with one path answers there.
     """
     if core.key not in [one.key for one in getattr(request_class, CORES, ())]:
         request_class = _recorded(request_class, core)

@@ -122,7 +122,11 @@ class Bridge:
         return self
 
     def stop(self, timeout: float = 5.0) -> None:
-        """Collect once more, send what there is in `timeout` seconds, and end."""
+        """Collect once more, send what there is in `timeout` seconds, and end.
+
+        Where the other side takes nothing by then, the connection is closed; that may take a second
+        more.
+        """
         thread, self._thread = self._thread, None
         if thread is None:
             return

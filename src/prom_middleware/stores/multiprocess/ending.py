@@ -39,13 +39,14 @@ def watch(store: Concluding) -> None:
     _watched_by = os.getpid()
     atexit.register(_conclude)
     # Its children leave without what `atexit` knows, before Python 3.13 or so.
-    multiprocessing = sys.modules.get("multiprocessing.util")
-    if multiprocessing is not None:
-        multiprocessing.Finalize(None, _conclude, exitpriority=0)
+    finalize = getattr(sys.modules.get("multiprocessing.util"), "Finalize", None)
+    if finalize is not None:
+        finalize(None, _conclude, exitpriority=0)
 
 
 def _conclude() -> None:
-    for store in list(_stores):
+    while _stores:
+        store = _stores.pop()  # once: who is called second would wait for the same lock
         try:
             store.turn.read(store.conclude)
         except Exception as error:

@@ -65,7 +65,6 @@ class MultiprocessStore:
         self.born = self.look_at = perf_counter()
         self.renewals: list[Callable[[], object]] = []
         self.arrivals: list[Callable[[], object]] = []
-        self.entered = -1  # the last block that no process had before this one
         self.directory = os.fspath(directory)
         self._lock = DirectoryLock(self.directory)
         self._index = Index()
@@ -74,6 +73,7 @@ class MultiprocessStore:
         self._vector: Vector | None = None
         self._private = Private()
         self._retry_at = self._in_vain_until = 0.0
+        self._made = False
         self._foreign: set[str] = set()
         self._pid, self._since = os.getpid(), time()
         self.cells: Cells = Unbound(self._bind)
@@ -92,6 +92,14 @@ class MultiprocessStore:
         if labels not in offsets:
             offsets[labels] = self._private.allocate(family, labels)
         return offsets[labels]
+
+    def claim(self, family: Family, labels: Labels) -> bool:
+        """Make the block for `labels`, and tell whether no process had it; waits as a scrape."""
+        self.check_process()
+        self._made = False
+        if monotonic() >= self._retry_at:
+            self._try_for(PATIENCE, self._enter, family, self._index.of(family), labels)
+        return self._made
 
     def tally(self, family: Family, labels: Labels) -> CellTally:
         """Return what counts in a block of one cell."""
@@ -190,7 +198,7 @@ class MultiprocessStore:
 
     def conclude(self) -> None:
         """Write to the files what is in memory: the process ends, and has the time."""
-        if self._private and os.getpid() == self._pid:
+        if self._private.cells and os.getpid() == self._pid:
             self._try_for(PATIENCE, self._agree)
 
     def _bind(self) -> Cells:
@@ -223,9 +231,9 @@ class MultiprocessStore:
 
     def _failed(self, error: Exception) -> None:
         failures.report("store", error)
-        ending.watch(self)
         self._retry_at = monotonic() + PAUSE
         self._patch()
+        ending.watch(self)
 
     def _patch(self) -> None:
         if not isinstance(self.cells, Unbound):
@@ -255,7 +263,8 @@ class MultiprocessStore:
     def _enter(self, family: Family, offsets: dict[Labels, int], labels: Labels) -> None:
         self._agree()
         if labels not in offsets:
-            self.entered = self._dictionary.add(family, labels)
+            self._dictionary.add(family, labels)
+            self._made = True
             if self._vector is not None:
                 self._cover(self._vector)
 
