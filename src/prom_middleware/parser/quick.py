@@ -146,7 +146,11 @@ class Pairs(dict[str, tuple[str, str]]):
 
 
 def _plain(value: str) -> str:
-    return _ESCAPED.sub(_unescaped, value) if "\\" in value else value
+    if "\\" not in value:
+        return value
+    if "\\\\" in value:  # of two, the first one escapes the second, and that nothing
+        return _ESCAPED.sub(_unescaped, value)
+    return value.replace('\\"', '"').replace("\\n", "\n")
 
 
 def _unescaped(found: re.Match[str]) -> str:
