@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import subprocess
@@ -98,6 +99,20 @@ def test_from_statsd_to_a_page_and_graphite(sink: Sink, tmp_path: Path) -> None:
     assert 'calls_total{of="shop"} 3.0' in text
     assert "a_b 5.0" in text
     assert "prom_middleware_bridge_sent_samples_total" in text
+
+
+def test_any_free_ports(sink: Sink) -> None:
+    with running(
+        "--from", "statsd://127.0.0.1:0", "--to", sink.url, "--interval", "0.1"
+    ) as process:
+        said = eventually(lambda: _said(process), lambda said: "Listening" in said)
+        udp, tcp = re.findall(r"(?:UDP|TCP) port (\d+)", said)
+        with socket.create_connection(("127.0.0.1", int(tcp)), 20) as connection:
+            connection.sendall(b"calls:3|c\n")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
+            sending.sendto(b"others:4|c\n", ("127.0.0.1", int(udp)))
+        shown = {"calls_total 3.0", "others_total 4.0"}
+        assert becomes(lambda: shown & set(sink.lines), shown) == shown
 
 
 def _said(process: subprocess.Popen[str]) -> str:

@@ -12,6 +12,7 @@ from prometheus_client import Metric as MetricFamily
 from prometheus_client.registry import Collector
 
 from prom_middleware.bridge import Bridge, GraphiteCollector, StatsdCollector, load_mapping
+from prom_middleware.bridge.incoming.listener import Listener
 from prom_middleware.bridge.incoming.mapping import Rules
 from prom_middleware.bridge.incoming.receiver import MOST_SERIES, Receiver
 from prom_middleware.bridge.outgoing.bridge import INTERVAL, TIMEOUT
@@ -140,10 +141,16 @@ def add_source(
         receivers.append(receiver)
         port = PORTS[parts.scheme] if parts.port is None else parts.port
         where = (parts.hostname or "0.0.0.0", port)  # noqa: S104
-        receiver.listen(udp=where, tcp=where)
-        print(f"Listening for {parts.scheme} on {where[0]}, port {where[1]}", flush=True)
+        at = _ports(receiver.listen(udp=where, tcp=where))
+        print(f"Listening for {parts.scheme} on {where[0]}, {at}", flush=True)
     else:
         options.refuse(f"{source}: nothing comes from there")
+
+
+def _ports(listener: Listener) -> str:
+    """Return where it listens, in words; with port 0, the system has chosen twice."""
+    udp, tcp = (place[1] if place else 0 for place in (listener.udp, listener.tcp))
+    return f"port {udp}" if udp == tcp else f"UDP port {udp}, TCP port {tcp}"
 
 
 def _rules(path: str | None) -> Rules | None:
