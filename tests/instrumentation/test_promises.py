@@ -184,5 +184,5 @@ def test_what_another_thread_left_meanwhile_is_not_lost_with_the_worker(
         assert offsets.short.done
 
     killed(promises)
-    bucket = {"route": "/short", "le": "0.005"}
+    bucket = {"route": "/short", "le": "10.0"}  # what is promised is slower than all of them
     assert value(collected(registry), "http_request_duration_seconds_bucket", bucket) == 2
