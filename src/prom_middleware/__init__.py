@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prom_middleware import forks as _forks  # noqa: F401 - it notes who forks from here on
 from prom_middleware._version import __version__
 from prom_middleware.lazy import lazily
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
-from time import time
 from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -20,7 +20,9 @@ class Closing(Protocol):
         """Close it."""
 
 
-_pid, _forked_at = os.getpid(), 0.0
+_pid, _forked_at = 0, 0.0  # of which process it is known when it was forked, and when
+# In /proc/<pid>/stat, from the state on: ticks since the system was started.
+_START, _TICKS = 19, "SC_CLK_TCK"
 _closing: WeakSet[Closing] = WeakSet()
 _renewed: WeakKeyDictionary[Any, Callable[[Any], object]] = WeakKeyDictionary()
 
@@ -54,23 +56,28 @@ def renew_in_child(owner: Owner, renew: Callable[[Owner], object]) -> None:
 
 
 def forked_at() -> float:
-    """Return when this process was forked, in Unix seconds; 0 if it was not, since the import.
+    """Return when this process was forked, in Unix seconds; 0 where nobody knows.
 
-    Where a server forks by itself, as uWSGI does, and runs no hooks: when somebody first asks.
+    Asked of the kernel, as in proc(5), where no hook was called: this was imported later, or a
+    server forks by itself, as uWSGI does. What was executed was forked, too, before it began.
     """
+    global _pid, _forked_at
     if _pid != os.getpid():
-        _note_fork()
+        with suppress(OSError, ValueError, IndexError, AttributeError):
+            _pid, _forked_at = os.getpid(), _begun()
     return _forked_at
 
 
-def _note_fork() -> None:
-    global _pid, _forked_at
-    _pid, _forked_at = os.getpid(), time()
+def _begun() -> float:
+    with open("/proc/self/stat", "rb") as file:
+        start = int(file.read().rpartition(b")")[2].split()[_START]) + 1  # it is rounded down
+    return time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - start / os.sysconf(_TICKS))
 
 
 @in_child
 def _in_child() -> None:
-    _note_fork()
+    global _pid, _forked_at
+    _pid, _forked_at = os.getpid(), time.time()
     for owner, renew in list(_renewed.items()):
         with suppress(Exception):  # the others are to be renewed all the same
             renew(owner)

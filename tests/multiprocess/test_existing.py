@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from prometheus_client import REGISTRY
 
 START = """
@@ -154,18 +155,46 @@ child(last)
         check(script, tmp_path, times)
 
 
+LATE = """
+import os, sys
+from prometheus_client import REGISTRY, Counter
+counter = Counter("jobs", "J.")
+counter.inc(3)
+for number in range(1, 4):
+    pid = os.fork()
+    if not pid:
+        from prom_middleware.multiprocess import install
+        from prom_middleware.stores.multiprocess import MultiprocessStore
+        install(MultiprocessStore(sys.argv[1]))
+        counter.inc()
+        os._exit(REGISTRY.get_sample_value("jobs_total") != 3 + number)
+    assert os.waitpid(pid, 0)[1] == 0
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="nobody knows")
+def test_so_it_is_where_we_are_imported_after_the_fork(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LATE, str(tmp_path / "metrics")]
+    subprocess.run(command, check=True, timeout=60)
+
+
 def test_children_wait_for_who_brings_what_all_inherited(tmp_path: Path) -> None:
     check(
         """
-import fcntl, threading
+import fcntl, time
 counter = Counter("jobs", "J.")
 counter.inc(3)
 os.makedirs(sys.argv[1])
-lock = open(f"{sys.argv[1]}/prom_middleware-1.lock", "w")
-fcntl.flock(lock, fcntl.LOCK_EX)
-threading.Timer(0.5, fcntl.flock, (lock, fcntl.LOCK_UN)).start()
+ready, locked = os.pipe()
+holder = os.fork()
+if not holder:
+    lock = os.open(f"{sys.argv[1]}/prom_middleware-1.lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    os.write(locked, b"!")
+    time.sleep(0.5)
+    os._exit(0)
+os.read(ready, 1)
 def worker():
-    lock.close()
     install(store)
     counter.inc()
 def last():
@@ -173,6 +202,7 @@ def last():
     assert shown()["jobs_total",] == 5, shown()
 child(worker)
 child(worker)
+os.waitpid(holder, 0)
 child(last)
 """,
         tmp_path,

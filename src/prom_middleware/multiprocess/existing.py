@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from math import inf
 from time import time
 from typing import Any
@@ -125,7 +125,7 @@ def move(adoption: Adoption, metric: Any, registry: CollectorRegistry | None, fi
     setattr(metric, FAMILY, family)
     remember_family(metric, family)
     for child in children(metric):
-        is_known = _is_another_s(adoption.home, family, child)
+        is_known = cache(partial(_is_another_s, adoption.home, family, child))
         for old, new in adoption.adopt(child, family):
             _carry(old, new, files, is_known)
         _tell(child)
@@ -154,14 +154,14 @@ def remember_family(metric: Any, family: Family) -> None:
         metric._kwargs["registry"] = Parent(family)
 
 
-def _carry(old: Any, new: SharedValue, files: Files, is_known: bool) -> None:
+def _carry(old: Any, new: SharedValue, files: Files, is_known: Callable[[], bool]) -> None:
     if old is None or isinstance(old, SharedValue):
         return
     exemplar, amount = old.get_exemplar(), _take(old, new)
     if hasattr(old, "_file"):
         # Of this process, and so is what it has.
         files.setdefault(old._file, set()).add(old._key)
-    elif is_known:
+    elif amount and is_known():
         return
     # Only a file says when: a zero without that may be one that nobody has set.
     when = getattr(old, "_timestamp", 0.0)

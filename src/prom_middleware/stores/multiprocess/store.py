@@ -97,8 +97,9 @@ class MultiprocessStore:
         """Make the block for `labels`, and tell whether no process had it; waits as a scrape."""
         self.check_process()
         self._made = False
-        if monotonic() >= self._retry_at:
-            self._try_for(PATIENCE, self._enter, family, self._index.of(family), labels)
+        patience = 0.0 if monotonic() < self._in_vain_until else PATIENCE
+        self._try_for(patience, self._enter, family, self._index.of(family), labels)
+        self._in_vain_until = max(self._in_vain_until, self._retry_at)
         return self._made
 
     def tally(self, family: Family, labels: Labels) -> CellTally:
