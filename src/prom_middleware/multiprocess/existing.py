@@ -125,13 +125,13 @@ def move(adoption: Adoption, metric: Any, registry: CollectorRegistry | None, fi
     setattr(metric, FAMILY, family)
     remember_family(metric, family)
     for child in children(metric):
-        is_known = cache(partial(_is_another_s, adoption.home, family, child))
+        is_brought = cache(partial(_is_brought_by_another, adoption.home, family, child))
         for old, new in adoption.adopt(child, family):
-            _carry(old, new, files, is_known)
+            _carry(old, new, files, is_brought)
         _tell(child)
 
 
-def _is_another_s(home: Home, family: Family, child: Any) -> bool:
+def _is_brought_by_another(home: Home, family: Family, child: Any) -> bool:
     """Tell whether somebody else brings what this process had counted when it was forked.
 
     All children of its parent have that, and the first one says so: that it was counted since a
@@ -154,14 +154,14 @@ def remember_family(metric: Any, family: Family) -> None:
         metric._kwargs["registry"] = Parent(family)
 
 
-def _carry(old: Any, new: SharedValue, files: Files, is_known: Callable[[], bool]) -> None:
+def _carry(old: Any, new: SharedValue, files: Files, is_brought: Callable[[], bool]) -> None:
     if old is None or isinstance(old, SharedValue):
         return
     exemplar, amount = old.get_exemplar(), _take(old, new)
     if hasattr(old, "_file"):
         # Of this process, and so is what it has.
         files.setdefault(old._file, set()).add(old._key)
-    elif amount and is_known():
+    elif amount and is_brought():
         return
     # Only a file says when: a zero without that may be one that nobody has set.
     when = getattr(old, "_timestamp", 0.0)
