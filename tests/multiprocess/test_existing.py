@@ -182,6 +182,8 @@ def test_children_wait_for_who_brings_what_all_inherited(tmp_path: Path) -> None
     check(
         """
 import fcntl, time
+import prom_middleware.stores.multiprocess.store as module
+module.PATIENCE = 60.0  # a busy machine
 counter = Counter("jobs", "J.")
 counter.inc(3)
 os.makedirs(sys.argv[1])

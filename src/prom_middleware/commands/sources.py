@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
-from base64 import b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from time import monotonic
 from typing import Any
-from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.parse import urlsplit
 
 from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
@@ -17,6 +16,7 @@ from prometheus_client.registry import Collector
 from prom_middleware.applications import is_application
 from prom_middleware.commands import CommandError, modules, streams
 from prom_middleware.exposition.negotiation import negotiate
+from prom_middleware.logins import basic, login_of
 from prom_middleware.options import collects
 
 SOURCES = (
@@ -85,8 +85,9 @@ def fetched(url: str, timeout: float, accept: str = ACCEPT) -> tuple[bytes, str]
     headers = {"Accept": accept, "User-Agent": "prom-middleware"}
     try:
         request = urllib.request.Request(address, headers=headers)  # noqa: S310 - http or https
-        for name, value in _login(url):  # not for whom we are sent to
-            request.add_unredirected_header(name, value)
+        login = login_of(urlsplit(url))
+        if login is not None:  # not for whom we are sent to
+            request.add_unredirected_header("Authorization", basic(login))
         with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
             return _body(response, deadline), response.headers.get("Content-Type", "")
     except (OSError, ValueError, HTTPException) as error:  # URLError is an OSError
@@ -98,14 +99,6 @@ def shown(source: str) -> str:
     begin, slashes, rest = source.partition("://")
     place, slash, path = rest.partition("/")
     return f"{begin}{slashes}{place.rpartition('@')[2]}{slash}{path}"
-
-
-def _login(url: str) -> Iterator[tuple[str, str]]:
-    """Yield the header that says who asks, where the URL does."""
-    login, at, _ = urlsplit(url).netloc.rpartition("@")
-    if at:
-        said = unquote_to_bytes(login if ":" in login else f"{login}:")
-        yield "Authorization", f"Basic {b64encode(said).decode()}"
 
 
 def _body(response: HTTPResponse, deadline: float) -> bytes:

@@ -9,9 +9,10 @@ import re
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from prom_middleware.errors import OptionError
+from prom_middleware.logins import login_of
 from prom_middleware.naming import is_label_name
 from prom_middleware.options import checked, is_encodable, is_text, rules
 
@@ -65,10 +66,7 @@ def _base(gateway: str) -> tuple[str, Credentials | None]:
     wrong = parts.query or parts.fragment or re.search(r"[\s\0]", whole)
     if parts.scheme not in ("http", "https") or not parts.hostname or wrong:
         raise OptionError(f"gateway={place!r} is neither host:port nor a http or https URL")
-    user = None
-    if parts.username is not None:
-        user = (unquote(parts.username), unquote(parts.password or ""))
-    return f"{parts.scheme}://{place}{parts.path.rstrip('/')}", user
+    return f"{parts.scheme}://{place}{parts.path.rstrip('/')}", login_of(parts)
 
 
 def _segments(job: str, grouping_key: Mapping[str, Any]) -> Iterator[str]:

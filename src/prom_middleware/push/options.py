@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import ssl
-from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypedDict
 
 from prometheus_client.exposition import default_handler
 
 from prom_middleware.errors import OptionError
+from prom_middleware.logins import basic
 from prom_middleware.options import SECONDS_OR_NONE, checked, is_encodable, rules, whole
 from prom_middleware.push.groups import Credentials
 from prom_middleware.push.payload import CODINGS
@@ -70,7 +70,7 @@ class Policy(NamedTuple):
         pair = self.basic_auth or user
         if pair is None:
             return []
-        return [("Authorization", f"Basic {b64encode(':'.join(pair).encode()).decode()}")]
+        return [("Authorization", basic(pair))]
 
 
 def _is_compression(value: object) -> bool:

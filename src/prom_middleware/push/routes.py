@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from base64 import b64encode
 from http.client import HTTPConnection, HTTPSConnection
 from typing import NamedTuple
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
+
+from prom_middleware.logins import basic, login_of
 
 
 class Route(NamedTuple):
@@ -46,7 +47,5 @@ def _proxy(parts: SplitResult) -> SplitResult | None:
 
 def _user(proxy: SplitResult) -> dict[str, str]:
     """Return the header that says to the proxy who we are."""
-    if proxy.username is None:
-        return {}
-    pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
-    return {"Proxy-Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
+    login = login_of(proxy)
+    return {} if login is None else {"Proxy-Authorization": basic(login)}

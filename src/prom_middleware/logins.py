@@ -1,0 +1,18 @@
+"""Who asks: a name and a password in a URL (RFC 3986), and the header that says so (RFC 7617)."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from urllib.parse import SplitResult, unquote
+
+
+def login_of(parts: SplitResult) -> tuple[str, str] | None:
+    """Return the name and the password that a URL has; None where it has none."""
+    if parts.username is None:
+        return None
+    return unquote(parts.username), unquote(parts.password or "")
+
+
+def basic(login: tuple[str, str]) -> str:
+    """Return the credentials of basic auth, as the value of a header."""
+    return f"Basic {b64encode(':'.join(login).encode()).decode()}"
