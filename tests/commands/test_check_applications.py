@@ -85,6 +85,10 @@ guarded = instrument(bare, registry=CollectorRegistry(), access=basic_auth("joe"
 private = instrument(bare, registry=CollectorRegistry(), access=lambda request: False)
 
 
+async def impatient(scope, receive, send):
+    raise TimeoutError("the till does not answer")
+
+
 def unstarted(environ, start_response):
     return []
 """
@@ -128,6 +132,7 @@ def test_an_application_without_a_lifespan(folder: Path) -> None:
         ("unborn", "AssertionError: {} (its lifespan has ended with ValueError: no lifespan here)"),
         ("nothing", "/metrics: it has started no response"),
         ("late", "its lifespan does not begin within 2 seconds"),
+        ("impatient", "TimeoutError: the till does not answer"),
         ("unstarted", "/metrics: it has started no response"),
         ("guarded", "/metrics is answered with 401; who may scrape has to say who they are"),
         ("private", "/metrics is answered with 403; access= does not let 127.0.0.1 scrape"),

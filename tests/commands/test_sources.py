@@ -13,7 +13,7 @@ import pytest
 
 from prom_middleware.cli import main
 from prom_middleware.commands import CommandError
-from prom_middleware.commands.sources import fetched
+from prom_middleware.commands.sources import fetched, shown
 from push.gateways import listening
 
 PAGE = b"jobs_total 3\n"
@@ -83,6 +83,28 @@ def test_a_name_and_a_password_are_sent_and_never_shown(capsys: Any, tmp_path: P
     assert "secret" not in said.out + said.err
     for request in asked:
         assert b"\r\nAuthorization: Basic am9lOmEgc2VjcmV0\r\n" in request  # joe:a secret
+
+
+@pytest.mark.parametrize(
+    ("source", "seen"),
+    [
+        ("http://joe:secret@host:9100/metrics", "http://host:9100/metrics"),
+        ("http://joe@host", "http://host"),
+        ("http://joe:se@cret@host/a@b", "http://host/a@b"),
+        ("http://host?team=a@b", "http://host?team=a@b"),
+        ("http://joe:secret@host#a@b", "http://host#a@b"),
+        ("statsdd://joe:secret@host:9125", "statsdd://host:9125"),
+        ("shop.jobs:registry", "shop.jobs:registry"),
+        ("-", "-"),
+    ],
+)
+def test_the_part_of_a_source_that_may_be_shown(source: str, seen: str) -> None:
+    assert shown(source) == seen
+
+
+def test_an_at_sign_behind_the_host_is_none_of_its() -> None:
+    with listening(answering(WHOLE["length"])) as (address, _):
+        assert fetched(f"http://{address}?team=a@nosuch.invalid", 10)[0] == PAGE
 
 
 def test_nor_sent_to_whom_a_page_leads() -> None:

@@ -361,6 +361,27 @@ def test_a_function_s_value_is_shown_by_its_process_and_then_by_others(
     assert samples(registry) == {("g", ()): 2}
 
 
+def test_a_process_with_a_function_shows_what_another_one_s_place_had_before(
+    installed: MultiprocessStore, registry: CollectorRegistry
+) -> None:
+    class Worker:
+        def set(self, number: float) -> None:
+            gauge.set(number)
+
+        def scrape(self) -> Samples:
+            return samples(registry)
+
+    gauge = Gauge("g", "G.", registry=registry, multiprocess_mode="sum")
+    gauge.set_function(lambda: 1)
+    first = Process(Worker)
+    first.call("set", 5)
+    first.kill()
+    second = Process(Worker)  # takes the first one's place
+    second.call("set", 2)
+    assert samples(registry) == {("g", ()): 8}
+    second.kill()
+
+
 def test_a_function_that_raises_is_left_out(
     installed: MultiprocessStore, registry: CollectorRegistry
 ) -> None:

@@ -21,6 +21,7 @@ import pytest
 
 from commands.programs import start
 from multiprocess_servers.namespaces import with_tmpfs
+from prom_middleware import failures
 from prom_middleware.errors import PromMiddlewareError
 from prom_middleware.pushgateway import StorageError, make_asgi_app
 from prom_middleware.pushgateway.bodies.text import parse_text
@@ -184,7 +185,9 @@ def test_what_expired_while_the_disk_took_nothing_does_not_come_back(tmp_path: P
     push(b"old 1\n")
     now[0] += 2 * 10**9
     journal._connection.execute("PRAGMA query_only = 1")
+    counted = failures.counts().get("pushgateway.storage", 0)
     assert names() == []
+    assert failures.counts()["pushgateway.storage"] == counted + 1
     with pytest.raises(StorageError):
         push(b"refused 1\n")
     journal._connection.execute("PRAGMA query_only = 0")
@@ -249,7 +252,9 @@ def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"no database at all", b"SQLite format 3\0" + bytes(5000)])
-def test_a_corrupt_file_is_moved_aside(tmp_path: Path, content: bytes) -> None:
+def test_a_corrupt_file_is_moved_aside(
+    tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "groups.db"
     path.write_bytes(content)
     send = app(path)
@@ -257,6 +262,7 @@ def test_a_corrupt_file_is_moved_aside(tmp_path: Path, content: bytes) -> None:
     (moved,) = tmp_path.glob("groups.db.corrupt-*")
     assert str(path) in told
     assert str(moved) in told
+    assert told in caplog.text
     assert moved.read_bytes() == content
     assert send("PUT", "/metrics/job/j", "a 1\n").status == 200
     end(send)

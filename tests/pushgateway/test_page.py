@@ -189,6 +189,15 @@ def test_a_group_that_is_none(send: Mounted, given: str) -> None:
     assert send("GET", f"/?{urlencode({'confirm': given or 'x'})}").status == 404
 
 
+@pytest.mark.parametrize("number", ["1700000000000", "NaN", "1e300", "-1e18", "+Inf"])
+def test_a_time_that_is_none(send: Mounted, number: str) -> None:
+    for method in ("PUT", "POST"):
+        lines = f"push_failure_time_seconds {number}\n"
+        assert send(method, "/metrics/job/backup", lines).status == 200
+        page = send("GET", "/")
+        assert (page.status, "backup" in page.text) == (200, True)
+
+
 def test_times_in_words() -> None:
     assert [duration(one) for one in (0.4, 1, 59, 61, 3600, 200_000)] == [
         "a moment",

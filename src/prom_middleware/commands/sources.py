@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
@@ -96,9 +97,10 @@ def fetched(url: str, timeout: float, accept: str = ACCEPT) -> tuple[bytes, str]
 
 def shown(source: str) -> str:
     """Return a source as it may be shown: a URL without a name and a password."""
-    begin, slashes, rest = source.partition("://")
-    place, slash, path = rest.partition("/")
-    return f"{begin}{slashes}{place.rpartition('@')[2]}{slash}{path}"
+    place = re.match(r"[^/?#]*://([^/?#]*)", source)
+    if place is None:
+        return source
+    return source[: place.start(1)] + place[1].rpartition("@")[2] + source[place.end() :]
 
 
 def _body(response: HTTPResponse, deadline: float) -> bytes:

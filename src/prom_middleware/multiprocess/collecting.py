@@ -131,7 +131,7 @@ def _gauges(view: View, family: Family, metric: Any) -> Iterator[tuple[LabelSet,
     for each in view.alike(family):
         for labels, written in view.gauges(each, own):
             if each is family and labels in computed:
-                written = [one for one in written if one[0] and one[0].pid != here.pid]
+                written = [one for one in written if one[0] is None or one[0].pid != here.pid]
                 written.append((here, [computed[labels], time(), 1.0]))
             found.setdefault(_key(each, labels), []).extend(written)
     mine = {_key(family, labels) for labels in own}

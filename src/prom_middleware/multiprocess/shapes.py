@@ -32,8 +32,8 @@ VALUE, TIME, SET = 0, 1, 2
 GAUGE_WIDTH = 3
 NUMBER, SINCE, AMOUNTS = 0, 1, 2
 
-# Of the kinds that only add up, which a removal subtracts.
-ADDITIVE = {"counter": ("_total",), "summary": ("_count", "_sum"), "histogram": ("_sum",)}
+# The kinds that only add up, which a removal subtracts: their cells, without bounds and uses.
+ADDITIVE = {"counter": 1, "summary": 2, "histogram": 1}
 KINDS = (*ADDITIVE, "gauge", "stateset", "info")
 
 GAUGES = ("gauge", "stateset")
@@ -84,7 +84,7 @@ def family_of(metric: Any, scope: str) -> Family:
         kind = SEPARATOR.join((kind, *metric._states))
         return Family(name, labels, GAUGE_WIDTH, False, scope, (), kind, text, "mostrecent")
     bounds = tuple(metric._upper_bounds) if kind == "histogram" else ()
-    width = len(ADDITIVE.get(kind, ())) + len(bounds) + 1
+    width = ADDITIVE.get(kind, 0) + len(bounds) + 1
     return Family(name, labels, width, False, scope, bounds, kind, text)
 
 

@@ -63,7 +63,8 @@ class View:
         others = [
             other
             for other in same
-            if other != family and other[5:7] == family[5:7] and other.mode == family.mode
+            if other != family
+            and (other.bounds, other.kind, other.mode) == (family.bounds, family.kind, family.mode)
         ]
         return [family, *others]
 

@@ -16,7 +16,7 @@ from prom_middleware.errors import ParseError
 from prom_middleware.exposition.formats.escaping import OWN_SUFFIX
 from prom_middleware.parser.exemplars import OPENMETRICS, read_exemplar, read_number, read_space
 from prom_middleware.parser.families import family as new_family
-from prom_middleware.parser.line import Line
+from prom_middleware.parser.line import END_OF_INPUT, Line
 from prom_middleware.parser.messages import Message
 from prom_middleware.parser.native import fields
 from prom_middleware.parser.numbers import number, seconds
@@ -56,7 +56,7 @@ def composite_fd_to_metric_families(
     if family is not None:
         yield family[1]
     if strict and not ended:
-        raise ParseError("unexpected end of input stream", number_ + 1, 1, END)
+        raise ParseError(END_OF_INPUT, number_ + 1, 1, END)
 
 
 def _name_of(line: Line) -> str:
@@ -68,7 +68,7 @@ def _name_of(line: Line) -> str:
 
 def _read(line: Line, name: str, family: MetricFamily) -> None:
     if line.text[0] != "#":
-        _add(line, name, family)
+        _add(line, family)
         return
     keyword, _, text = read_comment(line)
     if keyword == "HELP":
@@ -81,7 +81,7 @@ def _read(line: Line, name: str, family: MetricFamily) -> None:
         family.type, family.name = text, name.removesuffix(OWN_SUFFIX.get(text, ""))
 
 
-def _add(line: Line, name: str, family: MetricFamily) -> None:
+def _add(line: Line, family: MetricFamily) -> None:
     labels = read_series(line, OPENMETRICS)[1]
     read_space(line)
     start = line.at

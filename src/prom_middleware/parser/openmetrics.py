@@ -17,7 +17,7 @@ from prom_middleware.parser.blocks import Block, blocks_of_lines, blocks_of_text
 from prom_middleware.parser.declared import Comment
 from prom_middleware.parser.exemplars import read_openmetrics_sample
 from prom_middleware.parser.families import family, new_exemplar, sample
-from prom_middleware.parser.line import UNESCAPED, Line, unescape
+from prom_middleware.parser.line import END_OF_INPUT, UNESCAPED, Line, unescape
 from prom_middleware.parser.numbers import Numbers, timestamp
 from prom_middleware.parser.quick import OpenmetricsRow, Pairs, exemplar_parts, openmetrics_rows
 from prom_middleware.parser.rules import Grouping, Place, Repeats, family_problem, places_of
@@ -76,7 +76,7 @@ class _Page:
         self._end()
         yield from self._ended
         if self._strict and not self._is_over:
-            raise ParseError("unexpected end of input stream", self._number + 1, 1, END)
+            raise ParseError(END_OF_INPUT, self._number + 1, 1, END)
 
     def _read(self, block: Block) -> Iterator[MetricFamily]:
         """Yield the families that end in a block.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import TYPE_CHECKING
@@ -36,7 +37,10 @@ def make_asgi_app(**options: Unpack[GatewayOptions]) -> ASGIApp:
     `persistence_file`: give a server one worker. Raises OptionError for wrong options, StorageError
     for a file that cannot be used.
     """
-    return GatewayApp(Gateway(Setup.from_options(options)))
+    gateway = Gateway(Setup.from_options(options))
+    if gateway.moved_aside:
+        logging.getLogger("prom_middleware").warning("pushgateway: %s", gateway.moved_aside)
+    return GatewayApp(gateway)
 
 
 class GatewayApp:

@@ -5,9 +5,7 @@ https://pkg.go.dev/strconv
 
 from __future__ import annotations
 
-import math
-
-from prom_middleware.parser.numbers import NUMBER
+from prom_middleware.parser.numbers import number
 
 _SPECIAL = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN", "0.0": "0", "-0.0": "0"}
 # Below it, no exponent is needed.
@@ -44,9 +42,4 @@ def _with_exponent(text: str) -> str:
 
 def parse_go_float(text: str) -> float:
     """Return the number that a text in the exposition format is; raise ValueError for others."""
-    if not NUMBER.fullmatch(text):  # Python would take 1_000 and other alphabets' digits
-        raise ValueError(f"{text!r} is no number")
-    number = float(text)
-    if math.isinf(number) and "n" not in text.lower():
-        raise ValueError(f"{text!r} is out of range")
-    return number
+    return float(number(text))

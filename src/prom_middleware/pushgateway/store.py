@@ -9,12 +9,12 @@ import heapq
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import itemgetter
 from typing import NamedTuple
 
+from prom_middleware import failures
 from prom_middleware.pushgateway.consistency import (
     PUSH_FAILURE_TIME,
     PUSH_TIME,
@@ -190,8 +190,12 @@ class Store:
             stamps = {PUSH_FAILURE_TIME: _stamp(PUSH_FAILURE_TIME, push.key, now)}
             if PUSH_TIME not in group.parts:
                 stamps[PUSH_TIME] = _stamp(PUSH_TIME, push.key, 0)
-            with suppress(InconsistentError, StorageError):
+            try:
                 self._put_stamps(group, stamps, now, shown)
+            except InconsistentError:
+                continue
+            except StorageError as error:
+                failures.report("pushgateway.storage", error)
 
     def _put_stamps(
         self, group: Group, stamps: Mapping[str, Family], now: int, failure: str
@@ -262,8 +266,10 @@ class Store:
             group = self._groups.get(key)
             if group is not None and group.expires_ns <= now:
                 self._left_behind.add(key)
-                with suppress(StorageError):  # it goes from memory all the same
+                try:
                     self._write(())
+                except StorageError as error:  # it goes from memory all the same
+                    failures.report("pushgateway.storage", error)
                 self._swap(key, dict(group.parts), {})
 
     def _write(self, records: Iterable[GroupRecord]) -> None:

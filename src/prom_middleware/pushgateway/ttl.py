@@ -8,7 +8,10 @@ from prom_middleware.parser.line import go_quoted
 from prom_middleware.pushgateway.families import Labels
 from prom_middleware.pushgateway.grouping import TTL_LABEL, GroupingError, take_ttl
 
-_DURATION = re.compile(r"(?:[0-9]+(?:ms|[smhdwy]))+")
+# The longest unit first, and each once: as `model.ParseDuration` has it.
+_DURATION = re.compile(
+    "".join(f"(?:[0-9]+{unit})?" for unit in ("y", "w", "d", "h", "m", "s", "ms"))
+)
 _PARTS = re.compile(r"([0-9]+)(ms|[smhdwy])")
 _SECONDS = {
     "ms": 0.001,
@@ -27,7 +30,7 @@ def parse_duration(text: str) -> float:
     """Return the seconds of a duration as Prometheus writes it, `1h30m`; raise ValueError."""
     if text == "0":
         return 0.0
-    if not _DURATION.fullmatch(text) or len(text) > 40:
+    if not text or not _DURATION.fullmatch(text) or len(text) > 40:
         raise ValueError(f"{text!r} is no duration, such as 90s or 1h30m")
     seconds = sum(int(number) * _SECONDS[unit] for number, unit in _PARTS.findall(text))
     if seconds > LONGEST:

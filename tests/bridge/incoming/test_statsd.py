@@ -64,6 +64,8 @@ LOST = {
     "foo:1_0|c": "malformed_value",
     "foo:|c": "malformed_value",
     "foo:nan|c": "malformed_value",
+    "foo:+nan|g": "malformed_value",
+    "foo:1e999|g": "malformed_value",
     "foo:inf|ms": "malformed_value",
     "foo:1e300|c|@1e-9": "malformed_value",
     "foo:2|t": "illegal_event",

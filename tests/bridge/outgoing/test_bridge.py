@@ -23,6 +23,7 @@ from prom_middleware import failures
 from prom_middleware.bridge import Bridge, GraphiteBridge
 from prom_middleware.bridge.outgoing.buffer import Batch, Buffer
 from prom_middleware.bridge.outgoing.collecting import families_of
+from prom_middleware.bridge.outgoing.health import Health, show
 from prom_middleware.errors import OptionError
 from waiting import becomes, eventually
 
@@ -62,6 +63,31 @@ def test_it_tells_of_itself_in_the_registry_that_it_reads(sink: Sink) -> None:
     other.close()
     gc.collect()
     assert value(page(registry), SENT) == 0
+
+
+def test_two_to_one_place_are_counted_together(sink: Sink) -> None:
+    registry = CollectorRegistry()
+    Gauge("number", "help", registry=registry).set(1)
+    with (
+        Bridge(sink.url, registry, interval=0.05, prefix="a") as one,
+        Bridge(sink.url, registry, interval=0.05, prefix="b") as other,
+    ):
+        for bridge in (one, other):
+            assert eventually(lambda bridge=bridge: bridge.health.sent, bool)
+        least = one.health.sent + other.health.sent
+        assert value(page(registry), SENT, {"to": sink.url}) >= least
+
+
+def test_of_two_to_one_place_the_last_attempt_tells_whether_it_is_connected() -> None:
+    one, other = Health("graphite://carbon"), Health("graphite://carbon")
+    one.last_attempt, one.connected, other.last_attempt = 1.0, True, 2.0
+    registry = CollectorRegistry()
+    for health in (one, other):
+        show(health, registry)
+    name, to = "prom_middleware_bridge_connected", {"to": "graphite://carbon"}
+    assert value(page(registry), name, to) == 0
+    one.last_attempt = 3.0
+    assert value(page(registry), name, to) == 1
 
 
 def test_what_an_unreachable_system_missed_arrives_later() -> None:

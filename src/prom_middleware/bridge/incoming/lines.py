@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
-_NUMBER = re.compile(
-    r"[+-]?(?:\d+\.?\d*(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?|inf(?:inity)?|nan)", re.I | re.A
-)
+from prom_middleware.parser.numbers import number as go_number
 
 
 def number(text: str) -> float | None:
     """Return a float, as Go reads it: no spaces, no underscores; None if it is none."""
-    return float(text) if _NUMBER.fullmatch(text) else None
+    try:
+        return float(go_number(text))
+    except ValueError:
+        return None
 
 
 class Lines:

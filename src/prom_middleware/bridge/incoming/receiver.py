@@ -16,11 +16,12 @@ from prom_middleware.bridge.incoming.listener import Address, Listener
 from prom_middleware.bridge.incoming.mapping import Match, Rule, Rules
 from prom_middleware.bridge.incoming.series import RefusedError, Store, Target
 from prom_middleware.options import checked, is_switch, rules, whole
+from prom_middleware.parser.declared import BOUNDS
 
 MOST_SERIES = 10_000
 CACHED = 1000  # names, as in statsd_exporter
 # A label that a kind has of its own: with another one like it, readers would not know the buckets.
-OWN_LABELS = {"histogram": "le", "summary": "quantile"}
+OWN_LABELS = BOUNDS
 
 
 def _are_rules(value: object) -> bool:

@@ -195,6 +195,7 @@ class Bridge:
         self._tell_collisions()
 
     def _send(self, batch: Batch, timeout: float) -> bool:
+        self.health.last_attempt = time.monotonic()
         try:
             self._destination.send(batch, timeout)
         except Exception as error:  # OSError; a library may have more

@@ -25,19 +25,28 @@ class Health:
         self.dropped: Counter[str] = Counter()  # samples, by reason
         self.failures: Counter[str] = Counter()  # attempts, by the exception's name
         self.late = 0  # collections whose time had passed
+        self.last_attempt = 0.0  # by the monotonic clock
         self.last_success = 0.0  # Unix time
         self.connected = False
         self.buffered = 0
         self.collisions = 0
 
 
-Row = tuple[str, str, Callable[[Health], float]]
+# Of all bridges that send a registry to one place, such as with two prefixes.
+Healths = list[Health]
+Row = tuple[str, str, Callable[[Healths], float]]
+
+
+def _sum(number: Callable[[Health], float]) -> Callable[[Healths], float]:
+    return lambda healths: sum(map(number, healths))
+
+
 COUNTERS: tuple[Row, ...] = (
-    ("sent_samples", "Samples that were sent.", lambda health: health.sent),
+    ("sent_samples", "Samples that were sent.", _sum(lambda health: health.sent)),
     (
         "late_collections",
         "Collections left out because an earlier one was still being sent.",
-        lambda health: health.late,
+        _sum(lambda health: health.late),
     ),
 )
 REASONS: tuple[tuple[str, str, Callable[[Health], Counter[str]]], ...] = (
@@ -45,17 +54,21 @@ REASONS: tuple[tuple[str, str, Callable[[Health], Counter[str]]], ...] = (
     ("failures", "Attempts that failed, by what was raised.", lambda health: health.failures),
 )
 GAUGES: tuple[Row, ...] = (
-    ("buffered_samples", "Samples that wait to be sent.", lambda health: health.buffered),
+    ("buffered_samples", "Samples that wait to be sent.", _sum(lambda health: health.buffered)),
     (
         "name_collisions",
         "Series that got a longer name because another one has theirs.",
-        lambda health: health.collisions,
+        _sum(lambda health: health.collisions),
     ),
-    ("connected", "Whether the last attempt to send succeeded.", lambda health: health.connected),
+    (
+        "connected",
+        "Whether the last attempt to send succeeded.",
+        lambda healths: max(healths, key=lambda health: health.last_attempt).connected,
+    ),
     (
         "last_success_timestamp_seconds",
         "When samples were last sent, 0 if never.",
-        lambda health: health.last_success,
+        lambda healths: max(health.last_success for health in healths),
     ),
 )
 
@@ -68,22 +81,26 @@ class HealthCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield one family for each number."""
-        rows = {health.to: health for health in list(self.rows)}
+        rows: dict[str, Healths] = {}
+        for health in list(self.rows):
+            rows.setdefault(health.to, []).append(health)
         for name, text, value in COUNTERS:
             counter = CounterMetricFamily(PREFIX + name, text, labels=["to"])
-            for to, health in rows.items():
-                counter.add_metric([to], value(health))
+            for to, healths in rows.items():
+                counter.add_metric([to], value(healths))
             yield counter
         for name, text, counts in REASONS:
             counter = CounterMetricFamily(PREFIX + name, text, labels=["to", "reason"])
-            for to, health in rows.items():
-                for reason, number in list(counts(health).items()):
+            for to, healths in rows.items():
+                # Copies: a bridge's thread may count a new reason meanwhile.
+                total = sum((counts(health).copy() for health in healths), Counter[str]())
+                for reason, number in total.items():
                     counter.add_metric([to, reason], number)
             yield counter
         for name, text, value in GAUGES:
             gauge = GaugeMetricFamily(PREFIX + name, text, labels=["to"])
-            for to, health in rows.items():
-                gauge.add_metric([to], value(health))
+            for to, healths in rows.items():
+                gauge.add_metric([to], value(healths))
             yield gauge
 
     def describe(self) -> list[Metric]:

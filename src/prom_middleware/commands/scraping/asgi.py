@@ -39,9 +39,12 @@ async def _scrape(app: App, request: Request) -> Page:
 
 
 async def _within(seconds: float, what: str, steps: Awaitable[Result]) -> Result:
+    task = asyncio.ensure_future(steps)
     try:
-        return await asyncio.wait_for(steps, seconds)
+        return await asyncio.wait_for(task, seconds)
     except asyncio.TimeoutError as error:
+        if not task.cancelled():  # the application's own
+            raise
         raise ScrapeError(f"{what} within {seconds:g} seconds") from error
 
 

@@ -80,7 +80,7 @@ def _gzip_problem(said: str) -> str:
 def _unsnap(body: bytes, limit: int) -> bytes:
     """Undo Snappy: the framed format, which is the original's, or one block."""
     try:
-        from cramjam import snappy
+        from cramjam import DecompressionError, snappy
     except ImportError:
         raise UnknownCodingError(
             'snappy needs a package: pip install "prom_middleware[snappy]"'
@@ -88,16 +88,8 @@ def _unsnap(body: bytes, limit: int) -> bytes:
     framed = body.startswith(_SNAPPY_STREAM)
     try:
         return _frames(snappy, body, limit) if framed else _block(snappy, body, limit)
-    except (snappy_error(), ValueError, IndexError) as error:
+    except (DecompressionError, ValueError, IndexError) as error:
         raise BodyError("snappy: corrupt input") from error
-
-
-def snappy_error() -> type[Exception]:
-    """Return what the package raises."""
-    from cramjam import DecompressionError
-
-    found: type[Exception] = DecompressionError
-    return found
 
 
 def _block(snappy: Any, block: bytes, limit: int) -> bytes:

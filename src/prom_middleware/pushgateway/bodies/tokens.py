@@ -6,6 +6,7 @@ import re
 
 from prom_middleware import naming
 from prom_middleware.parser.line import go_quoted
+from prom_middleware.parser.numbers import milliseconds
 from prom_middleware.pushgateway.bodies.errors import WrongLineError
 from prom_middleware.pushgateway.numbers import parse_go_float
 
@@ -14,8 +15,6 @@ NAME = re.compile(naming.METRIC_NAME)
 LABEL_NAME = re.compile(naming.LABEL_NAME)
 STRING = r'"((?:[^"\\]|\\.)*)"'
 _TOKEN = re.compile(r"[^ \t]*")
-_INTEGER = re.compile(r"[+-]?[0-9]+")
-_INT64 = 2**63
 _ESCAPES = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
 _ESCAPE = re.compile(r"\\.?", re.DOTALL)
 
@@ -36,8 +35,11 @@ def read_value(rest: str) -> tuple[float, bool]:
     if place == len(rest):
         return value, False
     token, place = _token(rest, after_blank(rest, place))
-    if not _INTEGER.fullmatch(token) or len(token) > 20 or not -_INT64 <= int(token) < _INT64:
-        raise WrongLineError(f"expected integer as timestamp, got {go_quoted(token)}")
+    try:
+        milliseconds(token)
+    except ValueError:
+        problem = f"expected integer as timestamp, got {go_quoted(token)}"
+        raise WrongLineError(problem) from None
     if place < len(rest):
         raise WrongLineError(f"spurious string after timestamp: {go_quoted(rest[place:])}")
     return value, True

@@ -54,10 +54,13 @@ def _delete_link(group: Group) -> str:
 
 
 def _time(seconds: float, now: float) -> str:
-    return (
-        f'<time datetime="{machine(seconds)}">{ago(seconds, now)}</time> '
-        f'<span class="exact">({exact(seconds)})</span>'
-    )
+    try:
+        return (
+            f'<time datetime="{machine(seconds)}">{ago(seconds, now)}</time> '
+            f'<span class="exact">({exact(seconds)})</span>'
+        )
+    except (ValueError, OverflowError, OSError):  # a push can bring any number
+        return f'<span class="exact">({go_float(seconds)})</span>'
 
 
 def _success(group: Group, now: float) -> str:
