@@ -120,6 +120,21 @@ def test_where_nothing_can_be_written_every_worker_counts_alone(
             assert lost(visitor.server.metrics()) == {"store"}
 
 
+@pytest.mark.parametrize("wrap", [read_only, full])
+def test_where_nothing_can_be_written_a_worker_makes_room_for_the_next(
+    wrap: Wrapper, kind: Kind, tmp_path: Path
+) -> None:
+    directory = tmp_path / "metrics"
+    directory.mkdir()
+    with launching(tmp_path / "log", PROMETHEUS_MULTIPROC_DIR=str(directory)) as launch:
+        command = [*kind.arguments(launch.port), "--workers", "1", "--max-requests", "3"]
+        with serving(launch, wrap(command, str(directory))) as server:
+            first = set(workers(server.process.pid))
+            for _ in range(12):
+                assert server.client.get("/items", timeout=60).status_code == 200
+            assert becomes(lambda: first & {*workers(server.process.pid)}, set())
+
+
 def test_a_directory_that_can_be_made_only_later(kind: Kind, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a directory")
     with visiting(kind, tmp_path, tmp_path / "file" / "metrics") as visitor:

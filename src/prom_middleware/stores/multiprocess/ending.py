@@ -45,9 +45,11 @@ def watch(store: Concluding) -> None:
 
 
 def _conclude() -> None:
-    while _stores:
-        store = _stores.pop()  # once: who is called second would wait for the same lock
+    stores = list(_stores)
+    for store in stores:
         try:
             store.turn.read(store.conclude)
         except Exception as error:
             failures.report("store", error)
+    # Once, also where that failed: who is called second would wait for the same lock.
+    _stores.difference_update(stores)
