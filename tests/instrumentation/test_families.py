@@ -10,12 +10,12 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from instrumentation.driver import core, record
-from prom_middleware.exposition.formats import text
+from prom_middleware.exposition.negotiation import negotiate
 from prom_middleware.instrumentation.families import BlockFamily
 
 
 def render(registry: CollectorRegistry) -> bytes:
-    return b"".join(text.render(registry.collect()))
+    return b"".join(negotiate("").render(registry.collect()))
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
