@@ -48,6 +48,7 @@ EXEMPT = {
     "wsgi.body.SizedPassedOn.__len__": ENTRY,
     "wsgi.body.SizedPassedOn.__iter__": ENTRY,
     "wsgi.body.Pieces.__iter__": ENTRY,
+    "wsgi.body.Pieces.__del__": GUARD,
     "wsgi.body.Pieces.close": ENTRY,
     "wsgi.watching._call": ENTRY,
     "wsgi.watching._watched": RETURNS,

@@ -138,6 +138,14 @@ class Pieces(list[bytes]):
             self.response.let_go()
         return super().__getitem__(index)
 
+    def __del__(self) -> None:
+        # bjoern takes a single piece in C, and drops us: the request ends with its environ.
+        try:
+            if not self.response.done:
+                self.response.let_go()
+        except Exception as error:
+            failures.report("body", error)
+
     def __reduce__(self) -> tuple[type, tuple[list[bytes]]]:
         return list, (self.copy(),)  # a copy is of the body alone
 
