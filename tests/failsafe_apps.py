@@ -283,7 +283,7 @@ def wsgi_client(app: Any, request: Request) -> Outcome:
     environ: dict[str, Any] = {"wsgi.file_wrapper": wrapper}
     setup_testing_defaults(environ)
     environ.update({"REQUEST_METHOD": request.method, "PATH_INFO": request.path})
-    environ.update({_environ_key(name): value.decode() for name, value in request.headers})
+    environ.update({_environ_key(name): value.decode("latin-1") for name, value in request.headers})
     environ["QUERY_STRING"], environ["REMOTE_ADDR"] = request.query, "127.0.0.1"
     environ["wsgi.input"] = io.BytesIO(request.body)
     return Outcome(told, caught(lambda: _serve(app, environ, told, request.leaves)))

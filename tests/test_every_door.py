@@ -10,6 +10,7 @@ import failsafe_apps
 from failsafe_doors import INSTALLED, Door
 from looking import look_into
 from metrics import collected, in_progress, records, value
+from prom_middleware import failures
 
 UNMATCHED = "<unmatched>"
 # Without a framework there are no routes, and nobody turns an exception into a response.
@@ -110,6 +111,23 @@ def test_who_leaves_with_an_answer_to_head_has_all_of_it(door: str) -> None:
     found = [(method, route, outcome) for method, route, _, _, outcome in records(asked.registry)]
     assert found == [("HEAD", UNMATCHED if door in BARE else "/left", "complete")]
     assert in_progress(asked.registry) == 0
+
+
+@pytest.mark.parametrize("door", INSTALLED)
+@pytest.mark.parametrize("doors", [1, 2])
+def test_headers_that_are_no_text_change_nothing(
+    door: str, doors: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = (b"x-request-start", b"x-queue-start", b"traceparent")
+    headers = tuple((name, b"\xff\xfe") for name in names)
+    garbled = failsafe_apps.Request(headers=headers, doors=doors)
+    monkeypatch.setitem(failsafe_apps.REQUESTS, "plain", garbled)
+    before = failures.counts()
+    asked = Door(INSTALLED[door], "plain")
+    asked.ask()
+    assert records(asked.registry) == [expected(door, ROWS[0])]
+    assert in_progress(asked.registry) == 0
+    assert failures.counts() == before
 
 
 @pytest.mark.parametrize("door", INSTALLED)

@@ -7,13 +7,13 @@ PromMiddlewareError
     ├── OptionError               an option that does not exist, or a value that it cannot have
     ├── LabelNameError            a label name that Prometheus does not allow
     ├── ReservedLabelError        a label name that the format or our own metrics already use
-    ├── BucketsError              bounds that are empty, unsorted, doubled or not numbers
+    ├── BucketsError              bounds that are empty, unsorted, doubled, negative or no numbers
     ├── PresetError               a preset that does not exist
-    ├── MetricConflictError       a registry that already has a metric of that name
+    ├── MetricConflictError       a registry with metrics of our names, or ours with other options
     ├── NotAnApplicationError     what was given cannot be served
     ├── WebConfigError            a web-config file that cannot be used
     ├── MappingError              a mapping file of a bridge that cannot be used
-    └── MissingFrameworkError     a package that is not installed (an ImportError as well)
+    └── MissingFrameworkError     a package that is missing or too old (an ImportError as well)
 
 Nothing in this tree is raised while a request is served: see `prom_middleware.failures`.
 """
@@ -78,7 +78,7 @@ class ReservedLabelError(ConfigurationError):
 
 
 class BucketsError(ConfigurationError):
-    """Bucket bounds are empty, unsorted, doubled or not numbers."""
+    """Bucket bounds are empty, unsorted, doubled, negative or not numbers."""
 
 
 class PresetError(ConfigurationError):

@@ -91,9 +91,9 @@ def metrics_blueprint(
 ) -> flask.Blueprint:
     """Return a blueprint that answers `metrics_path`, inside the application.
 
-    So a scrape passes all that the application has before its views: `before_request`, a login. For
-    one that concerns the metrics only, use the blueprint's own `before_request`. The other options
-    are those of `make_wsgi_app`. Give the extension `metrics_path=None` beside it.
+    So a scrape passes all that the application has before its views: `before_request`, a login. To
+    guard the metrics alone, use the blueprint's own `before_request`, or `access`. The other
+    options are those of `make_wsgi_app`. Give the extension `metrics_path=None` beside it.
 
     Raises OptionError for wrong ones.
     """

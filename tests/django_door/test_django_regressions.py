@@ -9,8 +9,9 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any
-from wsgiref.util import FileWrapper
+from wsgiref.util import FileWrapper, setup_testing_defaults
 
 import pytest
 from django import VERSION
@@ -81,6 +82,23 @@ def test_an_instrumented_handler_obeys_the_access_rule(
             assert value(series(answer.body.decode()), "http_requests_total") == 1
         assert records(project.registry) == [HIT]
         assert in_progress(project.registry) == 0
+
+
+@pytest.mark.parametrize("given", ["", "192.0.2.1"])
+def test_an_access_rule_is_told_of_the_mount_and_the_peer(given: str) -> None:
+    asked: list[Any] = []
+
+    def access(request: Any) -> bool:
+        asked.append((request.mount, request.path, request.client))
+        return True
+
+    for wrap, options in ((None, {"access": access}), (partial(instrument, access=access), {})):
+        with Project("wsgi", wrap, PROM_MIDDLEWARE=options) as project:
+            environ = {"SCRIPT_NAME": "/shop", "PATH_INFO": "/metrics", "REMOTE_ADDR": given}
+            setup_testing_defaults(environ)
+            assert b"prom_middleware_workers" in b"".join(project.handler(environ, lambda *_: None))
+    # gunicorn has an empty text for the peer on a Unix socket.
+    assert asked == [("/shop", "/metrics", given or None)] * 2
 
 
 @SERVERS

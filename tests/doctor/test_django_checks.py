@@ -53,6 +53,11 @@ FAULTS = {
         "order: SessionMiddleware stands outside of the door",
     ),
     "open-metrics": ("PROM_MIDDLEWARE = {}", "", "open-metrics: /metrics is open to everybody"),
+    "options-that-are-read-once": (
+        "PROM_MIDDLEWARE = {'buckets': map(float, '123')}",
+        "",
+        "open-metrics: /metrics is open to everybody",
+    ),
     "open-metrics-in-a-route": (
         "PROM_MIDDLEWARE = {'metrics_path': None}",
         "urlpatterns.append(path('inside/', include('prom_middleware.django.urls')))",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -244,6 +245,67 @@ def test_a_router_of_protocols(options: Options) -> None:
 
     app = instrument(starlette_app(), **options)
     assert found(ProtocolTypeRouter({"websocket": None, "http": app})) == []
+
+
+class URLRouter:
+    """Keeps its routes as that of Channels does."""
+
+    def __init__(self, *callbacks: Any) -> None:
+        self.routes = [SimpleNamespace(callback=one) for one in callbacks]
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.routes[-1].callback(scope, receive, send)
+
+
+@pytest.mark.parametrize("name", ["other_asgi_app", "inner"])
+def test_an_application_that_stands_beside_another_one(name: str, options: Options) -> None:
+    class Beside:  # python-socketio's application, Channels' middleware
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            await getattr(self, name)(scope, receive, send)
+
+    app = Beside()
+    setattr(app, name, starlette_app())
+    assert only(app, "no-door")
+    setattr(app, name, instrument(starlette_app(), **options))
+    assert found(app) == []
+
+
+def test_an_application_among_routes_of_consumers(options: Options) -> None:
+    async def consumer(scope: Any, receive: Any, send: Any) -> None:
+        raise NotImplementedError
+
+    assert only(URLRouter(consumer, starlette_app()), "no-door")
+    assert found(URLRouter(consumer, instrument(starlette_app(), **options))) == []
+
+
+def test_flask_below_asgi(options: Options) -> None:
+    asgiref = pytest.importorskip("asgiref.wsgi")
+    assert found(asgiref.WsgiToAsgi(instrument(flask_app(), **options))) == []
+    outside = instrument(asgiref.WsgiToAsgi(flask_app()), **options)
+    assert "rules of Flask" in only(outside, "routes").problem
+
+
+def test_a_door_in_a_mount(options: Options) -> None:
+    app, inner = starlette_app(), starlette_app()
+    app.mount("/inner", inner)
+    assert only(app, "no-door")
+    app.mount("/other", instrument(starlette_app(), **options))
+    assert found(app) == []
+
+
+@pytest.mark.parametrize("name", ["flask.FlaskApp", "asynchronous.AsyncApp"])
+def test_connexion(name: str, options: Options) -> None:
+    class Connexion:
+        def __init__(self) -> None:
+            self.app = flask_app()
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            raise NotImplementedError
+
+    module, _, Connexion.__qualname__ = f"connexion.apps.{name}".rpartition(".")
+    Connexion.__module__ = module
+    assert only(Connexion(), "no-door").remedy == "app = instrument(app)"
+    assert found(instrument(Connexion(), **options)) == []
 
 
 def test_a_framework_whose_routes_are_not_known(options: Options) -> None:

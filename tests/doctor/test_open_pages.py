@@ -279,6 +279,21 @@ def test_a_host_of_its_own() -> None:
     assert list(places(hosts)) == ["/metrics"]
 
 
+@pytest.mark.parametrize(
+    ("name", "own"), [("original", "photo.jpg"), ("hosts", ["a.example"]), ("children", None)]
+)
+def test_a_resource_with_attributes_of_its_own(name: str, own: object) -> None:
+    page = resource()
+    from twisted.web.resource import Resource
+
+    gallery = Resource()
+    gallery.putChild(b"metrics", page)
+    app = site(gallery=gallery)
+    expected = [] if name == "children" else ["/inner/gallery/metrics"]
+    setattr(gallery, name, own)
+    assert list(places(app)) == expected
+
+
 def test_an_application_of_wsgi_in_twisted() -> None:
     pytest.importorskip("twisted.web")
     from twisted.internet import reactor

@@ -129,6 +129,7 @@ def test_somebody_else_s_metric(registry: CollectorRegistry) -> None:
     Gauge("asyncio_tasks", "The user's own.", registry=registry)
     with pytest.raises(MetricConflictError, match="asyncio_tasks"):
         runtime.install(registry)
+    assert names(registry) == ["asyncio_tasks"], "nothing of ours is left behind"
     other = CollectorRegistry()
     runtime.install(other)
     runtime.uninstall(other)

@@ -13,6 +13,7 @@ from twisted.web.wsgi import WSGIResource
 
 from metrics import collected, in_progress, records, value
 from prom_middleware import failures, instrument
+from prom_middleware.exposition import make_wsgi_app
 from twisted_door.reactor import connect, in_reactor, read_all, request, serving
 from waiting import becomes
 
@@ -100,6 +101,16 @@ def test_row(registry: CollectorRegistry, row: Any) -> None:
     samples = collected(registry)
     assert value(samples, "http_request_exceptions_total") == bool(row[3])
     assert value(samples, "http_stream_duration_seconds_count") == 0
+
+
+def test_a_scrape_whose_path_is_no_text(registry: CollectorRegistry) -> None:
+    root = Resource()
+    scrapes = make_wsgi_app(registry)
+    root.putChild(b"m", WSGIResource(reactor, reactor.getThreadPool(), scrapes))
+    with serving(instrument(root, registry=registry, metrics_path=None)) as port:
+        assert b"prom_middleware_workers" in read_all(connect(port, request("GET /m/%ff")))
+        in_reactor(int)
+    assert (records(registry), in_progress(registry)) == ([], 0)
 
 
 @pytest.mark.parametrize("path", ["/early", "/started"])

@@ -7,7 +7,6 @@ from django.conf import settings
 
 from prom_middleware.django.checks import register_checks
 from prom_middleware.django.requests import configured
-from prom_middleware.instrumentation import Configuration
 
 MIDDLEWARE = "prom_middleware.django.PrometheusMiddleware"
 
@@ -21,7 +20,7 @@ class PromMiddlewareConfig(AppConfig):
 
     def ready(self) -> None:
         """Run before any handler reads `settings.MIDDLEWARE`."""
-        Configuration.from_options(configured())
+        configured()  # wrong options are refused here, before anything is served
         register_checks()
         middleware = list(settings.MIDDLEWARE)
         if not any(entry.startswith("prom_middleware.django.") for entry in middleware):

@@ -14,9 +14,9 @@ from django.urls.resolvers import LocalePrefixPattern, RoutePattern
 from django.utils import translation
 
 from prom_middleware import failures
-from prom_middleware.errors import OptionError
 from prom_middleware.exposition import ScrapeRequest
 from prom_middleware.exposition.scraping import answer
+from prom_middleware.exposition.wsgi import paths_of
 from prom_middleware.instrumentation import (
     COMPLETE,
     DISCONNECT,
@@ -26,8 +26,8 @@ from prom_middleware.instrumentation import (
     discard_observations,
     nesting,
 )
+from prom_middleware.instrumentation.config import of_settings
 from prom_middleware.instrumentation.rare import content_length
-from prom_middleware.wsgi.place import paths_of
 
 # On a request: the observations of doors further out, by registry.
 _OUTER = "_prom_middleware"
@@ -35,24 +35,11 @@ _OUTER = "_prom_middleware"
 # between are part of what it matches; of a second pattern that it joins, Django drops the `^`.
 _START = re.compile(r"\A((?:\(\?[a-zA-Z]+\))?)(?:\^|\\A)+")
 _END = re.compile(r"(?<!\\)((?:\\\\)*)(?:\$|\\[Zz])+\Z")
-# The settings that were read last, and what was taken of them.
-_taken: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
 
 
 def configured(**options: Any) -> dict[str, Any]:
     """Return what `settings.PROM_MIDDLEWARE` says, and `options`, which win."""
-    given = getattr(settings, "PROM_MIDDLEWARE", {})
-    if not isinstance(given, Mapping):
-        raise OptionError(f"settings.PROM_MIDDLEWARE={given!r}: give a dictionary of options")
-    return {**_as_taken(given), **Configuration.from_options(options).options}
-
-
-def _as_taken(given: Mapping[str, Any]) -> dict[str, Any]:
-    # Every door asks, and an iterator among them is read once.
-    global _taken
-    if _taken[0] != given:
-        _taken = dict(given), Configuration.from_options(given).options
-    return _taken[1]
+    return {**of_settings(settings), **Configuration.from_options(options).options}
 
 
 class Handled(Observation):
@@ -221,5 +208,6 @@ def _scrape_request(request: HttpRequest) -> ScrapeRequest:
         path=request.path_info,
         query=request.META.get("QUERY_STRING", ""),
         headers=Dialect().headers(request),
-        client=request.META.get("REMOTE_ADDR"),
+        client=request.META.get("REMOTE_ADDR") or None,
+        mount=request.path.removesuffix(request.path_info),
     )

@@ -11,7 +11,7 @@ from prom_middleware.doctor.findings import Finding
 from prom_middleware.doctor.frameworks import FLASK, foreign_framework
 from prom_middleware.doctor.guards import GUARDS, is_open
 from prom_middleware.doctor.pages import pages_of
-from prom_middleware.doctor.subjects import Layer, Subject
+from prom_middleware.doctor.subjects import Layer, Subject, subject_of
 from prom_middleware.doctor.telemetry import frameworks_own, opentelemetry, other_packages
 from prom_middleware.instrumentation.labels import Facts
 
@@ -27,7 +27,7 @@ ALIKE = 20
 
 def no_door(subject: Subject) -> Iterator[Finding]:
     """Yield an application that nobody records."""
-    if not subject.doors:
+    if not (subject.doors or any(subject_of(app).doors for app in subject.mounted)):
         yield Finding("no-door", "no door of prom_middleware is there", subject.framework.door)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from copy import copy
 from typing import Any, NamedTuple
 
@@ -36,6 +36,7 @@ class Framework(NamedTuple):
 
     door: str
     stack: Callable[[Any], Any] = lambda app: None
+    mounted: Callable[[Any], Iterable[Any]] = lambda app: ()
     routes: Callable[[Any], list[Route]] = lambda app: []
     middleware: Callable[[Any], Iterable[str]] = lambda app: ()
     outermost: str = "put the door around what is served: app = instrument(app)"
@@ -74,6 +75,11 @@ def _starlette_routes(app: Any) -> list[Route]:
         Route(entry.template, _takes_anything(entry), entry.endpoint)
         for entry in Routes(app.routes).entries
     ]
+
+
+def _starlette_mounts(app: Any) -> Iterable[Any]:
+    # A mount and a host have an application where a route has an endpoint, too.
+    return [one.app for one in app.routes if hasattr(one, "app") and not hasattr(one, "endpoint")]
 
 
 def _takes_anything(entry: Entry) -> bool:
@@ -133,18 +139,29 @@ def _klein_routes(app: Any) -> list[Route]:
 
 def _resources(resource: Any, prefix: str, depth: int) -> Iterable[Route]:
     """Yield Klein's rules, and the static segments; what a resource makes itself, nobody knows."""
-    resource = getattr(resource, "original", resource)  # as an encoding wrapper has it
+    resource = _behind(resource)
     klein: Any = getattr(resource, "_app", None)
     for rule in klein.url_map.iter_rules() if hasattr(klein, "url_map") else ():
         yield Route(prefix + str(rule.rule), _catches_all(str(rule.rule)))
     if depth > DEEPEST:  # a resource may stand below itself
         return
-    for host in getattr(resource, "hosts", {}).values():
+    for host in _mapping(resource, "hosts").values():
         yield from _resources(host, prefix, depth + 1)
-    for segment, child in getattr(resource, "children", {}).items():
+    for segment, child in _mapping(resource, "children").items():
         path = f"{prefix}/{segment.decode('utf-8', 'replace')}"
-        yield Route(path, endpoint=getattr(child, "original", child))
+        yield Route(path, endpoint=_behind(child))
         yield from _resources(child, path, depth + 1)
+
+
+def _behind(resource: Any) -> Any:
+    """Return what an encoding wrapper stands for, as the door sees it; others mean a photograph."""
+    original = getattr(resource, "original", None)
+    return original if hasattr(original, "isLeaf") else resource
+
+
+def _mapping(resource: Any, name: str) -> Mapping[Any, Any]:
+    found = getattr(resource, name, None)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _catches_all(route: str) -> bool:
@@ -159,14 +176,18 @@ DJANGO = Framework(
     protect='PROM_MIDDLEWARE = {"access": basic_auth("prometheus", "a long secret")} or '
     f'{{"access": allow_networks("10.0.0.0/8")}}; or {{"metrics_path": None}}, and {PORT}',
 )
-FLASK = Framework("Prometheus(app)", lambda app: app.wsgi_app, _flask_routes)
+FLASK = Framework("Prometheus(app)", lambda app: app.wsgi_app, routes=_flask_routes)
+# Of version 3, which goes past what is around the Flask application inside.
+_CONNEXION = Framework("app = instrument(app)")
 _TWISTED = Framework("site = instrument(root)", routes=_twisted_routes)
 # By the base class of an application; FastAPI's is Starlette.
 FRAMEWORKS = {
     "starlette.applications.Starlette": Framework(
-        "app = instrument(app)", _starlette_stack, _starlette_routes
+        "app = instrument(app)", _starlette_stack, _starlette_mounts, _starlette_routes
     ),
     "flask.app.Flask": FLASK,
+    "connexion.apps.flask.FlaskApp": _CONNEXION,
+    "connexion.apps.asynchronous.AsyncApp": _CONNEXION,
     "django.core.handlers.wsgi.WSGIHandler": DJANGO,
     "django.core.handlers.asgi.ASGIHandler": DJANGO,
     "twisted.web.server.Site": _TWISTED,
@@ -175,5 +196,8 @@ FRAMEWORKS = {
     "": Framework("app = instrument(app)"),
 }
 FOREIGN = frozenset(
-    ("litestar", "quart", "falcon", "bottle", "pyramid", "sanic", "blacksheep", "cherrypy", "robyn")
+    (
+        *("litestar", "quart", "falcon", "bottle", "pyramid", "sanic", "blacksheep", "cherrypy"),
+        *("robyn", "lilya", "datasette"),
+    )
 )

@@ -14,7 +14,7 @@ from prometheus_client import values
 from prom_middleware.doctor.findings import Finding
 from prom_middleware.multiprocess.adoption import children
 from prom_middleware.multiprocess.existing import find
-from prom_middleware.stores.shared import DIRECTORY, OFF, SERVERS, SWITCH
+from prom_middleware.stores.shared import DIRECTORY, SERVERS, SWITCH, is_off
 
 # Where servers are told their number of workers.
 UWSGI = ("UWSGI_PROCESSES", "UWSGI_WORKERS")
@@ -117,7 +117,7 @@ def alone(deployment: Deployment) -> Iterator[Finding]:
 
 
 def _is_off(deployment: Deployment) -> bool:
-    return deployment.environment.get(SWITCH, "").lower() in OFF
+    return is_off(deployment.environment)
 
 
 def _is_unknown(deployment: Deployment) -> bool:

@@ -16,11 +16,15 @@ from prom_middleware.doctor.frameworks import (
     framework_of,
 )
 from prom_middleware.instrumentation import Configuration, Instrumentation
+from prom_middleware.instrumentation.config import of_settings
 
 # Where middleware keeps what it wraps, as attribute or as variable of a function.
 INNER = (
     *("app", "application", "wsgi_app", "asgi_app", "wsgi", "wrapped_app", "get_response"),
     "_application",  # as Twisted's WSGIResource has it
+    "wsgi_application",  # asgiref's WsgiToAsgi
+    "other_asgi_app",  # python-socketio
+    "inner",  # Channels' middleware
 )
 MOST_LAYERS = 100
 # Where Twisted's requests have the cores that record them.
@@ -50,6 +54,7 @@ class Subject(NamedTuple):
     layers: list[Layer]
     doors: list[Door]
     routes: list[Route]
+    mounted: list[Any]
 
 
 def subject_of(app: Any) -> Subject:
@@ -70,7 +75,7 @@ def subject_of_project() -> Subject:
 def _subject(framework: Framework, core: Any, layers: list[Layer]) -> Subject:
     layers += [Layer(path.rpartition(".")[2], path) for path in framework.middleware(core)]
     doors = [door for place, layer in enumerate(layers) for door in _doors(place, layer)]
-    return Subject(framework, layers, doors, framework.routes(core))
+    return Subject(framework, layers, doors, framework.routes(core), list(framework.mounted(core)))
 
 
 def things(app: Any) -> Iterator[Any]:
@@ -92,7 +97,16 @@ def _inner(thing: Any) -> Any:
     by_protocol = _own(thing).get("application_mapping")  # as the router of Channels has it
     if isinstance(by_protocol, dict):
         found.append(by_protocol.get("http"))
+    found += _routed(thing)
     return next((one for one in found if callable(one)), None)
+
+
+def _routed(router: Any) -> list[Any]:
+    """Return the whole application among the routes of Channels' router, which has consumers."""
+    if type(router).__name__ != "URLRouter":
+        return []
+    routed = [getattr(route, "callback", None) for route in _own(router).get("routes", ())]
+    return [one for one in routed if framework_of(one) or _is_ours(one)]
 
 
 def _variables(thing: Any) -> list[Any]:
@@ -142,4 +156,4 @@ def _own(thing: object) -> dict[str, Any]:
 
 def configured() -> Configuration:
     """Return the options of the Django project in this process."""
-    return Configuration.from_options(getattr(django_settings(), "PROM_MIDDLEWARE", {}))
+    return Configuration.from_options(of_settings(django_settings()))

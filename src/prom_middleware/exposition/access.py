@@ -40,8 +40,8 @@ AccessRule = Callable[[ScrapeRequest], object]
 class basic_auth:  # noqa: N801 - reads as the function that it is to its users
     """Allow the given users (RFC 7617): `basic_auth("user", "password")` or `basic_auth({...})`.
 
-    Raises OptionError where there is no user, for what is no text that UTF-8 has, for an empty name
-    or password, and for a name with a colon.
+    Raises OptionError where there is no user, for a name or a password that is empty or no string
+    that UTF-8 can encode, and for a name with a colon.
     """
 
     challenge = 'Basic realm="metrics", charset="UTF-8"'

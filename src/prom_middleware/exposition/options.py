@@ -27,7 +27,7 @@ class ScrapeOptions(TypedDict, total=False):
     timeout                  seconds that a scrape may take at most, though the scraper's header may
                              say less; None: what the header says, less half a second, or 10
     error_handling           "continue": what fails is left out and counted; "http_error": 500
-    external_labels          what series are given at /federate beside the labels that they have
+    external_labels          labels that series get at /federate where they have none of that name
     """
 
     max_requests_in_flight: int

@@ -29,7 +29,7 @@ class Answer(NamedTuple):
 
 
 def last_resort() -> Answer:
-    """Return the answer where not even a message can be made; its headers are the caller's own."""
+    """Return the answer where not even a message can be made; the caller may change its headers."""
     return Answer(500, [PLAIN, ("Content-Length", "0")], [])
 
 

@@ -27,24 +27,14 @@ from prom_middleware.exposition.responses import (
     response,
     without_body,
 )
-from prom_middleware.exposition.selection.parameters import parse_query
+from prom_middleware.exposition.selection.parameters import DEBUG, parse_query
 from prom_middleware.instrumentation import registered
-
-__all__ = ["Answer", "ScrapeResponse", "Visit", "answer", "scrape"]
 
 # The same URL has several forms; a cache must not mix them up (RFC 9110 section 12.5.5).
 VARY = ("Vary", "Accept, Accept-Encoding")
 DEFAULTS = Limits()
 # Threads in which ASGI servers, frameworks and we call what is not asynchronous.
 LOOPS_THREADS = ("asyncio_", "AnyIO worker", "ThreadPoolExecutor", THREAD)
-# Forms that a person asks for, as a scraper would.
-DEBUG = {
-    "text": "text/plain;version=0.0.4",
-    "openmetrics": "application/openmetrics-text;version=1.0.0",
-    "prometheus-protobuf": (
-        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text"
-    ),
-}
 
 
 def answer(

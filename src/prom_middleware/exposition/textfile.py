@@ -34,9 +34,9 @@ def write_to_textfile(
     names in UTF-8, give `escaping="underscores"`. The temporary file is in the folder of `path`, or
     in `tmpdir`, on the same file system. Whatever is raised, by a collector or a full disk, what
     was there before stays, and nothing is left behind. A link is replaced, not followed: in a
-    folder that others may write to, it could lead anywhere. Raises OSError, OptionError where
-    `path` is there and no regular file or for a scheme that there is not, and ReservedLabelError
-    for a label that node_exporter would not survive.
+    folder that others may write to, it could lead anywhere. Raises OSError; OptionError where
+    `path` exists and is no regular file, or for an unknown `escaping`; ReservedLabelError for a
+    label that begins with `__`, at which node_exporter panics.
     """
     if escaping not in SCHEMES:
         raise OptionError(f"escaping={escaping!r}: give one of {', '.join(SCHEMES)}")

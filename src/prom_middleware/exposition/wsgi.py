@@ -67,16 +67,36 @@ def scrape_request(environ: Mapping[str, Any]) -> ScrapeRequest:
     from prom_middleware.exposition.access import ScrapeRequest
 
     discard_observations(environ)
-    path, mount = decoded(environ.get("PATH_INFO", "")), decoded(environ.get("SCRIPT_NAME", ""))
-    nesting.discard(environ["REQUEST_METHOD"], (path, mount + path))
+    nesting.discard(environ["REQUEST_METHOD"], paths_of(environ))
     return ScrapeRequest(
         method=environ["REQUEST_METHOD"],
-        path=path,
+        path=path_of(environ),
         query=environ.get("QUERY_STRING", ""),
         headers=headers(environ),
-        client=environ.get("REMOTE_ADDR"),
-        mount=mount,
+        client=environ.get("REMOTE_ADDR") or None,  # gunicorn on a Unix socket says ""
+        mount=script_name(environ),
     )
+
+
+def path_of(environ: Mapping[str, Any]) -> str:
+    """Return the path below the application's root."""
+    return decoded(environ.get("PATH_INFO", ""))
+
+
+def script_name(environ: Mapping[str, Any]) -> str:
+    """Return the application's root."""
+    return decoded(environ.get("SCRIPT_NAME", ""))
+
+
+def paths_of(environ: Mapping[str, Any]) -> list[str]:
+    """Return what the path of a request may be in a door further out."""
+    root, path = script_name(environ), path_of(environ)
+    paths = [path, root + path]
+    if path == "/":  # Django writes that in the place of nothing
+        paths.append(root)
+    if not paths[1].isascii():  # others leave a mark in the place of bytes that are no text
+        paths += [one.encode("latin-1", "replace").decode("utf-8", "replace") for one in paths]
+    return paths
 
 
 def decoded(native: str) -> str:

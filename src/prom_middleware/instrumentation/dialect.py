@@ -14,9 +14,9 @@ class Dialect(Protocol):
         ...
 
     def path(self, observation: Any) -> str:
-        """Return the path below the server's own root path, as it came to the door.
+        """Return the path below the server's own root path.
 
-        A dispatcher further in may have moved part of it elsewhere by the end of the request.
+        As it came to the door, but for ASGI, whose scope is read at the end of the request.
         """
         ...
 

@@ -1,7 +1,8 @@
-"""How a WSGI door recognises that it runs inside another door, through an adapter.
+"""Doors inside of one another: whether they serve the same request, and what mounts are between.
 
-Adapters do not hand the outer request on to a WSGI application, but they run it with the context of
-what called them. Doors that find the outer request itself at hand do not come here.
+A door that finds the outer request in its own scope or environ asks `is_another`. Adapters (a2wsgi,
+Twisted's WSGIResource) do not hand the outer request on, but run what they call in the context of
+their caller: there an outer door announces its request, and an inner one looks for it.
 """
 
 from __future__ import annotations

@@ -76,13 +76,17 @@ def install(registry: CollectorRegistry = REGISTRY) -> None:
     several workers share a store, they are those of all workers.
 
     It may be called again, from any thread. It is what `DefaultExports.initialize()` is in Java and
-    `collectDefaultMetrics()` in Node. Raises MetricConflictError where the registry has other
-    metrics of these names.
+    `collectDefaultMetrics()` in Node. Raises MetricConflictError, and adds nothing, where the
+    registry has other metrics of the names that are ours (README, "Run time").
     """
     with _lock:
         process = _the_process()
+        if process.store.shared:
+            # Each process counts its own collections: of several, we show those of all.
+            with suppress(KeyError):
+                registry.unregister(GC_COLLECTOR)
+        _add_ours(registry, process)  # first: where it raises, nothing else was added
         _add_theirs(registry, process.store)
-        _add_ours(registry, process)
         process.pauses.start()
     _watch_running_loop(process)
 
@@ -148,14 +152,11 @@ def _watch_running_loop(process: _Process) -> None:
 
 def _add_theirs(registry: CollectorRegistry, store: Store) -> None:
     for collector, kinds in THEIRS.items():
-        if not _has(registry, kinds):
+        if not (_has(registry, kinds) or (store.shared and collector is GC_COLLECTOR)):
             with suppress(ValueError):  # somebody else's metric has the name
                 registry.register(collector)
     if store.shared:
         replace(registry, store)
-        # Each process counts its own collections: of several, we show those of all.
-        with suppress(KeyError):
-            registry.unregister(GC_COLLECTOR)
 
 
 def _has(registry: CollectorRegistry, kinds: tuple[type, ...]) -> bool:

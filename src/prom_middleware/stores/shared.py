@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -44,12 +45,12 @@ def _in_child() -> None:
 
 def named_directory() -> str | None:
     """Return the directory that the ecosystem's variable names, unless we are to keep out of it."""
-    return None if _is_off() else os.environ.get(DIRECTORY) or None
+    return None if is_off() else os.environ.get(DIRECTORY) or None
 
 
 def shared_store() -> MultiprocessStore | None:
     """Return the store that this process shares with others, or None where it is alone."""
-    if _is_off():
+    if is_off():
         return None
     try:
         with _lock:
@@ -60,8 +61,9 @@ def shared_store() -> MultiprocessStore | None:
         return None
 
 
-def _is_off() -> bool:
-    return os.environ.get(SWITCH, "").lower() in OFF
+def is_off(environment: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether processes are to share nothing, by what an environment says."""
+    return environment.get(SWITCH, "").lower() in OFF
 
 
 def is_spawned() -> bool:

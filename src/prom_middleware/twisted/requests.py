@@ -25,7 +25,7 @@ from prom_middleware.instrumentation import (
     status_label,
 )
 from prom_middleware.instrumentation.rare import content_length
-from prom_middleware.instrumentation.tracing import RAW_TRACEPARENT, TRACEPARENT
+from prom_middleware.instrumentation.tracing import RAW_TRACEPARENT
 from prom_middleware.twisted.resources import MetricsResource
 from prom_middleware.twisted.routing import PERCENT, note_children, path_of
 
@@ -33,15 +33,15 @@ from prom_middleware.twisted.routing import PERCENT, note_children, path_of
 _CONTEXT = "prom_middleware"
 # The cores that record a class's requests, the outermost first.
 CORES = "_prom_middleware_cores"
-_REQUEST_START, _QUEUE_START = (name.encode() for name in queueing.HEADERS)
+_QUEUE_HEADERS = _REQUEST_START, _QUEUE_START = [name.encode() for name in queueing.HEADERS]
 nesting.sources.append(lambda: context.get(_CONTEXT) or ())
 
 
 def observed_request(request_class: Any, core: Instrumentation) -> Any:
     """Return a class derived from `request_class` that records requests, and answers scrapes.
 
-    For one registry they are recorded once; of several doors, each answers scrapes as it is told,
-    and the outermost of those with one path answers there.
+    However many doors there are, a request is recorded once for each registry. Each door answers
+    scrapes at its own `metrics_path`; of those with the same path, the outermost does.
     """
     if core.key not in [one.key for one in getattr(request_class, CORES, ())]:
         request_class = _recorded(request_class, core)
@@ -150,13 +150,15 @@ def _start(request: Any, core: Instrumentation) -> Observation | None:
             return None
         headers = request.requestHeaders
         if headers.hasHeader(_REQUEST_START) or headers.hasHeader(_QUEUE_START):
-            core.queued(*(headers.getRawHeaders(name, [None])[0] for name in queueing.HEADERS))
+            # As bytes: Twisted would read text as UTF-8, and a client may send what is none.
+            told = (headers.getRawHeaders(name, (b"",))[0] for name in _QUEUE_HEADERS)
+            core.queued(*(value.decode("latin-1") for value in told))
         note_children(request.channel.site)
         observation = core.start(request, request.method.decode("latin-1"))
         observation.received = request._prom_middleware_received
         vars(request)[core.key] = observation
         if core.traced and headers.hasHeader(RAW_TRACEPARENT):
-            observation.trace = ", ".join(headers.getRawHeaders(TRACEPARENT))
+            observation.trace = b", ".join(headers.getRawHeaders(RAW_TRACEPARENT))
         return observation
     except Exception as error:
         failures.report("start", error)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
 from prom_middleware.errors import NotAnApplicationError
-from prom_middleware.exposition.wsgi import decoded, headers, make_wsgi_app, undecoded
+from prom_middleware.exposition.wsgi import decoded, headers, make_wsgi_app, path_of, undecoded
 from prom_middleware.instrumentation import OTHER, Instrumentation, Observation, nesting
 from prom_middleware.instrumentation.queueing import QUEUE_START, REQUEST_START
 from prom_middleware.instrumentation.tracing import HTTP_TRACEPARENT
 from prom_middleware.wsgi.files import observed_wrapper
 from prom_middleware.wsgi.input import FRAMED, observe_input
-from prom_middleware.wsgi.place import outer_observation, path_of
+from prom_middleware.wsgi.place import outer_observation
 from prom_middleware.wsgi.response import Response
 from prom_middleware.wsgi.watching import watching
 from prom_middleware.wsgi.websocket import WEBSOCKET_KEY, Handshake, is_handshake

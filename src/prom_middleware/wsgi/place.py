@@ -5,22 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
-from prom_middleware.exposition.wsgi import decoded
+from prom_middleware.exposition.wsgi import decoded, path_of, paths_of
 from prom_middleware.instrumentation import Observation, nesting
 
 # In the environ, where the outermost door is none of WSGI: SCRIPT_NAME and PATH_INFO there, and the
 # template of its place.
 ENTRANCE = "prom_middleware.entrance"
-
-
-def path_of(environ: Mapping[str, Any]) -> str:
-    """Return the path below the application's root."""
-    return decoded(environ.get("PATH_INFO", ""))
-
-
-def script_name(environ: Mapping[str, Any]) -> str:
-    """Return the application's root."""
-    return decoded(environ.get("SCRIPT_NAME", ""))
 
 
 def enter(environ: MutableMapping[str, Any]) -> None:
@@ -51,17 +41,6 @@ def outer_observation(environ: MutableMapping[str, Any], key: str) -> Observatio
         else (outer.root, outer.path.removeprefix(outer.root), "")
     )
     return observation
-
-
-def paths_of(environ: Mapping[str, Any]) -> list[str]:
-    """Return what the path of a request may be in a door further out."""
-    root, path = script_name(environ), path_of(environ)
-    paths = [path, root + path]
-    if path == "/":  # Django writes that in the place of nothing
-        paths.append(root)
-    if not paths[1].isascii():  # others leave a mark in the place of bytes that are no text
-        paths += [one.encode("latin-1", "replace").decode("utf-8", "replace") for one in paths]
-    return paths
 
 
 def place_of(environ: Mapping[str, Any], observation: Any) -> str:

@@ -362,7 +362,12 @@ def test_headers(folder: Path) -> None:
 def test_rate_limit(folder: Path) -> None:
     with serving(folder, "rate_limit:\n  interval: 1h\n  burst: 2\n") as site:
         codes = [site.get(scheme="http").status_code for _ in range(4)]
+        with socket.create_connection(("127.0.0.1", site.port), 10) as connection:
+            connection.sendall(b"HEAD /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            refused = b"".join(iter(lambda: connection.recv(4096), b""))
     assert codes == [200, 200, 429, 429]
+    assert b" 429 " in refused.splitlines()[0]
+    assert refused.endswith(b"\r\n\r\n"), "a HEAD has no body"
 
 
 def test_the_bucket_fills_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ class Collection:
         self._taken: dict[str, str] = {}
 
     def steps(self, seconds: float) -> Steps:
-        """Collect; leave for later what takes more than a second, out what takes `seconds`."""
+        """Collect; what takes over a second is left for later, what takes `seconds` is left out."""
         sources = yield from sources_of(self._registry, self._wants)
         runs = [
             None if one.quick else self._batch.add(one.collector, one.collect) for one in sources

@@ -6,6 +6,7 @@ https://prometheus.io/docs/instrumenting/escaping_schemes/
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from prometheus_client import Metric as MetricFamily
 
@@ -60,6 +61,14 @@ def escape_metric_name(name: str, scheme: str) -> str:
 def escape_label_name(name: str, scheme: str) -> str:
     """Return a label's name in `scheme`, as `escape_metric_name` does."""
     return _escape(name, scheme, _LABEL, _ODD_LABEL)
+
+
+def escape_label_names(names: Sequence[str], scheme: str) -> list[str]:
+    """Return labels' names in `scheme`; raise ValueError where two are the same then."""
+    escaped = [escape_label_name(name, scheme) for name in names]
+    if len(set(escaped)) < len(escaped):  # readers refuse the whole exposition for it
+        raise ValueError(f"labels {list(names)} have names that {scheme!r} makes equal")
+    return escaped
 
 
 def _escape(name: str, scheme: str, classic: re.Pattern[str], odd: re.Pattern[str]) -> str:

@@ -16,7 +16,7 @@ from prometheus_client.utils import floatToGoString
 from prom_middleware import failures
 from prom_middleware.exposition.formats.escaping import (
     encoded,
-    escape_label_name,
+    escape_label_names,
     escape_value,
     is_classic,
     quote,
@@ -103,10 +103,7 @@ class LabelTexts(dict[tuple[str, ...], str]):
 
 def label_names(names: Sequence[str], scheme: str) -> list[str]:
     """Return labels' names as they are written; raise ValueError where two are the same then."""
-    escaped = [escape_label_name(name, scheme) for name in names]
-    if len(set(escaped)) < len(escaped):  # readers refuse the whole exposition for it
-        raise ValueError(f"labels {list(names)} have names that {scheme!r} makes equal")
-    return list(map(quoted_label_name, escaped))
+    return list(map(quoted_label_name, escape_label_names(names, scheme)))
 
 
 def _ordered(names: Sequence[str], scheme: str) -> tuple[list[str], Callable[[Any], Any]]:

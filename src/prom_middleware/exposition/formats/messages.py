@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import chain
 
-from prom_middleware.exposition.formats.escaping import escape_label_name
+from prom_middleware.exposition.formats.escaping import escape_label_names
 from prom_middleware.exposition.formats.lines import KEPT
 from prom_middleware.exposition.formats.wire import double, message, text, unsigned, varint
 from prom_middleware.instrumentation.families import BlockFamily, Row
@@ -48,9 +48,7 @@ def _whole(count: float) -> int:
 def row_labels(family: BlockFamily, scheme: str) -> Callable[[Row], bytes]:
     """Return what encodes the labels of a row."""
     order = sorted(range(len(family.label_names)), key=family.label_names.__getitem__)
-    names = [escape_label_name(family.label_names[place], scheme) for place in order]
-    if len(set(names)) < len(names):
-        raise ValueError(f"{scheme!r} makes names of labels equal: {family.label_names}")
+    names = escape_label_names([family.label_names[place] for place in order], scheme)
     columns = [(_Pairs(name), place) for name, place in zip(names, order, strict=True)]
 
     def labels(row: Row) -> bytes:

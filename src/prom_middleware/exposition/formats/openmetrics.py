@@ -30,6 +30,7 @@ from prom_middleware.exposition.formats.lines import (
     row_line,
     seconds,
 )
+from prom_middleware.exposition.formats.points import is_native
 from prom_middleware.instrumentation.families import BlockFamily, Row
 
 END = b"# EOF\n"
@@ -61,8 +62,8 @@ def _sample_lines(family: MetricFamily, samples: Samples, scheme: str) -> Iterat
     line = SampleLines(family, scheme).line
     traced = EXEMPLARS.get(family.type)
     for sample in samples:
-        if getattr(sample, "native_histogram", None):
-            continue  # there is no way to show it; prometheus_client 0.20 has none
+        if is_native(sample):
+            continue  # there is no way to show it
         time = sample.timestamp
         ending = "" if time is None else f" {seconds(time)}"
         if sample.exemplar and traced and sample.name.endswith(traced):

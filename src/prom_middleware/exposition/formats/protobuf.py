@@ -16,7 +16,7 @@ from prometheus_client.samples import Exemplar, Timestamp
 from prom_middleware import failures
 from prom_middleware.exposition.formats.escaping import (
     UNDERSCORES,
-    escape_label_name,
+    escape_label_names,
     escape_metric_name,
     shown_unit,
 )
@@ -122,10 +122,7 @@ def _labels(scheme: str, labels: Sequence[tuple[str, str]]) -> bytes:
 
 @lru_cache(maxsize=1000)  # most samples of a family have labels of the same names
 def _label_names(scheme: str, names: tuple[str, ...]) -> list[bytes]:
-    escaped = [escape_label_name(name, scheme) for name in names]
-    if len(set(escaped)) < len(escaped):
-        raise ValueError(f"labels {list(names)} have names that {scheme!r} makes equal")
-    return [text(1, name) for name in escaped]
+    return [text(1, name) for name in escape_label_names(names, scheme)]
 
 
 def _number(point: Point, scheme: str) -> bytes:

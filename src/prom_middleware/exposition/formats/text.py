@@ -6,7 +6,7 @@ https://prometheus.io/docs/instrumenting/exposition_formats/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import starmap
 
 from prometheus_client import Metric as MetricFamily
@@ -27,18 +27,13 @@ from prom_middleware.exposition.formats.lines import (
     in_slices,
     row_line,
 )
+from prom_middleware.exposition.formats.points import is_native
 from prom_middleware.instrumentation.families import BlockFamily
 
 # Types that this format does not know, by what they are shown as.
 TYPES = {"info": "gauge", "stateset": "gauge", "gaugehistogram": "histogram", "unknown": "untyped"}
 # Samples that it does not know either: they are gauges of their own, after all others.
 APART = ("_created", "_gcount", "_gsum")
-
-
-def render(families: Iterable[MetricFamily], scheme: str = UNDERSCORES) -> Iterator[bytes]:
-    """Yield `families` as UTF-8 lines, in slices that take less than a millisecond each."""
-    for one in families:
-        yield from family(one, scheme)
 
 
 def family(family: MetricFamily, scheme: str = UNDERSCORES) -> Iterator[bytes]:
@@ -85,8 +80,8 @@ def _sample_lines(family: MetricFamily, scheme: str, apart: dict[str, list[str]]
     line = SampleLines(family, scheme).line
     names = {family.name + suffix: suffix for suffix in APART}
     for sample in family.samples:
-        if getattr(sample, "native_histogram", None):
-            continue  # there is no way to show it; prometheus_client 0.20 has none
+        if is_native(sample):
+            continue  # there is no way to show it
         time = sample.timestamp
         if time is not None and float(time) * 1000 <= -1:
             continue  # Prometheus takes no sign before a time here, and drops all of the exposition

@@ -11,8 +11,9 @@ from prometheus_client import Metric as MetricFamily
 from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
 
+from prom_middleware.exposition.formats.label_sets import INNER
 from prom_middleware.exposition.formats.points import is_native
-from prom_middleware.exposition.selection.parameters import INNER, SLICE, with_samples
+from prom_middleware.exposition.selection.parameters import SLICE, with_samples
 from prom_middleware.instrumentation.families import BlockFamily, Row
 from prom_middleware.stores import Labels
 
@@ -28,7 +29,6 @@ UNTYPED = "unknown"
 # Where a row has the number of each name, by the family's type and the ending of the name.
 PLACES = {
     "counter": {"_total": 0},
-    "info": {"_info": 0},
     "histogram": {"_count": -2, "_sum": -1},
     "summary": {"_count": 0, "_sum": 1},
 }

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 
 from prometheus_client import Metric as MetricFamily
 
+from prom_middleware.exposition.formats.label_sets import INNER
 from prom_middleware.exposition.refusals import SelectorError
 from prom_middleware.exposition.selection.selectors import NAME, Selector, parse_selector
 from prom_middleware.instrumentation.families import BlockFamily, Row
@@ -16,16 +17,20 @@ from prom_middleware.instrumentation.families import BlockFamily, Row
 MAX_QUERY = 64 * 1024  # characters
 MAX_FIELDS = 1000
 MAX_SELECTORS = 100
-DEBUG = ("text", "openmetrics", "prometheus-protobuf")
+# Forms that a person asks for with `?debug=`, as a scraper would in its Accept header.
+DEBUG = {
+    "text": "text/plain;version=0.0.4",
+    "openmetrics": "application/openmetrics-text;version=1.0.0",
+    "prometheus-protobuf": (
+        "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text"
+    ),
+}
 SLICE = 64  # series in some tenths of a millisecond, where one selector looks at them
 # What a sample of a family may be called, beside the family's name.
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "counter": ("_total",),
     "histogram": ("_bucket", "_count", "_sum"),
-    "info": ("_info",),
 }
-# Labels that samples have and rows have not.
-INNER = {"histogram": "le", "gaugehistogram": "le", "summary": "quantile"}
 
 _Item = TypeVar("_Item")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from prom_middleware.exposition.responses import message, without_body
 from prom_middleware.exposition.webconfig.watching import WebConfigFile
 
 if TYPE_CHECKING:
@@ -20,9 +21,8 @@ def governed(app: WSGIApplication, file: WebConfigFile) -> WSGIApplication:
 
         if file.allows_one_more():
             return app(environ, start)
-        body = b"Too many requests.\n"
-        length = ("Content-Length", str(len(body)))
-        start("429 Too Many Requests", [("Content-Type", "text/plain; charset=utf-8"), length])
-        return [body]
+        answer = without_body(message(429, "Too many requests."), environ["REQUEST_METHOD"])
+        start("429 Too Many Requests", answer.headers)
+        return answer.parts
 
     return governed_app

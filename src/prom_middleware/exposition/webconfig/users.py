@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Mapping
 
 from prom_middleware.errors import MissingFrameworkError
-from prom_middleware.exposition.access import ScrapeRequest, basic_credentials
+from prom_middleware.exposition.access import ScrapeRequest, basic_auth, basic_credentials
 
 try:
     import bcrypt
@@ -37,7 +37,7 @@ class BcryptUsers:
     Where it has none, everybody is allowed.
     """
 
-    challenge = 'Basic realm="metrics", charset="UTF-8"'
+    challenge = basic_auth.challenge
 
     def __init__(self, users: Callable[[], Mapping[str, str]]) -> None:
         self._users = users

@@ -29,9 +29,9 @@ class WebConfigFile:
     """A web-config file that may change while it is used.
 
     Each connection and request looks at the bytes, as those of exporter-toolkit do. A change that
-    cannot be used is counted once, as cause `web_config`, and what was there before stays. So does
-    it where TLS or all users are gone: a file that is just being written looks like that, too. To
-    take them away, start anew.
+    cannot be used is counted once, as cause `web_config`, and what was there before stays. One that
+    takes TLS or all users away is refused in the same way, since a file that is just being written
+    looks like that, too: to take them away, restart.
 
     Raises WebConfigError where the file cannot be used to begin with, MissingFrameworkError without
     the packages of the extra `web-config`.
