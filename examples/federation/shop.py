@@ -16,12 +16,13 @@ import itertools
 
 import uvicorn
 from fastapi import FastAPI, HTTPException
+from starlette.routing import Route
 
 from prom_middleware import instrument
 from prom_middleware.exposition import make_asgi_app
 
 app = FastAPI()
-app.add_route("/federate", make_asgi_app())
+app.routes.append(Route("/federate", make_asgi_app()))
 app = instrument(app)
 
 numbers = itertools.count(1)

@@ -21,8 +21,8 @@ class Closing(Protocol):
 
 
 _pid, _forked_at = 0, 0.0  # of which process it is known when it was forked, and when
-# In /proc/<pid>/stat, from the state on: ticks since the system was started.
-_START, _TICKS = 19, "SC_CLK_TCK"
+# The place in `stat_fields` of when a process began, in ticks since the system was started.
+BEGAN, _TICKS = 19, "SC_CLK_TCK"
 _closing: WeakSet[Closing] = WeakSet()
 _renewed: WeakKeyDictionary[Any, Callable[[Any], object]] = WeakKeyDictionary()
 
@@ -55,6 +55,16 @@ def renew_in_child(owner: Owner, renew: Callable[[Owner], object]) -> None:
     _renewed[owner] = renew
 
 
+def stat_fields(pid: int | str, root: str = "/proc") -> list[bytes]:
+    """Return what Linux says of a process in proc(5)'s `stat`, from the state (field 3) on.
+
+    Raises OSError where there is no such process, or no /proc.
+    """
+    with open(os.path.join(root, str(pid), "stat"), "rb") as file:
+        # The name, in parentheses, may have anything in it.
+        return file.read().rpartition(b")")[2].split()
+
+
 def forked_at() -> float:
     """Return when this process was forked, in Unix seconds; 0 where nobody knows.
 
@@ -63,14 +73,14 @@ def forked_at() -> float:
     """
     global _pid, _forked_at
     if _pid != os.getpid():
+        _pid, _forked_at = os.getpid(), 0.0
         with suppress(OSError, ValueError, IndexError, AttributeError):
-            _pid, _forked_at = os.getpid(), _begun()
+            _forked_at = _begun()
     return _forked_at
 
 
 def _begun() -> float:
-    with open("/proc/self/stat", "rb") as file:
-        start = int(file.read().rpartition(b")")[2].split()[_START]) + 1  # it is rounded down
+    start = int(stat_fields("self")[BEGAN]) + 1  # it is rounded down
     return time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - start / os.sysconf(_TICKS))
 
 

@@ -124,7 +124,8 @@ def _said(process: subprocess.Popen[str]) -> str:
     ("arguments", "code", "said"),
     [
         (["--from", "http://127.0.0.1:1/metrics"], 2, "--to or --web.listen-address is wanted"),
-        (["--from", "ftp://x", "--to", "graphite://x"], 2, "nothing comes from there"),
+        (["--from", "ftp://x", "--to", "graphite://x"], 2, "ftp://x: neither a page's URL nor"),
+        (["--from", "statsdd://joe:secret@x", "--to", "graphite://x"], 2, " statsdd://x: neither"),
         (["--from", "no_such_module", "--to", "graphite://x"], 1, "no_such_module"),
         (["--from", "statsd://127.0.0.1:1x", "--to", "graphite://x"], 2, "1x"),
         (

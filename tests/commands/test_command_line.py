@@ -52,8 +52,8 @@ def test_wrong_arguments(arguments: tuple[str, ...]) -> None:
         ),
         (("check", "--timeout=nan"), "--timeout: nan is not a number of seconds"),
         (("check", "--timeout=1e6"), "--timeout: 1e6 is not a number of seconds, above 0 and"),
-        (("doctor", "shop", "--workers=-3"), "--workers: -3 is no number"),
-        (("check", "--max-series=-1"), "--max-series: -1 is no number"),
+        (("doctor", "shop", "--workers=-3"), "--workers: -3 is below 0"),
+        (("check", "--max-series=-1"), "--max-series: -1 is below 0"),
         (("check", "--max-series=many"), "--max-series: invalid"),
     ],
 )

@@ -20,7 +20,7 @@ def count(text: str) -> int:
     """Return a number of things, which may be none."""
     value = int(text)
     if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is no number of them")
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
     return value
 
 

@@ -144,7 +144,8 @@ def add_source(
         at = _ports(receiver.listen(udp=where, tcp=where))
         print(f"Listening for {parts.scheme} on {where[0]}, {at}", flush=True)
     else:
-        options.refuse(f"{source}: nothing comes from there")
+        shown = sources.shown(source)
+        options.refuse(f"{shown}: neither a page's URL nor {' nor '.join(RECEIVERS)}://")
 
 
 def _ports(listener: Listener) -> str:

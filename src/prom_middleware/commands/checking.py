@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from prom_middleware.commands import streams
 from prom_middleware.exposition.textfile import reserved_label
 from prom_middleware.parser import ParseError, parse
 from prom_middleware.pushgateway.bodies.errors import BodyError
@@ -16,7 +17,7 @@ from prom_middleware.pushgateway.bodies.text import parse_text
 
 def problem(content: bytes) -> str | None:
     """Tell what is wrong with a text in the format 0.0.4, or None."""
-    ended = _ended(content)
+    ended = streams.ended(content)
     try:
         families = list(parse(ended, "text/plain"))
         # Prometheus' parser takes blanks at the end of a line, and Go's, which it has, does not.
@@ -25,11 +26,6 @@ def problem(content: bytes) -> str | None:
         return f"this is not the text format: {error}"
     found = _twice(families) or _timestamp(families) or _reserved(families)
     return found or (None if families else "no metrics in it")
-
-
-def _ended(content: bytes) -> bytes:
-    """Return a text with the last line's end, which is written where it is missing."""
-    return content if content.endswith(b"\n") else content + b"\n"
 
 
 def _twice(families: Iterable[Any]) -> str | None:

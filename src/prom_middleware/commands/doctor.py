@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from prom_middleware.commands import CommandError, arguments
 from prom_middleware.commands.modules import load
 from prom_middleware.doctor import findings
+from prom_middleware.stores.shared import DIRECTORY
 
 if TYPE_CHECKING:
     from prom_middleware.doctor import Finding
@@ -32,7 +33,6 @@ findings, or wrong arguments. The application is imported, and its middleware is
 is made.
 """
 NAMES = ("app", "application", "site", "root")
-DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 FOUND = 2
 
 

@@ -174,7 +174,7 @@ def _standard_input() -> bytes:
     if not content.strip():
         # A job that failed before it wrote anything must not empty its group.
         raise CommandError("standard input: no metrics in it")
-    return content if content.endswith(b"\n") else content + b"\n"
+    return streams.ended(content)
 
 
 def _run_command(command: list[str], delivery: Delivery) -> int:

@@ -126,4 +126,4 @@ def _checked(source: str, content: bytes) -> bytes:
     found = problem(content)
     if found:
         raise CommandError(f"{source}: {found}")
-    return content if content.endswith(b"\n") or not content else content + b"\n"
+    return streams.ended(content) if content else content

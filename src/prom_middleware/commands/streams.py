@@ -15,6 +15,11 @@ def read() -> bytes:
     return content
 
 
+def ended(content: bytes) -> bytes:
+    """Return a text with the last line's end, which is written where it is missing."""
+    return content if content.endswith(b"\n") else content + b"\n"
+
+
 def write(content: Iterable[bytes]) -> None:
     """Write to the standard output at once. Raises CommandError and OSError."""
     output = _open("standard output", sys.stdout).buffer

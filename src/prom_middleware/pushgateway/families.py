@@ -63,8 +63,3 @@ class Family(NamedTuple):
 def names_of(labels: Labels) -> tuple[str, ...]:
     """Return the names of labels: most metrics of a family have the same ones."""
     return tuple([name for name, _ in labels])
-
-
-def gauge(name: str, documentation: str, labels: Labels, value: float) -> Family:
-    """Return a gauge with one metric."""
-    return Family(name, GAUGE, documentation, [Metric(labels, value)])

@@ -38,8 +38,9 @@ class GatewayOptions(TypedDict, total=False):
     enable_utf8_names           names with any characters in text and in grouping keys
     access                      who may do anything at all: a rule as /metrics has them
     max_body_bytes              more than that, as it comes or unpacked, is answered 413
-    push_ttl                    seconds after which a group goes that is not pushed; a grouping key
-                                may say `__push_ttl__`; 0: only where it does; None: never
+    push_ttl                    seconds after which a group that is no longer pushed is removed; a
+                                grouping key may set its own with `__push_ttl__`; 0: only those that
+                                do; None: none, and no key may set it
     enable_multiple_groups      several groups in one request
     quit                        what ends the server, for /-/quit; None: it is not enabled
     """

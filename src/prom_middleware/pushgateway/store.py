@@ -25,7 +25,7 @@ from prom_middleware.pushgateway.consistency import (
     check,
 )
 from prom_middleware.pushgateway.durable import GroupRecord, NoJournal, StorageError
-from prom_middleware.pushgateway.families import Family, Labels, Metric, gauge, names_of
+from prom_middleware.pushgateway.families import GAUGE, Family, Labels, Metric, names_of
 from prom_middleware.pushgateway.index import Exposed, NameIndex, Part
 from prom_middleware.pushgateway.rendering import Form
 
@@ -310,4 +310,4 @@ def _arrangement(names: tuple[str, ...], key: Labels) -> tuple[Labels, Callable[
 
 
 def _stamp(name: str, key: Labels, now: int) -> Family:
-    return labelled(gauge(name, HELP[name], (), now / 1e9), key)
+    return labelled(Family(name, GAUGE, HELP[name], [Metric((), now / 1e9)]), key)

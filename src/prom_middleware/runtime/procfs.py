@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
+from prom_middleware.forks import BEGAN, stat_fields
+
 TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
-# In /proc/<pid>/stat, counted from the state, which is field 3 there.
-UTIME, STIME, THREADS, START, VIRTUAL, RESIDENT = 11, 12, 17, 19, 20, 21
+# Places in `stat_fields`.
+UTIME, STIME, THREADS, VIRTUAL, RESIDENT = 11, 12, 17, 20, 21
 
 
 class Process(NamedTuple):
@@ -57,14 +59,12 @@ class Procfs:
     def process(self, pid: int) -> Process | None:
         """Return what a process uses; None if there is none, or if it is dead."""
         try:
-            data = self._read(str(pid), "stat")
+            fields = stat_fields(pid, self._root)
         except (FileNotFoundError, ProcessLookupError):
             return None
-        # The name may have spaces and parentheses in it.
-        fields = data.rpartition(b")")[2].split()
         if fields[VIRTUAL] == b"0":  # a zombie has none, nor has what is about to be one
             return None
-        start = int(fields[START])
+        start = int(fields[BEGAN])
         return Process(
             pid,
             start,

@@ -49,7 +49,7 @@ class Snapshot(Protocol):
         ...
 
     def families(self) -> Iterable[Family]:
-        """Return every family that any process has written to."""
+        """Return the families that are known; some may have no block."""
         ...
 
     def read(self, family: Family) -> Iterator[tuple[Labels, list[float]]]:

@@ -2,7 +2,7 @@
 
 Files are used where `PROMETHEUS_MULTIPROC_DIR`, the ecosystem's variable, names a directory, and
 in the workers of a server that is known to have several, in a private directory.
-`PROM_MIDDLEWARE_MULTIPROC=off` turns the latter and the former off.
+`PROM_MIDDLEWARE_MULTIPROC=off` turns both off.
 """
 
 from __future__ import annotations

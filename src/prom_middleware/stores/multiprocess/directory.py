@@ -18,14 +18,15 @@ from fcntl import LOCK_NB, LOCK_SH, flock
 from time import time
 
 from prom_middleware import failures
+from prom_middleware.forks import BEGAN, stat_fields
 from prom_middleware.stores.multiprocess import servers
 from prom_middleware.stores.multiprocess.making import OPEN, make_directory
 
 # Seconds in which a server in another container has started its workers, which then hold files.
 STARTING = 3600.0
 NAME = re.compile(r"(?P<pid>\d+)-(?P<started>\d+)-(?P<space>\d+)")
-# In /proc/<pid>/stat, counted from the state, which is field 3 there: proc(5).
-PARENT, STARTED = 1, 19
+# Places in `stat_fields`.
+PARENT, STARTED = 1, BEGAN
 
 
 def private_directory(server: int) -> str:
@@ -154,9 +155,7 @@ def _is_held(path: str) -> bool:
 def _field(pid: int, at: int) -> int | None:
     """Return a process's parent or, since pids are used again, its start in ticks since boot."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            # The name, in parentheses, may have anything in it.
-            return int(file.read().rpartition(b")")[2].split()[at])
+        return int(stat_fields(pid)[at])
     except (OSError, IndexError, ValueError):
         return None
 

@@ -50,13 +50,12 @@ class DirectoryLock(OpenFile):
     def held(self, patience: float) -> Iterator[None]:
         """Hold the lock; TimeoutError if it was not free for `patience` seconds."""
         try:
-            self.acquire(patience)
+            self._acquire(patience)
             yield
         finally:
             self.release()
 
-    def acquire(self, patience: float) -> None:
-        """Take the lock, or raise TimeoutError after `patience` seconds; `release` it even then."""
+    def _acquire(self, patience: float) -> None:
         if self._try():
             return
         deadline = monotonic() + patience
