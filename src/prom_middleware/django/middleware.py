@@ -199,7 +199,7 @@ def _is_outermost(kind: type) -> bool:
 def _place(below: MutableMapping[str, Any], outer: Observation) -> str:
     if "REQUEST_METHOD" in below:
         return place_of(below, outer)
-    mount = nesting.place(outer)
+    mount = nesting.chosen_mount(outer)
     if mount or outer.request is below or isinstance(outer, Handled):
         return mount
     from prom_middleware.asgi.dialect import added_root  # few dispatchers copy the scope

@@ -15,7 +15,7 @@ from prom_middleware.exposition.negotiation import Format
 from prom_middleware.exposition.refusals import Refusal
 from prom_middleware.exposition.selection.columns import whole_points
 from prom_middleware.exposition.selection.parameters import Selection
-from prom_middleware.multiprocess.shapes import names_of
+from prom_middleware.naming import names_of
 
 # What is sent at once, in bytes.
 PART = 64 * 1024

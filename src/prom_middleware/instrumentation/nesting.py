@@ -119,7 +119,7 @@ def discard(method: str, paths: Collection[str]) -> None:
         observation.discard()
 
 
-def place(observation: Observation) -> str:
+def chosen_mount(observation: Observation) -> str:
     """Return the template of the mount that an outer door's router chose, less its `/{path}`."""
     template = observation.resolve(observation.request) or ""
     return template.removesuffix("/{path}") if template.endswith("/{path}") else ""

@@ -24,9 +24,10 @@ from prom_middleware.multiprocess.adoption import (
     values_of,
 )
 from prom_middleware.multiprocess.removals import Removals
-from prom_middleware.multiprocess.shapes import KINDS, in_order, kind_of, names_of, select
+from prom_middleware.multiprocess.shapes import KINDS, in_order, kind_of, select
 from prom_middleware.multiprocess.values import GaugeValue, Home, SharedValue, provisional_family
 from prom_middleware.multiprocess.view import View
+from prom_middleware.naming import names_of
 from prom_middleware.stores import Family, Labels, Store
 from prom_middleware.stores.shared import shared_store
 

@@ -38,15 +38,6 @@ KINDS = (*ADDITIVE, "gauge", "stateset", "info")
 
 GAUGES = ("gauge", "stateset")
 
-# What a family's samples are called beside its own name.
-SUFFIXES: dict[str, tuple[str, ...]] = {
-    "counter": ("_total", "_created"),
-    "summary": ("_sum", "_count", "_created"),
-    "histogram": ("_bucket", "_sum", "_count", "_created"),
-    "gaugehistogram": ("_bucket", "_gsum", "_gcount"),
-    "info": ("_info",),
-}
-
 # What belongs to a family and is none itself.
 REMOVAL, NOTE, INHERITANCE = "removal", "note", "inheritance"
 SEPARATOR = "\0"
@@ -55,11 +46,6 @@ SEPARATOR = "\0"
 def kind_of(family: Family) -> str:
     """Return the type of the metric; nothing for what is no user's."""
     return family.kind.partition(SEPARATOR)[0]
-
-
-def names_of(name: str, kind: str) -> list[str]:
-    """Return the names that nobody else's families and samples may have on the same page."""
-    return [name, *(name + suffix for suffix in SUFFIXES.get(kind, ()))]
 
 
 def states_of(family: Family) -> list[str]:

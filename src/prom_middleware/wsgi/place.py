@@ -32,7 +32,7 @@ def outer_observation(environ: MutableMapping[str, Any], key: str) -> Observatio
     if found is None:
         return None
     outer, observation = found
-    prefix = nesting.place(observation)
+    prefix = nesting.chosen_mount(observation)
     environ[key] = observation
     # Where the outer door's router named the place, that stands for all that is above us.
     environ[ENTRANCE] = (

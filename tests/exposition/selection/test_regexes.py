@@ -163,4 +163,4 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(200):
         assert accepts(f"{'abcdefghij' * (number % 7)}x{number % 10}")
     assert isinstance(accepts, automaton.Automaton)
-    assert accepts.remembered <= 32
+    assert len(accepts._moves) + len(accepts._known) <= 32

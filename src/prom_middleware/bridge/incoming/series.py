@@ -12,7 +12,7 @@ from prometheus_client.core import Metric
 
 from prom_middleware.bridge.incoming.values import Value
 from prom_middleware.forks import renew_in_child
-from prom_middleware.multiprocess.shapes import names_of
+from prom_middleware.naming import names_of
 
 Labels = tuple[tuple[str, str], ...]
 PURGE = 1.0  # seconds between two looks at what has expired

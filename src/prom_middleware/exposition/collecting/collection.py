@@ -26,7 +26,7 @@ from prom_middleware.exposition.collecting.sources import Source, Wants, is_plai
 from prom_middleware.exposition.selection.parameters import with_samples
 from prom_middleware.instrumentation.families import BlockFamily
 from prom_middleware.multiprocess.files import overlay
-from prom_middleware.multiprocess.shapes import names_of
+from prom_middleware.naming import names_of
 from prom_middleware.stores.shared import named_directory
 
 # Work in slices: what is yielded says whether there is nothing to do but wait.

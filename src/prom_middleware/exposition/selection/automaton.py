@@ -65,11 +65,6 @@ class Automaton:
         self._moves: dict[tuple[frozenset[int], str], frozenset[int]] = {}
         self._known: dict[str, bool] = {}
 
-    @property
-    def remembered(self) -> int:
-        """Return how many moves and texts are remembered."""
-        return len(self._moves) + len(self._known)
-
     def __call__(self, text: str) -> bool:
         """Tell whether `text` matches from its first to its last character."""
         found = self._known.get(text)
