@@ -91,8 +91,10 @@ class Response(Observation):
                     break
             if self.name is not None and not self.done:
                 self.name(self, self.request)
-            if TRACING in self.core.modules:  # a span further in ends before the body is iterated
-                self.core.exemplars.hold(self)
+            core = self.core
+            # A span further in ends before the body is iterated.
+            if TRACING in core.modules and (read := core.exemplars.context)():  # noqa: F841
+                core.exemplars.hold(self)
         except Exception as error:
             failures.report("start_response", error)
         return write
