@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from prom_middleware import forks
 from prom_middleware.bridge import OpenTelemetryReader, StatsdCollector
 from prom_middleware.exposition import start_http_server
 from prom_middleware.forks import in_child
@@ -106,15 +105,3 @@ def test_a_lock_that_a_thread_holds_is_free_in_a_child(
     finally:
         done.set()
         thread.join()
-
-
-def test_nobody_knows_when_a_process_was_forked_where_no_hook_and_no_kernel_tells(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def nothing(*_: object) -> list[bytes]:
-        raise FileNotFoundError("/proc/self/stat")
-
-    monkeypatch.setattr(forks, "_pid", os.getppid())  # what is known is the parent's
-    monkeypatch.setattr(forks, "_forked_at", 1e9)
-    monkeypatch.setattr(forks, "stat_fields", nothing)
-    assert forks.forked_at() == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
@@ -20,9 +19,8 @@ class Closing(Protocol):
         """Close it."""
 
 
-_pid, _forked_at = 0, 0.0  # of which process it is known when it was forked, and when
 # The place in `stat_fields` of when a process began, in ticks since the system was started.
-BEGAN, _TICKS = 19, "SC_CLK_TCK"
+BEGAN = 19
 _closing: WeakSet[Closing] = WeakSet()
 _renewed: WeakKeyDictionary[Any, Callable[[Any], object]] = WeakKeyDictionary()
 
@@ -65,29 +63,8 @@ def stat_fields(pid: int | str, root: str = "/proc") -> list[bytes]:
         return file.read().rpartition(b")")[2].split()
 
 
-def forked_at() -> float:
-    """Return when this process was forked, in Unix seconds; 0 where nobody knows.
-
-    Asked of the kernel, as in proc(5), where no hook was called: this was imported later, or a
-    server forks by itself, as uWSGI does. What was executed was forked, too, before it began.
-    """
-    global _pid, _forked_at
-    if _pid != os.getpid():
-        _pid, _forked_at = os.getpid(), 0.0
-        with suppress(OSError, ValueError, IndexError, AttributeError):
-            _forked_at = _begun()
-    return _forked_at
-
-
-def _begun() -> float:
-    start = int(stat_fields("self")[BEGAN]) + 1  # it is rounded down
-    return time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - start / os.sysconf(_TICKS))
-
-
 @in_child
 def _in_child() -> None:
-    global _pid, _forked_at
-    _pid, _forked_at = os.getpid(), time.time()
     for owner, renew in list(_renewed.items()):
         with suppress(Exception):  # the others are to be renewed all the same
             renew(owner)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from prometheus_client import REGISTRY
 
 START = """
@@ -135,19 +134,22 @@ def test_what_was_counted_before_the_fork_is_there_once_where_each_child_install
     script = (
         MAKE
         + """
+def count():
+    counter.labels("a").inc(), counter.labels("b").inc(), histogram.observe(1.5), summary.observe(1)
 def worker():
+    count()  # its own, too, and no heir has that
     install(store)
-    counter.labels("a").inc(), plain.inc(), histogram.observe(1.5), summary.observe(1)
+    count()
 for _ in range(4):
     child(worker)
 def last():
     install(store)
     times = int(sys.argv[2])
-    assert shown()["jobs_total", ("kind", "a")] == 7 * times
-    assert shown()["t_bucket", ("le", "2.0")] == shown()["t_count",] == 5 * times
+    assert shown()["jobs_total", ("kind", "a")] == 11 * times
+    assert shown()["jobs_total", ("kind", "b")] == 8 * times
+    assert shown()["t_bucket", ("le", "2.0")] == shown()["t_count",] == 9 * times
     found = (shown()["t_sum",], shown()["s_count",], shown()["s_sum",])
-    assert found == (7.5 * times, 5 * times, 8 * times)
-    assert shown(registry) == {("plain_total",): 6 * times}
+    assert found == (13.5 * times, 9 * times, 12 * times)
 child(last)
 """
     )
@@ -159,21 +161,20 @@ LATE = """
 import os, sys
 from prometheus_client import REGISTRY, Counter
 counter = Counter("jobs", "J.")
-counter.inc(3)
 for number in range(1, 4):
     pid = os.fork()
     if not pid:
+        counter.inc()
         from prom_middleware.multiprocess import install
         from prom_middleware.stores.multiprocess import MultiprocessStore
         install(MultiprocessStore(sys.argv[1]))
         counter.inc()
-        os._exit(REGISTRY.get_sample_value("jobs_total") != 3 + number)
+        os._exit(REGISTRY.get_sample_value("jobs_total") != 2 * number)
     assert os.waitpid(pid, 0)[1] == 0
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="nobody knows")
-def test_so_it_is_where_we_are_imported_after_the_fork(tmp_path: Path) -> None:
+def test_where_we_are_imported_after_the_fork_all_is_a_child_s_own(tmp_path: Path) -> None:
     command = [sys.executable, "-c", LATE, str(tmp_path / "metrics")]
     subprocess.run(command, check=True, timeout=60)
 
@@ -208,6 +209,60 @@ os.waitpid(holder, 0)
 child(last)
 """,
         tmp_path,
+    )
+
+
+def test_where_nobody_can_be_asked_nothing_is_lost(tmp_path: Path) -> None:
+    (tmp_path / "metrics").write_text("not a directory")
+    check(
+        """
+counter = Counter("jobs", "J.")
+counter.inc(3)
+def worker():
+    install(store)
+    counter.inc()
+    assert shown() == {("jobs_total",): 4}
+for _ in range(2):
+    child(worker)
+""",
+        tmp_path,
+    )
+
+
+def test_a_child_may_begin_anew(tmp_path: Path) -> None:
+    check(
+        """
+counter = Counter("jobs", "J.")
+counter.inc(3)
+def worker():
+    counter.reset()
+    counter.inc(2)
+    install(store)
+child(lambda: install(store))
+child(worker)
+install(store)
+assert shown() == {("jobs_total",): 3 + 2 + 3}, shown()  # the parent's own are not inherited
+""",
+        tmp_path,
+    )
+
+
+def test_a_directory_that_stays_gets_a_line_for_each_server_that_counted_before_it_forked(
+    tmp_path: Path,
+) -> None:
+    check(
+        """
+counter = Counter("jobs", "J.", ["kind"])
+for kind in range(100):
+    counter.labels(str(kind)).inc(int(sys.argv[2]))
+child(lambda: install(store))
+store = MultiprocessStore(sys.argv[1])
+child(lambda: install(store))
+families = [each.name for each in store.snapshot().families()]
+assert families == ["jobs"] + ["inheritances"] * int(sys.argv[2]), families
+""",
+        tmp_path,
+        "0",
     )
 
 

@@ -11,6 +11,7 @@ collecting.py   from there to metric families
 adoption.py     how a metric comes to have its numbers in the store
 locks.py        which lock it is made with
 showing.py      which registries a door, an endpoint or a bridge shows
+inherited.py    what they had counted when the process was forked
 existing.py     metrics that were made before
 patches.py      what is replaced in `prometheus_client`, all of it
 files.py        without `install()`: the files that `prometheus_client` writes

@@ -5,17 +5,17 @@ from __future__ import annotations
 import gc
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
-from functools import cache, partial
-from math import inf
+from functools import partial
 from time import time
 from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry, values
 from prometheus_client.metrics import MetricWrapperBase
 
-from prom_middleware import failures, forks
+from prom_middleware import failures
+from prom_middleware.multiprocess import inherited
 from prom_middleware.multiprocess.adoption import (
     FAMILY,
     SHARED,
@@ -24,10 +24,9 @@ from prom_middleware.multiprocess.adoption import (
     children,
     is_original,
     is_ours,
-    labels_of,
 )
 from prom_middleware.multiprocess.locks import guard
-from prom_middleware.multiprocess.shapes import inheritances_of
+from prom_middleware.multiprocess.shapes import INHERITANCES
 from prom_middleware.multiprocess.showing import is_shown, shown
 from prom_middleware.multiprocess.values import GaugeValue, Home, SharedValue
 from prom_middleware.stores import Family
@@ -125,23 +124,23 @@ def move(adoption: Adoption, metric: Any, registry: CollectorRegistry | None, fi
     setattr(metric, FAMILY, family)
     remember_family(metric, family)
     for child in children(metric):
-        is_brought = cache(partial(_is_brought_by_another, adoption.home, family, child))
         for old, new in adoption.adopt(child, family):
-            _carry(old, new, files, is_brought)
+            _carry(old, new, files, adoption.home)
         _tell(child)
 
 
-def _is_brought_by_another(home: Home, family: Family, child: Any) -> bool:
-    """Tell whether somebody else brings what this process had counted when it was forked.
+def _is_heir(home: Home) -> bool:
+    """Tell whether it is this process that brings what all have inherited.
 
-    All children of its parent have that, and the first one says so: that it was counted since a
-    time which no other parent's has. A gauge is another one in each process.
+    The first one that asks does. So does each one that cannot ask: what is there twice is less
+    wrong than what is gone.
     """
-    created: float = getattr(child, "_created", inf)
-    if created > forks.forked_at():
-        return False
-    claim = (*labels_of(child), repr(created))
-    return not home.turn.read(partial(home.store.claim, inheritances_of(family), claim))
+    process, heir = home.heir
+    if process != os.getpid():
+        claim = partial(home.store.claim, INHERITANCES, (inherited.ROOT,))
+        heir = home.turn.read(claim) is not False
+        home.heir = os.getpid(), heir
+    return heir
 
 
 def remember_family(metric: Any, family: Family) -> None:
@@ -154,15 +153,15 @@ def remember_family(metric: Any, family: Family) -> None:
         metric._kwargs["registry"] = Parent(family)
 
 
-def _carry(old: Any, new: SharedValue, files: Files, is_brought: Callable[[], bool]) -> None:
+def _carry(old: Any, new: SharedValue, files: Files, home: Home) -> None:
     if old is None or isinstance(old, SharedValue):
         return
     exemplar, amount = old.get_exemplar(), _take(old, new)
     if hasattr(old, "_file"):
         # Of this process, and so is what it has.
         files.setdefault(old._file, set()).add(old._key)
-    elif amount and is_brought():
-        return
+    else:
+        amount = _own(amount, inherited.take_note(old), home)
     # Only a file says when: a zero without that may be one that nobody has set.
     when = getattr(old, "_timestamp", 0.0)
     if isinstance(new, GaugeValue):
@@ -172,6 +171,14 @@ def _carry(old: Any, new: SharedValue, files: Files, is_brought: Callable[[], bo
         new.inc(amount)
     if exemplar is not None:
         new.set_exemplar(exemplar)
+
+
+def _own(amount: float, noted: float, home: Home) -> float:
+    """Return what of an amount this process brings, of which it has inherited what was `noted`."""
+    if not noted or _is_heir(home):
+        return amount
+    # Where there is less than was inherited, the child has begun anew: `Counter.reset`.
+    return amount if 0 <= amount < noted else amount - noted
 
 
 class Moved(values.MutexValue):

@@ -39,8 +39,10 @@ KINDS = (*ADDITIVE, "gauge", "stateset", "info")
 GAUGES = ("gauge", "stateset")
 
 # What belongs to a family and is none itself.
-REMOVAL, NOTE, INHERITANCE = "removal", "note", "inheritance"
+REMOVAL, NOTE = "removal", "note"
 SEPARATOR = "\0"
+# By whose first process what all have inherited from it was brought, see `inherited.py`.
+INHERITANCES = Family("inheritances", ("root",), 1, kind="inheritance")
 
 
 def kind_of(family: Family) -> str:
@@ -86,16 +88,6 @@ def removals_of(family: Family) -> Family:
     amounts = 0 if kind_of(family) in GAUGES else family.width
     width = 1 + 2 * (AMOUNTS + amounts)
     return family._replace(width=width, live=False, kind=kind, mode="")
-
-
-def inheritances_of(family: Family) -> Family:
-    """Return the family of which each label set says, with a time, that somebody has brought it.
-
-    What a process had counted since then, its children have inherited.
-    """
-    kind = f"{INHERITANCE}{SEPARATOR}{kind_of(family)}"
-    labels = (*family.label_names, "created")
-    return Family(family.name, labels, 1, scope=family.scope, kind=kind)
 
 
 def copies_of(removals: Family, offset: int, flips: float) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from prom_middleware import failures
 from prom_middleware.forks import in_child
+from prom_middleware.multiprocess import inherited
 
 _shown: WeakSet[Collector] = WeakSet((REGISTRY,))
 
@@ -25,6 +26,7 @@ def _in_child() -> None:
     for registry in list(_shown):
         if hasattr(registry, "_lock"):
             registry._lock = RLock()
+    inherited.note(list(_shown))
 
 
 def is_shown(registry: object) -> bool:

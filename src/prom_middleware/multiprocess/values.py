@@ -38,6 +38,8 @@ class Home:
         self.turn = store.turn
         self.removals = Removals(store, adds)
         self._values: set[ref[SharedValue]] = set()
+        # The process that has asked whether it is to bring what it has inherited, and the answer.
+        self.heir: tuple[int, bool] = (0, False)
         self.marked = self.resuming = False
         # What was set while nobody could read after which removal that was.
         self.postponed: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque(maxlen=MOST_KEPT)

@@ -96,8 +96,11 @@ class Store(Protocol):
         """Return the first cell of the block for `labels`, made with zeros if it is new."""
         ...
 
-    def claim(self, family: Family, labels: Labels) -> bool:
-        """Make the block for `labels`, and tell whether no process had it; may wait a while."""
+    def claim(self, family: Family, labels: Labels) -> bool | None:
+        """Make the block for `labels`, and tell whether no process had it; may wait a while.
+
+        None: that could not be found out.
+        """
         ...
 
     def tally(self, family: Family, labels: Labels) -> Tally:

@@ -73,7 +73,7 @@ class MultiprocessStore:
         self._vector: Vector | None = None
         self._private = Private()
         self._retry_at = self._in_vain_until = 0.0
-        self._made = False
+        self._made: bool | None = None
         self._foreign: set[str] = set()
         self._pid, self._since = os.getpid(), time()
         self.cells: Cells = Unbound(self._bind)
@@ -93,10 +93,13 @@ class MultiprocessStore:
             offsets[labels] = self._private.allocate(family, labels)
         return offsets[labels]
 
-    def claim(self, family: Family, labels: Labels) -> bool:
-        """Make the block for `labels`, and tell whether no process had it; waits as a scrape."""
+    def claim(self, family: Family, labels: Labels) -> bool | None:
+        """Make the block for `labels`, and tell whether no process had it; waits as a scrape.
+
+        None: that could not be found out.
+        """
         self.check_process()
-        self._made = False
+        self._made = None
         patience = 0.0 if monotonic() < self._in_vain_until else PATIENCE
         self._try_for(patience, self._enter, family, self._index.of(family), labels)
         self._in_vain_until = max(self._in_vain_until, self._retry_at)
@@ -263,11 +266,12 @@ class MultiprocessStore:
 
     def _enter(self, family: Family, offsets: dict[Labels, int], labels: Labels) -> None:
         self._agree()
-        if labels not in offsets:
+        is_new = labels not in offsets
+        if is_new:
             self._dictionary.add(family, labels)
-            self._made = True
             if self._vector is not None:
                 self._cover(self._vector)
+        self._made = is_new
 
     def _agree(self, moving: bool = True) -> None:
         if not moving and self._private.blocks:
