@@ -30,6 +30,8 @@ GUARD = "its whole body is a guard, as test_guards_are_nothing_else shows"
 RETURNS = "a guard, and after it the response is returned"
 EXEMPT = {
     "asgi.serving.Door.serve": ENTRY,
+    "asgi.serving.pass_life": ENTRY,
+    "asgi.serving._conclude": GUARD,
     "asgi.exchange.Exchange.receive": ENTRY,
     "asgi.exchange.Exchange.send": ENTRY,
     "asgi.websocket.observe_websocket": ENTRY,

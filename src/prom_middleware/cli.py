@@ -7,10 +7,9 @@ import io
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib import import_module
 from types import FrameType
-from typing import NamedTuple, NoReturn, TextIO
+from typing import NamedTuple, NoReturn
 
 from prom_middleware import __version__
 
@@ -71,6 +70,7 @@ def _described(program: str, description: str | None, epilog: str) -> argparse.A
 
 def _run(name: str, arguments: Sequence[str]) -> int:
     from prom_middleware.commands import SIGNALLED, CommandError
+    from prom_middleware.commands.streams import complain
 
     module = import_module(COMMANDS[name].module)
     parser = _described(f"{PROGRAM} {name}", module.__doc__, module.EPILOG)
@@ -87,7 +87,7 @@ def _run(name: str, arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # whoever reads our output has seen enough
         return _flushed(0)
     except (CommandError, OSError) as error:  # a full disk is one, where our output goes
-        _complain(f"{parser.prog}: {error}")
+        complain(f"{parser.prog}: {error}")
         return 1
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -104,28 +104,14 @@ def _escape_what_cannot_be_printed() -> None:
 
 def _flushed(code: int) -> int:
     """Return an exit code when all of our output is out, or nobody reads it any more."""
+    from prom_middleware.commands.streams import close
+
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
     except BrokenPipeError:
-        _close(sys.stdout)
+        close(sys.stdout)
     return code
-
-
-def _complain(message: str) -> None:
-    """Say what is wrong, where that can be written."""
-    for stream, text in ((sys.stdout, ""), (sys.stderr, f"{message}\n")):
-        try:
-            if stream is not None:
-                print(text, end="", file=stream, flush=True)
-        except OSError:
-            _close(stream)
-
-
-def _close(stream: TextIO) -> None:
-    """Close what cannot be written: Python would try it again at its end, and complain."""
-    with suppress(OSError):
-        stream.close()
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:

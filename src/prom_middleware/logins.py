@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from urllib.parse import SplitResult, unquote
 
@@ -11,6 +12,14 @@ def login_of(parts: SplitResult) -> tuple[str, str] | None:
     if parts.username is None:
         return None
     return unquote(parts.username), unquote(parts.password or "")
+
+
+def shown(url: str) -> str:
+    """Return a URL, or what shall be one, as it may be shown: without a name and a password."""
+    place = re.match(r"[^/?#]*://([^/?#]*)", url)
+    if place is None:
+        return url
+    return url[: place.start(1)] + place[1].rpartition("@")[2] + url[place.end() :]
 
 
 def basic(login: tuple[str, str]) -> str:

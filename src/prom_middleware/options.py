@@ -173,6 +173,8 @@ def is_duration(value: object) -> bool:
     return value is None or between(0, sys.float_info.max)(value)
 
 
-# Of what waits again and again; a thread or a socket that waits longer may raise.
-SECONDS = (between(0, 1e6), "a number of seconds, above 0 and below 1e6")
+# A thread or a socket that waits longer may raise.
+LONGEST_WAIT = 1e6
+# Of what waits again and again.
+SECONDS = (between(0, LONGEST_WAIT), "a number of seconds, above 0 and below 1e6")
 SECONDS_OR_NONE = (is_duration, "a number of seconds above 0, or None")

@@ -125,6 +125,30 @@ def test_what_the_output_cannot_show_is_escaped(
     assert "Traceback" not in done.stderr
 
 
+WAITING = """
+import signal, threading
+from prom_middleware.commands import wait
+
+def end(*_):
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGTERM, end)
+other = threading.Thread(target=threading.Event().wait, daemon=True)
+other.start()
+threading.Timer(0.5, signal.pthread_kill, (other.ident, signal.SIGTERM)).start()
+try:
+    wait(threading.Event())
+except KeyboardInterrupt:
+    print("ended", flush=True)
+"""
+
+
+def test_a_signal_that_another_thread_gets_ends_the_wait() -> None:
+    command = [sys.executable, "-c", WAITING]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "ended\n"), done.stderr
+
+
 def test_a_command_imports_no_other() -> None:
     program = (
         "import sys, prom_middleware.cli\n"

@@ -238,6 +238,18 @@ def test_exit_codes_of_a_shell(server: Scripted, command: list[str], code: int) 
     assert value(brought(server), "batch_job_exit_code") == code
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("errors", ["2>/dev/full", "2>&-"])
+def test_nor_are_there_others_where_nobody_hears_of_it(server: Scripted, errors: str) -> None:
+    command = [*COMMAND, *to(server, "--run", "--", "no-such-program-here")]
+    script = f'"$@" {errors} >/dev/null; echo $?'
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", *command], capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "127\n"
+    assert value(brought(server), "batch_job_exit_code") == 127
+
+
 @pytest.mark.parametrize("code", [0, 3])
 def test_a_push_that_fails_changes_nothing(code: int) -> None:
     arguments = ["push", "--gateway", NOWHERE, "--job", "j", "--retries", "0", "--run"]

@@ -13,7 +13,8 @@ import pytest
 
 from prom_middleware.cli import main
 from prom_middleware.commands import CommandError
-from prom_middleware.commands.sources import fetched, shown
+from prom_middleware.commands.sources import fetched
+from prom_middleware.logins import shown
 from push.gateways import listening
 
 PAGE = b"jobs_total 3\n"

@@ -8,12 +8,14 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from commands.programs import COMMAND, run, start
+from ports import free_port
 from prom_middleware.exposition import start_http_server
 from waiting import eventually
 
@@ -231,6 +233,29 @@ def test_again_and_again_until_stopped(folder: Path, served: str, number: int) -
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (0, "", "")
     assert names(folder) == {"old.prom"}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_nor_do_failures_that_cannot_be_told(folder: Path) -> None:
+    port = free_port()
+    given = ["-o", "old.prom", "--interval", "0.05", f"http://127.0.0.1:{port}/"]
+    script = 'exec "$@" 2>/dev/full'
+    process = start(
+        ["textfile", *given], folder, lambda command: ["sh", "-c", script, "sh", *command]
+    )
+    try:
+        sleep(1)  # it fails meanwhile
+        registry = CollectorRegistry()
+        Counter("served", "It.", registry=registry).inc()
+        server, _ = start_http_server(port, "127.0.0.1", registry)
+        target = folder / "old.prom"
+        assert "served_total" in eventually(target.read_text, lambda text: "served_total" in text)
+        assert process.poll() is None
+        server.shutdown()
+        server.server_close()
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
 
 
 def test_failures_do_not_end_an_interval(folder: Path) -> None:

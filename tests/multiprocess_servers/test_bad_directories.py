@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from fcntl import LOCK_EX, LOCK_UN, flock
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,22 @@ def test_where_nothing_can_be_written_a_worker_makes_room_for_the_next(
             for _ in range(12):
                 assert server.client.get("/items", timeout=60).status_code == 200
             assert becomes(lambda: first.isdisjoint(workers(server.process.pid)), True)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_uvicorn_writes_at_its_end_what_it_could_not_before(workers: str, tmp_path: Path) -> None:
+    directory = tmp_path / "metrics"
+    directory.mkdir()
+    kind = Kind(("-m", "uvicorn", "--port", "{port}", "--workers", workers, ASGI), 0)
+    with launching(tmp_path / "log", PROMETHEUS_MULTIPROC_DIR=str(directory)) as launch:
+        with (directory / "prom_middleware-1.lock").open("w") as lock:
+            flock(lock, LOCK_EX)
+            with serving(launch, kind.arguments(launch.port), "/items") as server:
+                for _ in range(5):
+                    assert server.client.get("/items").status_code == 200
+                flock(lock, LOCK_UN)
+        with serving(launch, kind.arguments(launch.port)) as server:
+            assert value(server.metrics(), "http_requests_total", {"status": "200"}) == 6
 
 
 def test_a_directory_that_can_be_made_only_later(kind: Kind, tmp_path: Path) -> None:

@@ -372,6 +372,23 @@ def test_a_log_that_raises_does_not_reach_the_job(
     assert not push_to_gateway(NOWHERE, "j", registry, retries=0)
 
 
+@pytest.mark.parametrize("after", ["99999999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_a_pause_without_end_is_none_that_raises(registry: CollectorRegistry, after: str) -> None:
+    async def program(address: str) -> None:
+        pushing = push_to_gateway_async(address, "j", registry, deadline=None)
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(pushing, 1)
+
+    with scripted(*[(503, {"Retry-After": after}, b"")] * 3) as server:
+        asyncio.run(program(server.address))
+        assert len(server.asked) == 1
+
+
+def test_limits_that_no_wait_can_have(registry: CollectorRegistry) -> None:
+    with scripted(200) as server:
+        assert push_to_gateway(server.address, "j", registry, timeout=1e10, deadline=1e300).ok
+
+
 # --- async
 
 

@@ -56,6 +56,17 @@ def test_a_whole_url_in_the_place_of_a_path(client: Client, before: bytes) -> No
     assert raw(client, b"GET " + before)[0] == 200
 
 
+@pytest.mark.parametrize("line", [b"Content-Length : 4", b"X-Trace 17", b": x"])
+def test_a_header_that_cannot_be_read_empties_no_group(client: Client, line: bytes) -> None:
+    assert client("PUT", "/metrics/job/kept", "rows 42\n").status == 200
+    with socket.create_connection(("127.0.0.1", client.port), timeout=30) as peer:
+        peer.sendall(b"PUT /metrics/job/kept HTTP/1.1\r\nHost: x\r\n" + line)
+        peer.sendall(b"\r\nContent-Length: 4\r\n\r\na 1\n")
+        answer = peer.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"rows 42" in client("GET", "/metrics").body.replace(b'{instance="",job="kept"}', b"")
+
+
 def test_the_refusal_of_a_head_has_no_body(client: Client) -> None:
     # Whoever sent it would take the body for the next answer.
     refused = b"HEAD /metrics/job/100% HTTP/1.1\r\nHost: x\r\n\r\n"

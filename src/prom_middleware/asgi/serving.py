@@ -126,6 +126,7 @@ class Door:
             return self._connect(scope)
         if scope["type"] == "lifespan":
             _notice_loop()
+            return partial(pass_life, self.app)
         return self.app
 
     def _connect(self, scope: Scope) -> ASGIApp:
@@ -145,6 +146,27 @@ class Door:
 def _continues(outer: Observation, scope: Scope, core: Instrumentation) -> bool:
     """Tell whether this is the request that a door further out observes."""
     return not outer.done and not nesting.is_another(outer, scope, again=outer.core is core)
+
+
+async def pass_life(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Call the application for as long as its server lives, and write down at the end what waits.
+
+    uvicorn ends by the signal that it got, where nothing else is called at the end of a process.
+    """
+    try:
+        await app(scope, receive, send)
+    finally:
+        _conclude()
+
+
+def _conclude() -> None:
+    try:
+        # Loaded by a store in files.
+        ending = sys.modules.get("prom_middleware.stores.multiprocess.ending")
+        if ending is not None:
+            ending.conclude()
+    except Exception as error:
+        failures.report("store", error)
 
 
 def _notice_loop() -> None:

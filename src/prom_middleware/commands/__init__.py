@@ -18,9 +18,24 @@ sources.py     where a command's metrics come from: a module, a URL, the standar
 
 from __future__ import annotations
 
+from threading import Event
+
 # POSIX, Shell Command Language, 2.8.2: of a command that a signal ended; its number is added.
 SIGNALLED = 128
 
 
+# Seconds after which a signal is heard that another thread has taken.
+LATEST = 1.0
+
+
 class CommandError(Exception):
     """What a command cannot do, in words for its user; the exit code is 1."""
+
+
+def wait(over: Event) -> None:
+    """Wait until `over` is set, or a signal raises.
+
+    In steps: a signal may come to any thread, and wakes none that waits without a limit.
+    """
+    while not over.wait(LATEST):
+        pass

@@ -16,10 +16,11 @@ from prom_middleware.bridge.incoming.listener import Listener
 from prom_middleware.bridge.incoming.mapping import Rules
 from prom_middleware.bridge.incoming.receiver import MOST_SERIES, Receiver
 from prom_middleware.bridge.outgoing.bridge import INTERVAL, TIMEOUT
-from prom_middleware.commands import CommandError, arguments, sources
+from prom_middleware.commands import CommandError, arguments, sources, wait
 from prom_middleware.commands.serve import address
 from prom_middleware.errors import OptionError
 from prom_middleware.exposition.httpd import start_http_server
+from prom_middleware.logins import shown
 
 EPILOG = """\
 examples:
@@ -86,7 +87,7 @@ def origin(text: str) -> str:
     try:
         _ = urlsplit(text).port if "://" in text else None
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text}: {error}") from error
+        raise argparse.ArgumentTypeError(f"{shown(text)}: {error}") from error
     return text
 
 
@@ -115,7 +116,7 @@ def run(options: argparse.Namespace) -> int:
 def _wait(receivers: Iterable[Receiver], bridge: Bridge | None) -> None:
     """Wait for the end: listeners first, so that the bridge sends what came in last."""
     try:
-        threading.Event().wait()
+        wait(threading.Event())
     finally:
         for receiver in receivers:
             receiver.stop()
@@ -144,8 +145,8 @@ def add_source(
         at = _ports(receiver.listen(udp=where, tcp=where))
         print(f"Listening for {parts.scheme} on {where[0]}, {at}", flush=True)
     else:
-        shown = sources.shown(source)
-        options.refuse(f"{shown}: neither a page's URL nor {' nor '.join(RECEIVERS)}://")
+        known = " nor ".join(f"{scheme}://" for scheme in RECEIVERS)
+        options.refuse(f"{shown(source)}: neither a page's URL nor {known}")
 
 
 def _ports(listener: Listener) -> str:

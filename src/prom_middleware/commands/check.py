@@ -14,6 +14,7 @@ from prom_middleware.check.formats import announced
 from prom_middleware.check.reporting import FORMATS
 from prom_middleware.commands import CommandError, arguments, sources, streams
 from prom_middleware.commands.scraping import Page, Request, ScrapeError, scrape_app
+from prom_middleware.logins import shown
 from prom_middleware.options import collects
 
 EPILOG = """\
@@ -79,9 +80,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _show(report: Report, options: argparse.Namespace) -> None:
-    shown = FORMATS[options.format](report, sources.shown(options.source))
+    text = FORMATS[options.format](report, shown(options.source))
     # People's remarks go where promtool writes them; programs read the standard output.
-    print(shown, end="", file=sys.stderr if options.format == "text" else sys.stdout, flush=True)
+    print(text, end="", file=sys.stderr if options.format == "text" else sys.stdout, flush=True)
     if options.extended and options.format == "text" and not report.error:
         print(table(report.cardinality), end="", flush=True)
 
@@ -92,7 +93,7 @@ def content_of(options: argparse.Namespace) -> bytes:
     if source == "-":
         return streams.read()
     if sources.is_url(source):
-        return _text(sources.shown(source), *sources.fetched(source, options.timeout))
+        return _text(shown(source), *sources.fetched(source, options.timeout))
     path = Path(source)
     if path.exists() and not path.is_dir():  # a pipe as well: a shell's <(...) is one
         return _read(source)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Any
 
 from prom_middleware.commands import SIGNALLED
+from prom_middleware.commands.streams import complain
 
 # What one sends to a process to tell it something; those of job control are left to the system.
 PASSED_ON = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
@@ -45,7 +45,7 @@ class Child:
         try:
             self._process = subprocess.Popen(self._command, env=self._environment)  # noqa: S603
         except OSError as error:
-            print(f"{self._command[0]}: {error.strerror}", file=sys.stderr)
+            complain(f"{self._command[0]}: {error.strerror}")
             return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_RUN
         for number in self._early:
             self._process.send_signal(number)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from prom_middleware.commands import CommandError, serve
+from prom_middleware.commands import CommandError, serve, wait
 from prom_middleware.errors import OptionError
 from prom_middleware.exposition.connections import Configured
 from prom_middleware.pushgateway.durable import StorageError
@@ -148,7 +148,7 @@ def run(options: argparse.Namespace) -> int:
     if gateway.moved_aside:
         print(gateway.moved_aside, file=sys.stderr, flush=True)
     try:
-        over.wait()
+        wait(over)
     finally:
         _end(servers, gateway)
     return 0

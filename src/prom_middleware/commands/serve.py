@@ -6,7 +6,7 @@ import argparse
 import threading
 from urllib.parse import urlsplit
 
-from prom_middleware.commands import CommandError, sources
+from prom_middleware.commands import CommandError, sources, wait
 from prom_middleware.exposition.httpd import start_http_server
 
 EPILOG = """\
@@ -56,5 +56,5 @@ def run(options: argparse.Namespace) -> int:
     except (OSError, ValueError, ImportError) as error:
         raise CommandError(str(error)) from error
     print(f"Serving {options.source} on {host}, port {server.server_port}", flush=True)
-    threading.Event().wait()
+    wait(threading.Event())
     return 0

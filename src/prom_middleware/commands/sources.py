@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
@@ -17,7 +16,7 @@ from prometheus_client.registry import Collector
 from prom_middleware.applications import is_application
 from prom_middleware.commands import CommandError, modules, streams
 from prom_middleware.exposition.negotiation import negotiate
-from prom_middleware.logins import basic, login_of
+from prom_middleware.logins import basic, login_of, shown
 from prom_middleware.options import collects
 
 SOURCES = (
@@ -93,14 +92,6 @@ def fetched(url: str, timeout: float, accept: str = ACCEPT) -> tuple[bytes, str]
             return _body(response, deadline), response.headers.get("Content-Type", "")
     except (OSError, ValueError, HTTPException) as error:  # URLError is an OSError
         raise CommandError(f"{address}: {error}") from error
-
-
-def shown(source: str) -> str:
-    """Return a source as it may be shown: a URL without a name and a password."""
-    place = re.match(r"[^/?#]*://([^/?#]*)", source)
-    if place is None:
-        return source
-    return source[: place.start(1)] + place[1].rpartition("@")[2] + source[place.end() :]
 
 
 def _body(response: HTTPResponse, deadline: float) -> bytes:

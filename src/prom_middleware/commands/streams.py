@@ -1,10 +1,11 @@
-"""The standard input and output, which whoever starts us may have closed."""
+"""The standard streams, which whoever starts us may have closed."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO
 
 from prom_middleware.commands import CommandError
 
@@ -25,6 +26,29 @@ def write(content: Iterable[bytes]) -> None:
     output = _open("standard output", sys.stdout).buffer
     output.writelines(content)
     output.flush()
+
+
+def tell(message: object) -> None:
+    """Write a line to the standard error, if that can be written now."""
+    with suppress(OSError, ValueError):
+        if sys.stderr is not None:
+            print(message, file=sys.stderr, flush=True)
+
+
+def complain(message: str) -> None:
+    """Say at the end what is wrong, where that can be written."""
+    for stream, text in ((sys.stdout, ""), (sys.stderr, f"{message}\n")):
+        try:
+            if stream is not None:
+                print(text, end="", file=stream, flush=True)
+        except OSError:
+            close(stream)
+
+
+def close(stream: TextIO) -> None:
+    """Close what cannot be written: Python would try it again at its end, and complain."""
+    with suppress(OSError):
+        stream.close()
 
 
 def _open(name: str, stream: Any) -> Any:

@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             write(options)
         except CommandError as error:  # the next time may be better
-            print(error, file=sys.stderr, flush=True)
+            streams.tell(error)
         time.sleep(max(0.0, began + options.interval - time.monotonic()))
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import Protocol, TypeVar
 
+from prom_middleware.options import LONGEST_WAIT
 from prom_middleware.push.options import Policy
 from prom_middleware.push.outcomes import Outcome, of_silence
 from prom_middleware.push.results import PushResult
@@ -55,7 +56,7 @@ class Sending:
             number += 1
             if not outcome.again or number > self._policy.retries:
                 break
-            pause = max(_backoff(number), outcome.after)
+            pause = max(_backoff(number), min(outcome.after, LONGEST_WAIT))
             if time.monotonic() + pause >= end or self._stopped.wait(pause):
                 break
         took = time.monotonic() - began
@@ -69,7 +70,7 @@ class Sending:
 
     def _try(self, left: float) -> Outcome:
         limit = min(math.inf if self._policy.timeout is None else self._policy.timeout, left)
-        seconds = None if limit == math.inf else max(limit, 0.001)
+        seconds = None if limit > LONGEST_WAIT else max(limit, 0.001)
         attempt = self._current = self._attempt(seconds)
         if self._stopped.is_set():  # just now: `stop` may have missed this one
             attempt.abort()

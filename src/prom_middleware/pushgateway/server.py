@@ -166,6 +166,15 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *args: Any) -> None:
         """Say nothing: a line per push helps nobody."""
 
+    def parse_request(self) -> bool:
+        """Refuse a request with a header that cannot be read: it may say how long the body is."""
+        if not super().parse_request():
+            return False
+        if self.headers.defects:
+            self._send(text(400, "malformed header"), close=True)
+            return False
+        return True
+
     def handle_expect_100(self) -> bool:
         """Ask for a body only where it will be read (RFC 9110 section 10.1.1)."""
         try:

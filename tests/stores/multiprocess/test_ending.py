@@ -43,6 +43,44 @@ elif __name__ == "__main__":
     sys.exit(child.exitcode)
 """
 Wrap = Callable[[list[str]], list[str]]
+# The lock is somebody else's while the child counts, and free before it ends.
+LATE = """
+import fcntl, os, sys, time
+from multiprocessing import get_context
+from prometheus_client import REGISTRY, Counter
+from prom_middleware import failures
+from prom_middleware.multiprocess import install
+
+install()
+counter = Counter("jobs", "J.")
+
+
+def work(ready, free):
+    os.read(ready.fileno(), 1)
+    counter.inc(10)
+    time.sleep(0.3)
+    assert "store" in failures.counts()
+    os.write(free.fileno(), b"!")
+    os.read(ready.fileno(), 1)
+
+
+if __name__ == "__main__":
+    counter.inc()
+    lock = os.open(os.environ["PROMETHEUS_MULTIPROC_DIR"] + "/prom_middleware-1.lock", os.O_RDWR)
+    context = get_context(sys.argv[1])
+    (theirs, ours), (free, told) = context.Pipe(), context.Pipe()
+    if sys.argv[1] == "forkserver":  # it reads the program while the lock is taken
+        context.set_forkserver_preload(["__main__"])
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    child = context.Process(target=work, args=(theirs, told))
+    child.start()
+    os.write(ours.fileno(), b"!")
+    os.read(free.fileno(), 1)
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    os.write(ours.fileno(), b"!")
+    child.join()
+    assert (child.exitcode, REGISTRY.get_sample_value("jobs_total")) == (0, 11)
+"""
 
 
 def linked(directory: str, command: list[str]) -> list[str]:
@@ -60,6 +98,20 @@ STATES = {
     "a full disk": lambda directory, command: with_tmpfs(directory, "size=4k", command),
     "a read-only disk": lambda directory, command: with_tmpfs(directory, "ro", command),
 }
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_child_writes_at_its_end_what_it_could_not_before(method: str, tmp_path: Path) -> None:
+    program = tmp_path / "job.py"
+    program.write_text(LATE)
+    done = subprocess.run(
+        [sys.executable, str(program), method],
+        env=environment(PROMETHEUS_MULTIPROC_DIR=str(tmp_path / "metrics")),
+        timeout=60,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("who", ["itself", "fork", "spawn"])

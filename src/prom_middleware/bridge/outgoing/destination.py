@@ -11,6 +11,7 @@ from prometheus_client import Metric as MetricFamily
 
 from prom_middleware.bridge.outgoing.buffer import Batch
 from prom_middleware.errors import OptionError
+from prom_middleware.logins import shown
 
 GRAPHITE_PORT = 2003
 OTLP_PATH = "/v1/metrics"
@@ -46,18 +47,18 @@ def destination(url: str, *, tags: bool = False, prefix: str = "") -> Destinatio
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise OptionError(f"{url!r}: {error}") from error
+        raise OptionError(f"{shown(url)!r}: {error}") from error
     if not parts.hostname:
         # As a URL, "carbon:2003" has the scheme carbon; a host and a port are meant.
         hint = f": give graphite://{url}" if re.fullmatch(r"[\w.-]+(:\d+)?", url) else ""
-        raise OptionError(f"{url!r} has no host{hint}")
+        raise OptionError(f"{shown(url)!r} has no host{hint}")
     if parts.scheme == "graphite":
         return _graphite(parts, GRAPHITE_PORT if port is None else port, tags, prefix)
     if parts.scheme not in OTLP:
         known = ", ".join(("graphite", *OTLP))
-        raise OptionError(f"{url!r}: a bridge leads to one of these: {known}")
+        raise OptionError(f"{shown(url)!r}: a bridge leads to one of these: {known}")
     if tags or prefix:
-        raise OptionError(f"{url!r}: tags and a prefix are Graphite's")
+        raise OptionError(f"{shown(url)!r}: tags and a prefix are Graphite's")
     return _otlp(parts)
 
 

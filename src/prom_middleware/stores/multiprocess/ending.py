@@ -1,7 +1,8 @@
 """At the end of a process, its stores write down what they have in memory.
 
 A job that lives for less than a second may find the directory's lock taken when it first counts,
-and nothing is tried again that soon for the sake of a request.
+and nothing is tried again that soon for the sake of a request. An ASGI server tells of its end
+before that: uvicorn then ends by the signal that it got, and calls nobody.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 from weakref import WeakSet
 
 from prom_middleware import failures
@@ -21,35 +23,42 @@ class Concluding(Protocol):
 
     turn: Turn
 
-    def conclude(self) -> None:
-        """Write it down; the turn is the caller's."""
+    def conclude(self, hurry: bool) -> None:
+        """Write it down, soon or not at all where there is a `hurry`; the turn is the caller's."""
         ...
 
 
 _stores: WeakSet[Concluding] = WeakSet()
 _watched_by = 0  # the process
+_finalizer: Any = None  # multiprocessing's
 
 
 def watch(store: Concluding) -> None:
     """Have `store.conclude()` called at the end of this process, for as long as it is used."""
-    global _watched_by
+    global _watched_by, _finalizer
     _stores.add(store)
-    if _watched_by == os.getpid():
-        return
-    _watched_by = os.getpid()
-    atexit.register(_conclude)
-    # Its children leave without what `atexit` knows, before Python 3.13 or so.
-    finalize = getattr(sys.modules.get("multiprocessing.util"), "Finalize", None)
-    if finalize is not None:
-        finalize(None, _conclude, exitpriority=0)
+    is_new = _watched_by != os.getpid()
+    if is_new:
+        _watched_by = os.getpid()
+        atexit.register(conclude)
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None and (is_new or _finalizer is None or not _finalizer.still_active()):
+        # Its children leave without what `atexit` knows, before Python 3.13 or so. Somebody waits
+        # for them, maybe within a request.
+        _finalizer = util.Finalize(None, conclude, (True,), exitpriority=0)
+        # Those of a `forkserver` import the program before they forget whatever is registered.
+        util.register_after_fork(store, watch)
 
 
-def _conclude() -> None:
+def conclude(hurry: bool = False) -> None:
+    """Have each store that is watched write down what it has in memory."""
     stores = list(_stores)
     for store in stores:
         try:
-            store.turn.read(store.conclude)
+            store.turn.read(partial(store.conclude, hurry))
         except Exception as error:
             failures.report("store", error)
+        except KeyboardInterrupt:  # whoever presses the key does not want to wait
+            break
     # Once, also where that failed: who is called second would wait for the same lock.
     _stores.difference_update(stores)

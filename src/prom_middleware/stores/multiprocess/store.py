@@ -200,10 +200,10 @@ class MultiprocessStore:
         if vector is not None:
             vector.close()
 
-    def conclude(self) -> None:
-        """Write to the files what is in memory: the process ends, and has the time."""
+    def conclude(self, hurry: bool) -> None:
+        """Write to the files what is in memory: the process ends, and has the time or none."""
         if self._private.cells and os.getpid() == self._pid:
-            self._try_for(PATIENCE, self._agree)
+            self._try_for(HURRY if hurry else PATIENCE, self._agree)
 
     def _bind(self) -> Cells:
         self.check_process()
