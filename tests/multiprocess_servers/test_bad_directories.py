@@ -15,7 +15,7 @@ from multiprocess_servers.crowd import Crowd
 from multiprocess_servers.kinds import ASGI, GTHREAD, UVICORN_WORKER, WORKERS, Kind
 from multiprocess_servers.namespaces import with_tmpfs
 from multiprocess_servers.serving import launching, serving, workers
-from servers.support import Server
+from servers.support import Server, python
 from waiting import becomes, eventually
 
 pytestmark = [
@@ -136,19 +136,32 @@ def test_where_nothing_can_be_written_a_worker_makes_room_for_the_next(
             assert becomes(lambda: first.isdisjoint(workers(server.process.pid)), True)
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_uvicorn_writes_at_its_end_what_it_could_not_before(workers: str, tmp_path: Path) -> None:
+# With the patience that users' servers have.
+SHOP = """
+from prom_middleware import instrument
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+app = instrument(Starlette(routes=[Route("/items", lambda request: PlainTextResponse("items"))]))
+"""
+
+
+@pytest.mark.parametrize("number", ["1", "2"])
+def test_uvicorn_writes_at_its_end_what_it_could_not_before(number: str, tmp_path: Path) -> None:
     directory = tmp_path / "metrics"
     directory.mkdir()
-    kind = Kind(("-m", "uvicorn", "--port", "{port}", "--workers", workers, ASGI), 0)
+    (tmp_path / "shop.py").write_text(SHOP)
+    served = ("--workers", number, "--app-dir", str(tmp_path), "shop:app")
     with launching(tmp_path / "log", PROMETHEUS_MULTIPROC_DIR=str(directory)) as launch:
+        command = python("-m", "uvicorn", "--port", str(launch.port), *served)
         with (directory / "prom_middleware-1.lock").open("w") as lock:
             flock(lock, LOCK_EX)
-            with serving(launch, kind.arguments(launch.port), "/items") as server:
+            with serving(launch, command, "/items") as server:
                 for _ in range(5):
                     assert server.client.get("/items").status_code == 200
                 flock(lock, LOCK_UN)
-        with serving(launch, kind.arguments(launch.port)) as server:
+        with serving(launch, command) as server:
             assert value(server.metrics(), "http_requests_total", {"status": "200"}) == 6
 
 
