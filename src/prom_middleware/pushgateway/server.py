@@ -48,7 +48,10 @@ class _BadBodyError(Exception):
 
 
 class _Patient(io.RawIOBase):
-    """Reads from a connection until a deadline, which is set for each request."""
+    """Reads from a connection until a deadline, which is set for each request.
+
+    Who sends has more time for it: not who only says how much there will be.
+    """
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -62,7 +65,9 @@ class _Patient(io.RawIOBase):
         if remaining <= 0:
             raise TimeoutError("the request takes too long")
         self._connection.settimeout(remaining)
-        return self._connection.recv_into(buffer)
+        found = self._connection.recv_into(buffer)
+        self.deadline += found / SLOWEST
+        return found
 
 
 class GatewayServer(Listener):
@@ -289,7 +294,6 @@ class _Handler(BaseHTTPRequestHandler):
         return line.strip(b"\r\n")
 
     def _read(self, length: int) -> bytes:
-        self._patient.deadline += length / SLOWEST
         found = self._reader.read(length)
         if len(found) < length:
             raise ConnectionError("the client has left")

@@ -1,4 +1,4 @@
-"""A body in a great many pieces takes no more memory than one in a single piece."""
+"""Bodies that come in a great many pieces, slowly, or not at all."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Thread
+from time import sleep
 from typing import Any
 
 import pytest
 
-from prom_middleware.pushgateway import make_asgi_app
+from prom_middleware.pushgateway import make_asgi_app, server
 from prom_middleware.pushgateway.asgi import GatewayApp
 from prom_middleware.pushgateway.server import GatewayServer
 
@@ -40,14 +41,14 @@ def to_the_application(app: GatewayApp) -> None:
 
 @contextmanager
 def served(app: GatewayApp) -> Iterator[int]:
-    server = GatewayServer(("127.0.0.1", 0), app.gateway)
-    thread = Thread(target=server.serve_forever)
+    serving = GatewayServer(("127.0.0.1", 0), app.gateway)
+    thread = Thread(target=serving.serve_forever)
     thread.start()
     try:
-        yield server.server_address[1]
+        yield serving.server_address[1]
     finally:
-        server.shutdown()
-        server.server_close()
+        serving.shutdown()
+        serving.server_close()
         thread.join()
 
 
@@ -72,3 +73,31 @@ def test_a_body_in_tiny_chunks(push: Callable[[GatewayApp], None]) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 10 * PIECES * len(PIECE)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Serve with half a second for a request, and the fiftieth part of one more for each byte."""
+    monkeypatch.setattr(server, "PATIENCE", 0.5)
+    monkeypatch.setattr(server, "SLOWEST", 50)
+    with served(make_asgi_app()) as port:
+        yield port
+
+
+HEAD = b"PUT /metrics/job/slow HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+
+
+def test_who_says_how_much_and_sends_nothing_is_let_go(impatient: int) -> None:
+    with socket.create_connection(("127.0.0.1", impatient), 60) as peer:
+        peer.sendall(HEAD % 10_000_000)  # it would have two days for them
+        assert peer.recv(1000) == b""
+
+
+def test_who_sends_has_more_time(impatient: int) -> None:
+    line = b"# %b\n" % (b"a" * 500)
+    with socket.create_connection(("127.0.0.1", impatient), 60) as peer:
+        peer.sendall(HEAD % (len(line) * 5))
+        for _ in range(5):
+            sleep(0.5)
+            peer.sendall(line)
+        assert peer.recv(1000).startswith(b"HTTP/1.1 200 ")
