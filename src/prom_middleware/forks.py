@@ -1,4 +1,4 @@
-"""What is done in every child process that is forked."""
+"""What is done in every child process that is forked, and what Linux says of a process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What names may be in Prometheus' data model: https://prometheus.io/docs/concepts/data_model/
+"""What names may be in Prometheus' data model, and what samples of a family are called.
+
+https://prometheus.io/docs/concepts/data_model/
 
 Patterns as text: who imports a door need not wait until all of them are compiled.
 """

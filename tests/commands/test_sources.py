@@ -95,12 +95,28 @@ def test_a_name_and_a_password_are_sent_and_never_shown(capsys: Any, tmp_path: P
         ("http://host?team=a@b", "http://host?team=a@b"),
         ("http://joe:secret@host#a@b", "http://host#a@b"),
         ("statsdd://joe:secret@host:9125", "statsdd://host:9125"),
+        ("http://joe:se#cret@host/a", "http://host/a"),
+        ("http://joe:se/cr@et@host/a", "http://host/a"),
+        ("http://host:9100/a?team=a@b", "http://host:9100/a?team=a@b"),
+        ("http://[::1]:9100/a@b", "http://[::1]:9100/a@b"),
+        ("joe:secret@host:2003", "host:2003"),
+        ("http:/joe:secret@host", "host"),
         ("shop.jobs:registry", "shop.jobs:registry"),
         ("-", "-"),
     ],
 )
 def test_the_part_of_a_source_that_may_be_shown(source: str, seen: str) -> None:
     assert shown(source) == seen
+
+
+@pytest.mark.parametrize("character", "#?/")
+def test_what_is_wrong_with_a_url_says_nothing_of_its_password(character: str, capsys: Any) -> None:
+    assert main(["check", f"http://joe:se{character}cret@127.0.0.1:1/metrics"]) == 1
+    said = capsys.readouterr().err
+    assert "se" + character not in said
+    assert "cret" not in said
+    assert "'se'" not in said
+    assert "%23" in said
 
 
 def test_an_at_sign_behind_the_host_is_none_of_its() -> None:

@@ -6,17 +6,17 @@ import signal
 import socket
 import stat
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
-from time import sleep
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from commands.programs import COMMAND, run, start
-from ports import free_port
 from prom_middleware.exposition import start_http_server
+from push.gateways import listening
 from waiting import eventually
 
 TEXT = "# HELP jobs_total Jobs.\n# TYPE jobs_total counter\njobs_total 3\n# a comment\n"
@@ -237,25 +237,23 @@ def test_again_and_again_until_stopped(folder: Path, served: str, number: int) -
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_nor_do_failures_that_cannot_be_told(folder: Path) -> None:
-    port = free_port()
-    given = ["-o", "old.prom", "--interval", "0.05", f"http://127.0.0.1:{port}/"]
-    script = 'exec "$@" 2>/dev/full'
-    process = start(
-        ["textfile", *given], folder, lambda command: ["sh", "-c", script, "sh", *command]
-    )
-    try:
-        sleep(1)  # it fails meanwhile
-        registry = CollectorRegistry()
-        Counter("served", "It.", registry=registry).inc()
-        server, _ = start_http_server(port, "127.0.0.1", registry)
-        target = folder / "old.prom"
-        assert "served_total" in eventually(target.read_text, lambda text: "served_total" in text)
-        assert process.poll() is None
-        server.shutdown()
-        server.server_close()
-    finally:
-        process.terminate()
-        process.communicate(timeout=30)
+    failed = [b"HTTP/1.1 500 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"] * 3
+    page = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nserved_total 1\n"
+
+    def behave(connection: socket.socket, ended: threading.Event) -> None:
+        connection.recv(65536)
+        connection.sendall(failed.pop() if failed else page)
+
+    script, target = 'exec "$@" 2>/dev/full', folder / "old.prom"
+    with listening(behave) as (address, _):
+        given = ["textfile", "-o", "old.prom", "--interval", "0.05", f"http://{address}/"]
+        process = start(given, folder, lambda command: ["sh", "-c", script, "sh", *command])
+        try:
+            text = eventually(target.read_text, lambda text: "served_total" in text)
+            assert (text, failed, process.poll()) == ("served_total 1\n", [], None)
+        finally:
+            process.terminate()
+            process.communicate(timeout=30)
 
 
 def test_failures_do_not_end_an_interval(folder: Path) -> None:

@@ -247,6 +247,25 @@ assert shown() == {("jobs_total",): 3 + 2 + 3}, shown()  # the parent's own are 
     )
 
 
+def test_a_sum_may_fall(tmp_path: Path) -> None:
+    check(
+        """
+summary = Summary("s", "S.")
+summary.observe(5)
+def worker():
+    summary.observe(-2)
+    install(store)
+child(lambda: install(store))
+child(worker)
+def last():
+    install(store)
+    assert (shown()["s_sum",], shown()["s_count",]) == (5 - 2, 2), shown()
+child(last)
+""",
+        tmp_path,
+    )
+
+
 def test_a_directory_that_stays_gets_a_line_for_each_server_that_counted_before_it_forked(
     tmp_path: Path,
 ) -> None:

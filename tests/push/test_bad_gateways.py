@@ -22,7 +22,16 @@ from prom_middleware.push import (
     pushadd_to_gateway,
 )
 from prom_middleware.push.exchange import may_follow
-from push.gateways import closing, dripping, garbage, listening, scripted, silent, slow_body
+from push.gateways import (
+    Scripted,
+    closing,
+    dripping,
+    garbage,
+    listening,
+    scripted,
+    silent,
+    slow_body,
+)
 
 pytestmark = pytest.mark.usefixtures("hurried")
 
@@ -374,13 +383,19 @@ def test_a_log_that_raises_does_not_reach_the_job(
 
 @pytest.mark.parametrize("after", ["99999999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
 def test_a_pause_without_end_is_none_that_raises(registry: CollectorRegistry, after: str) -> None:
-    async def program(address: str) -> None:
-        pushing = push_to_gateway_async(address, "j", registry, deadline=None)
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(pushing, 1)
+    async def program(server: Scripted) -> None:
+        pushing = asyncio.ensure_future(
+            push_to_gateway_async(server.address, "j", registry, deadline=None)
+        )
+        while not server.asked:
+            await asyncio.sleep(0.01)
+        done, _ = await asyncio.wait({pushing}, timeout=0.5)
+        assert not done
+        pushing.cancel()
+        await asyncio.wait({pushing})
 
     with scripted(*[(503, {"Retry-After": after}, b"")] * 3) as server:
-        asyncio.run(program(server.address))
+        asyncio.run(program(server))
         assert len(server.asked) == 1
 
 

@@ -67,6 +67,14 @@ def test_a_header_that_cannot_be_read_empties_no_group(client: Client, line: byt
     assert b"rows 42" in client("GET", "/metrics").body.replace(b'{instance="",job="kept"}', b"")
 
 
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "multipart/mixed", "a b"])
+def test_what_a_body_claims_to_be_is_no_header_that_cannot_be_read(
+    client: Client, kind: str
+) -> None:
+    reply = client("PUT", "/metrics/job/kind", "rows 42\n", {"Content-Type": kind})
+    assert reply.status == 200
+
+
 def test_the_refusal_of_a_head_has_no_body(client: Client) -> None:
     # Whoever sent it would take the body for the next answer.
     refused = b"HEAD /metrics/job/100% HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -151,12 +151,11 @@ def _continues(outer: Observation, scope: Scope, core: Instrumentation) -> bool:
 async def pass_life(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
     """Call the application for as long as its server lives, and write down at the end what waits.
 
-    uvicorn ends by the signal that it got, where nothing else is called at the end of a process.
+    uvicorn ends by the signal that it got, where nothing else is called at the end of a process. An
+    application that has no lifespan raises: then it is the beginning.
     """
-    try:
-        await app(scope, receive, send)
-    finally:
-        _conclude()
+    await app(scope, receive, send)
+    _conclude()
 
 
 def _conclude() -> None:

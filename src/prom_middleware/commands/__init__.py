@@ -11,14 +11,16 @@ scraping/      scrapes of an application in this process
 push.py        metrics, or how a command went, to a Pushgateway
 children.py    a command that runs in our place
 arguments.py   what arguments may be
-streams.py     the standard input and output, which may be closed
+streams.py     the standard streams, which may be closed
 modules.py     what `module:name` names
 sources.py     where a command's metrics come from: a module, a URL, the standard input
 """
 
 from __future__ import annotations
 
+import math
 from threading import Event
+from time import monotonic
 
 # POSIX, Shell Command Language, 2.8.2: of a command that a signal ended; its number is added.
 SIGNALLED = 128
@@ -32,10 +34,11 @@ class CommandError(Exception):
     """What a command cannot do, in words for its user; the exit code is 1."""
 
 
-def wait(over: Event) -> None:
-    """Wait until `over` is set, or a signal raises.
+def wait(over: Event, seconds: float = math.inf) -> None:
+    """Wait until `over` is set, `seconds` are over, or a signal raises.
 
-    In steps: a signal may come to any thread, and wakes none that waits without a limit.
+    In steps: a signal may come to any thread, and wakes none that waits.
     """
-    while not over.wait(LATEST):
+    end = monotonic() + seconds
+    while (left := end - monotonic()) > 0 and not over.wait(min(left, LATEST)):
         pass

@@ -20,7 +20,7 @@ from prom_middleware.commands import CommandError, arguments, sources, wait
 from prom_middleware.commands.serve import address
 from prom_middleware.errors import OptionError
 from prom_middleware.exposition.httpd import start_http_server
-from prom_middleware.logins import shown
+from prom_middleware.logins import said, shown
 
 EPILOG = """\
 examples:
@@ -87,7 +87,7 @@ def origin(text: str) -> str:
     try:
         _ = urlsplit(text).port if "://" in text else None
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{shown(text)}: {error}") from error
+        raise argparse.ArgumentTypeError(said(text, error)) from error
     return text
 
 

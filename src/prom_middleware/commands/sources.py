@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from prom_middleware.applications import is_application
 from prom_middleware.commands import CommandError, modules, streams
 from prom_middleware.exposition.negotiation import negotiate
-from prom_middleware.logins import basic, login_of, shown
+from prom_middleware.logins import basic, login_of, said, shown
 from prom_middleware.options import collects
 
 SOURCES = (
@@ -81,11 +81,14 @@ def fetched(url: str, timeout: float, accept: str = ACCEPT) -> tuple[bytes, str]
     A name and a password before the host are sent as RFC 7617 has it. Raises CommandError, also for
     a body that is cut off, or takes longer.
     """
+    try:
+        login, _ = login_of(parts := urlsplit(url)), parts.port
+    except ValueError as error:
+        raise CommandError(said(url, error)) from None
     deadline, address = monotonic() + timeout, shown(url)
     headers = {"Accept": accept, "User-Agent": "prom-middleware"}
     try:
         request = urllib.request.Request(address, headers=headers)  # noqa: S310 - http or https
-        login = login_of(urlsplit(url))
         if login is not None:  # not for whom we are sent to
             request.add_unredirected_header("Authorization", basic(login))
         with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310

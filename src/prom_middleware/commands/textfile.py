@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from threading import Event
 
-from prom_middleware.commands import CommandError, arguments, sources, streams
+from prom_middleware.commands import CommandError, arguments, sources, streams, wait
 from prom_middleware.exposition.textfile import replace_file
 
 EPILOG = """\
@@ -67,7 +68,7 @@ def run(options: argparse.Namespace) -> int:
             write(options)
         except CommandError as error:  # the next time may be better
             streams.tell(error)
-        time.sleep(max(0.0, began + options.interval - time.monotonic()))
+        wait(Event(), began + options.interval - time.monotonic())
 
 
 def write(options: argparse.Namespace) -> None:

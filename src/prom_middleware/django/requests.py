@@ -14,6 +14,7 @@ from django.urls.resolvers import LocalePrefixPattern, RoutePattern
 from django.utils import translation
 
 from prom_middleware import failures
+from prom_middleware.errors import OptionError
 from prom_middleware.exposition import ScrapeRequest
 from prom_middleware.exposition.scraping import answer
 from prom_middleware.exposition.wsgi import paths_of
@@ -26,7 +27,7 @@ from prom_middleware.instrumentation import (
     discard_observations,
     nesting,
 )
-from prom_middleware.instrumentation.config import of_settings
+from prom_middleware.instrumentation.config import as_taken
 from prom_middleware.instrumentation.rare import content_length
 
 # On a request: the observations of doors further out, by registry.
@@ -39,7 +40,10 @@ _END = re.compile(r"(?<!\\)((?:\\\\)*)(?:\$|\\[Zz])+\Z")
 
 def configured(**options: Any) -> dict[str, Any]:
     """Return what `settings.PROM_MIDDLEWARE` says, and `options`, which win."""
-    return {**of_settings(settings), **Configuration.from_options(options).options}
+    given = getattr(settings, "PROM_MIDDLEWARE", {})
+    if not isinstance(given, Mapping):
+        raise OptionError(f"settings.PROM_MIDDLEWARE={given!r}: give a dictionary of options")
+    return {**as_taken(given), **Configuration.from_options(options).options}
 
 
 class Handled(Observation):

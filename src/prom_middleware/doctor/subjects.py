@@ -16,7 +16,7 @@ from prom_middleware.doctor.frameworks import (
     framework_of,
 )
 from prom_middleware.instrumentation import Configuration, Instrumentation
-from prom_middleware.instrumentation.config import of_settings
+from prom_middleware.instrumentation.config import as_taken
 
 # Where middleware keeps what it wraps, as attribute or as variable of a function.
 INNER = (
@@ -156,4 +156,5 @@ def _own(thing: object) -> dict[str, Any]:
 
 def configured() -> Configuration:
     """Return the options of the Django project in this process."""
-    return Configuration.from_options(of_settings(django_settings()))
+    given = getattr(django_settings(), "PROM_MIDDLEWARE", {})
+    return Configuration.from_options(as_taken(given))

@@ -106,19 +106,16 @@ class Configuration:
         return Schema(self.preset, self.buckets, tuple(self.labels), self.native_histograms)
 
 
-# The settings that were read last, and what was taken of them.
+# The options that were read last, and what was taken of them.
 _taken: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
 
 
-def of_settings(settings: Any) -> dict[str, Any]:
-    """Return the options in `settings.PROM_MIDDLEWARE`, as they were taken at the first time.
+def as_taken(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options that several ask for, as they were taken at the first time.
 
-    Each door asks, and the doctor: an iterator among them can be read once.
+    An iterator among them can be read once.
     """
     global _taken
-    given = getattr(settings, "PROM_MIDDLEWARE", {})
-    if not isinstance(given, Mapping):
-        raise OptionError(f"settings.PROM_MIDDLEWARE={given!r}: give a dictionary of options")
     if _taken[0] != given:
         _taken = dict(given), Configuration.from_options(given).options
     return _taken[1]

@@ -26,7 +26,7 @@ from prom_middleware.multiprocess.adoption import (
     is_ours,
 )
 from prom_middleware.multiprocess.locks import guard
-from prom_middleware.multiprocess.shapes import INHERITANCES
+from prom_middleware.multiprocess.shapes import INHERITANCES, kind_of
 from prom_middleware.multiprocess.showing import is_shown, shown
 from prom_middleware.multiprocess.values import GaugeValue, Home, SharedValue
 from prom_middleware.stores import Family
@@ -125,7 +125,7 @@ def move(adoption: Adoption, metric: Any, registry: CollectorRegistry | None, fi
     remember_family(metric, family)
     for child in children(metric):
         for old, new in adoption.adopt(child, family):
-            _carry(old, new, files, adoption.home)
+            _carry(old, new, files)
         _tell(child)
 
 
@@ -153,7 +153,7 @@ def remember_family(metric: Any, family: Family) -> None:
         metric._kwargs["registry"] = Parent(family)
 
 
-def _carry(old: Any, new: SharedValue, files: Files, home: Home) -> None:
+def _carry(old: Any, new: SharedValue, files: Files) -> None:
     if old is None or isinstance(old, SharedValue):
         return
     exemplar, amount = old.get_exemplar(), _take(old, new)
@@ -161,7 +161,7 @@ def _carry(old: Any, new: SharedValue, files: Files, home: Home) -> None:
         # Of this process, and so is what it has.
         files.setdefault(old._file, set()).add(old._key)
     else:
-        amount = _own(amount, inherited.take_note(old), home)
+        amount = _own(new, amount, inherited.take_note(old))
     # Only a file says when: a zero without that may be one that nobody has set.
     when = getattr(old, "_timestamp", 0.0)
     if isinstance(new, GaugeValue):
@@ -173,12 +173,12 @@ def _carry(old: Any, new: SharedValue, files: Files, home: Home) -> None:
         new.set_exemplar(exemplar)
 
 
-def _own(amount: float, noted: float, home: Home) -> float:
+def _own(value: SharedValue, amount: float, noted: float) -> float:
     """Return what of an amount this process brings, of which it has inherited what was `noted`."""
-    if not noted or _is_heir(home):
+    if not noted or _is_heir(value.home):
         return amount
-    # Where there is less than was inherited, the child has begun anew: `Counter.reset`.
-    return amount if 0 <= amount < noted else amount - noted
+    is_anew = amount < noted and kind_of(value.family) == "counter"  # `Counter.reset`
+    return amount if is_anew else amount - noted
 
 
 class Moved(values.MutexValue):

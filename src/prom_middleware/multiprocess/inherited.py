@@ -2,7 +2,8 @@
 
 What a child counts by itself, until its metrics are in a store, each child brings. The two are told
 apart by a note that a child makes when it is forked; where this package is imported later than
-that, all that a child has counts as its own.
+that, or a registry is shown later, all that a child has counts as its own. Of what several
+generations have counted that have no store, the first one to bring anything brings its part alone.
 """
 
 from __future__ import annotations

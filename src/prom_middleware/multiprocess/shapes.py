@@ -41,7 +41,7 @@ GAUGES = ("gauge", "stateset")
 # What belongs to a family and is none itself.
 REMOVAL, NOTE = "removal", "note"
 SEPARATOR = "\0"
-# By whose first process what all have inherited from it was brought, see `inherited.py`.
+# The processes (`inherited.ROOT`) whose counts from before the fork somebody has brought.
 INHERITANCES = Family("inheritances", ("root",), 1, kind="inheritance")
 
 

@@ -16,7 +16,9 @@ from prometheus_client.registry import Collector
 from prom_middleware import failures
 from prom_middleware.forks import in_child
 from prom_middleware.multiprocess import inherited
+from prom_middleware.stores.shared import may_share
 
+PATCHES = "prom_middleware.multiprocess.patches"  # has `install`
 _shown: WeakSet[Collector] = WeakSet((REGISTRY,))
 
 
@@ -26,7 +28,9 @@ def _in_child() -> None:
     for registry in list(_shown):
         if hasattr(registry, "_lock"):
             registry._lock = RLock()
-    inherited.note(list(_shown))
+    # It takes time and memory where there are many series: only where somebody may ask for it.
+    if may_share() or PATCHES in sys.modules:
+        inherited.note(list(_shown))
 
 
 def is_shown(registry: object) -> bool:
@@ -47,7 +51,7 @@ def note_shown(registry: Collector) -> None:
         if not isinstance(registry, CollectorRegistry) or registry in _shown:
             return  # anything that collects will do for an endpoint
         _shown.add(registry)
-        patches = sys.modules.get("prom_middleware.multiprocess.patches")
+        patches = sys.modules.get(PATCHES)
         if patches is not None:
             patches.take_in(registry)
     except Exception as error:

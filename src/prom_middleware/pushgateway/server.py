@@ -6,6 +6,7 @@ limit as a whole, so a peer that sends a byte now and then keeps no thread for l
 
 from __future__ import annotations
 
+import email.errors
 import io
 import logging
 import re
@@ -39,6 +40,12 @@ SLOWEST = 16 * 1024
 # What is read of a body that nobody wants, so that its sender gets to see the answer.
 LINGER_BYTES, LINGER_SECONDS = 4 * 1024 * 1024, 2.0
 _LONGEST_CHUNK_LINE = 1024
+# What is wrong with a head; the standard library looks for parts of a body as well.
+_UNREADABLE = (
+    email.errors.MissingHeaderBodySeparatorDefect,
+    email.errors.FirstHeaderLineIsContinuationDefect,
+    email.errors.InvalidHeaderDefect,
+)
 # What is before the path where somebody sends all of a URL (RFC 9112 section 3.2.2).
 _ABSOLUTE = re.compile(r"^https?://[^/?]*/?", re.IGNORECASE)
 
@@ -175,7 +182,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Refuse a request with a header that cannot be read: it may say how long the body is."""
         if not super().parse_request():
             return False
-        if self.headers.defects:
+        if any(isinstance(one, _UNREADABLE) for one in self.headers.defects):
             self._send(text(400, "malformed header"), close=True)
             return False
         return True

@@ -81,11 +81,14 @@ def install(registry: CollectorRegistry = REGISTRY) -> None:
     """
     with _lock:
         process = _the_process()
-        if process.store.shared:
-            # Each process counts its own collections: of several, we show those of all.
-            with suppress(KeyError):
-                registry.unregister(GC_COLLECTOR)
-        _add_ours(registry, process)  # first: where it raises, nothing else was added
+        # Each process counts its own collections: of several, we show those of all.
+        replaced = process.store.shared and _take_out(registry, GC_COLLECTOR)
+        try:
+            _add_ours(registry, process)  # first: where it raises, nothing else was added
+        except MetricConflictError:
+            if replaced:
+                registry.register(GC_COLLECTOR)
+            raise
         _add_theirs(registry, process.store)
         process.pauses.start()
     _watch_running_loop(process)
@@ -157,6 +160,15 @@ def _add_theirs(registry: CollectorRegistry, store: Store) -> None:
                 registry.register(collector)
     if store.shared:
         replace(registry, store)
+
+
+def _take_out(registry: CollectorRegistry, collector: Collector) -> bool:
+    """Unregister a collector; return whether it was there."""
+    try:
+        registry.unregister(collector)
+    except KeyError:
+        return False
+    return True
 
 
 def _has(registry: CollectorRegistry, kinds: tuple[type, ...]) -> bool:

@@ -66,6 +66,14 @@ def is_off(environment: Mapping[str, str] = os.environ) -> bool:
     return environment.get(SWITCH, "").lower() in OFF
 
 
+def may_share() -> bool:
+    """Tell whether this process, or a child of it, can come to share a store by itself."""
+    if is_off():
+        return False
+    named = DIRECTORY in os.environ or FOUND in os.environ
+    return named or is_spawned() or any(name in sys.modules for name in SERVERS)
+
+
 def is_spawned() -> bool:
     """Tell whether `multiprocessing` has spawned this process, which imports the program again."""
     return getattr(sys.modules.get(SPAWNED), "__name__", "") == SPAWNED

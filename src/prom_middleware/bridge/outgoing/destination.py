@@ -11,7 +11,7 @@ from prometheus_client import Metric as MetricFamily
 
 from prom_middleware.bridge.outgoing.buffer import Batch
 from prom_middleware.errors import OptionError
-from prom_middleware.logins import shown
+from prom_middleware.logins import said, shown
 
 GRAPHITE_PORT = 2003
 OTLP_PATH = "/v1/metrics"
@@ -47,7 +47,7 @@ def destination(url: str, *, tags: bool = False, prefix: str = "") -> Destinatio
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise OptionError(f"{shown(url)!r}: {error}") from error
+        raise OptionError(said(url, error)) from None
     if not parts.hostname:
         # As a URL, "carbon:2003" has the scheme carbon; a host and a port are meant.
         hint = f": give graphite://{url}" if re.fullmatch(r"[\w.-]+(:\d+)?", url) else ""

@@ -2,7 +2,8 @@
 
 A job that lives for less than a second may find the directory's lock taken when it first counts,
 and nothing is tried again that soon for the sake of a request. An ASGI server tells of its end
-before that: uvicorn then ends by the signal that it got, and calls nobody.
+before that, if the application has a lifespan: uvicorn then ends by the signal that it got, and
+calls nobody.
 """
 
 from __future__ import annotations
@@ -41,8 +42,10 @@ def watch(store: Concluding) -> None:
     if is_new:
         _watched_by = os.getpid()
         atexit.register(conclude)
-    util = sys.modules.get("multiprocessing.util")
-    if util is not None and (is_new or _finalizer is None or not _finalizer.still_active()):
+    util: Any = sys.modules.get("multiprocessing.util")
+    if not hasattr(util, "Finalize"):  # nor where another thread just imports it
+        return
+    if is_new or _finalizer is None or not _finalizer.still_active():
         # Its children leave without what `atexit` knows, before Python 3.13 or so. Somebody waits
         # for them, maybe within a request.
         _finalizer = util.Finalize(None, conclude, (True,), exitpriority=0)
