@@ -267,6 +267,7 @@ def test_secrets_are_not_logged(
     results = [
         push_to_gateway(f"http://joe:hush@{NOWHERE}", "j", registry, retries=0),
         push_to_gateway(f"http://joe:hush@{NOWHERE}/?x", "j", registry, retries=0),
+        *(push_to_gateway(f"joe:hush{one}x@{NOWHERE}", "j", registry, retries=0) for one in "/?#"),
         push_to_gateway(NOWHERE, "j", registry, basic_auth=("joe", "hush", "x")),  # type: ignore[arg-type]
         push_to_gateway(NOWHERE, "j", registry, bearer_token="hush\n"),
         push_to_gateway(NOWHERE, "j", registry, basic_auth=("joe", "hush"), retries=0),
