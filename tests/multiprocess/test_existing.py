@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from prometheus_client import REGISTRY
 
 START = """
@@ -210,6 +211,45 @@ child(last)
 """,
         tmp_path,
     )
+
+
+NOTED = """
+import os, sys
+from prometheus_client import Counter
+import prom_middleware.wsgi
+from prom_middleware.multiprocess import inherited
+counter = Counter("jobs", "J.")
+counter.inc(3)
+pid = os.fork()
+if not pid:
+    os._exit(int(inherited.take_note(counter._value)))
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("environment", "server", "noted"),
+    [
+        ({}, "", 0),
+        ({}, "gunicorn", 3),
+        ({"PROM_MIDDLEWARE_MULTIPROC_DIR": "/nowhere"}, "", 3),
+        ({"PROM_MIDDLEWARE_MULTIPROC": "off"}, "gunicorn", 0),
+    ],
+)
+def test_a_fork_costs_nothing_where_nothing_can_come_to_be_shared(
+    environment: dict[str, str], server: str, noted: int
+) -> None:
+    program = f"import {server}\n{NOTED}" if server else NOTED
+    names = ("PROM_MIDDLEWARE_MULTIPROC_DIR", "PROM_MIDDLEWARE_MULTIPROC")
+    kept = {name: value for name, value in os.environ.items() if name not in names}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**kept, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == f"{noted}\n", done.stderr
 
 
 def test_where_nobody_can_be_asked_nothing_is_lost(tmp_path: Path) -> None:

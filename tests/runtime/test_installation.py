@@ -135,6 +135,30 @@ def test_somebody_else_s_metric(registry: CollectorRegistry) -> None:
     runtime.uninstall(other)
 
 
+CONFLICT = """
+from prometheus_client import REGISTRY, Gauge
+from prom_middleware import runtime
+from prom_middleware.errors import MetricConflictError
+before = {family.name for family in REGISTRY.collect()}
+Gauge("asyncio_tasks", "The user's own.")
+try:
+    runtime.install()
+except MetricConflictError:
+    print(before ^ {family.name for family in REGISTRY.collect()})
+"""
+
+
+def test_somebody_else_s_metric_where_a_store_is_shared(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CONFLICT],
+        env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == "{'asyncio_tasks'}\n", done.stderr
+
+
 def test_uninstall_where_nothing_is_installed(registry: CollectorRegistry) -> None:
     runtime.uninstall(registry)
 

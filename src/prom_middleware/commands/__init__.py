@@ -24,8 +24,6 @@ from time import monotonic
 
 # POSIX, Shell Command Language, 2.8.2: of a command that a signal ended; its number is added.
 SIGNALLED = 128
-
-
 # Seconds after which a signal is heard that another thread has taken.
 LATEST = 1.0
 

@@ -17,12 +17,11 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.values import MutexValue
 
 from prom_middleware import failures
+from prom_middleware.multiprocess.shapes import ADDITIVE
 
 # A process and all that descend from it, as they name what the first one had counted.
 ROOT = f"{os.getpid()} {time.time()!r}"
 NOTE = "_inherited"
-# The kinds of which processes add up. A gauge is another one in each process.
-KINDS = ("counter", "summary", "histogram")
 
 
 def note(registries: Iterable[Any]) -> None:
@@ -33,8 +32,8 @@ def note(registries: Iterable[Any]) -> None:
     try:
         for registry in registries:
             for metric in list(getattr(registry, "_collector_to_names", ())):
-                if isinstance(metric, MetricWrapperBase) and metric._type in KINDS:
-                    _note_all(metric)
+                if isinstance(metric, MetricWrapperBase) and metric._type in ADDITIVE:
+                    _note_all(metric)  # a gauge is another one in each process
     except Exception:
         failures.count("multiprocess.install")  # not logged: who logs may have held a lock
 

@@ -70,8 +70,12 @@ def may_share() -> bool:
     """Tell whether this process, or a child of it, can come to share a store by itself."""
     if is_off():
         return False
-    named = DIRECTORY in os.environ or FOUND in os.environ
-    return named or is_spawned() or any(name in sys.modules for name in SERVERS)
+    return DIRECTORY in os.environ or FOUND in os.environ or _may_have_server()
+
+
+def _may_have_server() -> bool:
+    # A program that is spawned may import its server only where it starts it.
+    return is_spawned() or any(name in sys.modules for name in SERVERS)
 
 
 def is_spawned() -> bool:
@@ -81,8 +85,7 @@ def is_spawned() -> bool:
 
 def _private_directory() -> str | None:
     global _found
-    # A program that is spawned may import its server only where it starts it.
-    if _found is None and (is_spawned() or any(name in sys.modules for name in SERVERS)):
+    if _found is None and _may_have_server():
         from prom_middleware.stores.multiprocess import servers
 
         server = servers.server_process()

@@ -45,7 +45,7 @@ elif __name__ == "__main__":
 Wrap = Callable[[list[str]], list[str]]
 # The lock is somebody else's while the child counts, and free before it ends.
 LATE = """
-import fcntl, os, sys, time
+import fcntl, os, sys
 from multiprocessing import get_context
 from prometheus_client import REGISTRY, Counter
 from prom_middleware import failures
@@ -58,7 +58,6 @@ counter = Counter("jobs", "J.")
 def work(ready, free):
     os.read(ready.fileno(), 1)
     counter.inc(10)
-    time.sleep(0.3)
     assert "store" in failures.counts()
     os.write(free.fileno(), b"!")
     os.read(ready.fileno(), 1)
@@ -69,8 +68,6 @@ if __name__ == "__main__":
     lock = os.open(os.environ["PROMETHEUS_MULTIPROC_DIR"] + "/prom_middleware-1.lock", os.O_RDWR)
     context = get_context(sys.argv[1])
     (theirs, ours), (free, told) = context.Pipe(), context.Pipe()
-    if sys.argv[1] == "forkserver":  # it reads the program while the lock is taken
-        context.set_forkserver_preload(["__main__"])
     fcntl.flock(lock, fcntl.LOCK_EX)
     child = context.Process(target=work, args=(theirs, told))
     child.start()
