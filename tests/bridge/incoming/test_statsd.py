@@ -161,3 +161,20 @@ def test_numbers_are_those_that_go_reads_too(text: str) -> None:
         expected = None
     found = number(text)
     assert found == expected or (found != found and expected != expected)
+
+
+@pytest.mark.parametrize("first", ["plain", "sampled"])
+def test_quantiles_weigh_what_was_sampled(first: str) -> None:
+    plain, sampled = ["foo:1|h"] * 1000, ["foo:5|h|@0.0001"]
+    lines = plain + sampled if first == "plain" else sampled + plain
+    samples, _ = received(*lines)
+    assert samples[sample("foo_count")] == 11_000
+    assert samples[sample("foo", quantile="0.5")] == 5
+
+
+def test_quantiles_are_those_of_as_many_observations() -> None:
+    lines = [f"foo:{number}|h|@0.001" for number in range(1, 1001)]
+    samples, _ = received(*lines)
+    for quantile in (0.5, 0.9):
+        found = samples[sample("foo", quantile=str(quantile))]
+        assert found == pytest.approx(quantile * 1000, abs=200)  # eight deviations

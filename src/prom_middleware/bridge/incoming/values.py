@@ -156,12 +156,22 @@ class _Part:
         self._seen = 0
 
     def add(self, value: float, times: int) -> None:
-        for _ in range(min(times, KEPT)):
+        if times > KEPT:
+            self._add_many(value, times)
+            return
+        for _ in range(times):
             self._seen += 1
             if len(self._chosen) < KEPT:
                 self._chosen.append(value)
             elif (at := int(_random() * self._seen)) < KEPT:
                 self._chosen[at] = value
+
+    def _add_many(self, value: float, times: int) -> None:
+        # What was chosen stays with the chance that it has among all of them.
+        stays = max(self._seen, KEPT) / (self._seen + times)
+        self._chosen = array("d", (old if _random() < stays else value for old in self._chosen))
+        self._chosen.extend([value] * (KEPT - len(self._chosen)))
+        self._seen += times
 
     def weighted(self) -> Iterator[tuple[float, float]]:
         """Yield each chosen observation with the number of those that it stands for."""
