@@ -51,7 +51,8 @@ def observe_response(observation: Handled, response: Any, outermost: bool = True
         if len(kind) > 16 and kind[5] in "eE":
             observation.note_type(kind)
         core = observation.core
-        if TRACING in core.modules and (read := core.exemplars.context)():  # noqa: F841
+        context = core.context
+        if context() if context is not None else TRACING in core.modules:
             core.exemplars.hold(observation)
         sender = None if observation.wsgi else sending_task()
         if response.streaming:

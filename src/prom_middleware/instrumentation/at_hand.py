@@ -34,6 +34,8 @@ class AtHand:
     exemplars: Exemplars
     traced: bool
     modules: Mapping[str, Any]
+    # What tells whether a span may be current; None until it is found there.
+    context: Callable[[], object] | None
     # Whether a response is noted before it begins, see Observation.promise; and what a request has
     # been promised from the start: where nothing is, none is without a promise.
     promises: bool

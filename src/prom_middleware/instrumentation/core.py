@@ -48,7 +48,7 @@ class Instrumentation(AtHand):
         self.native = recorder.series.requests.native
         self.native_bounds = recorder.series.requests.native_bounds
         self.exemplars, self.traced = recorder.exemplars, config.exemplars
-        self.modules = sys.modules if config.exemplars else {}
+        self.modules, self.context = sys.modules if config.exemplars else {}, None
         self.promises = recorder.store.shared
         self.unpromised = None if self.promises else ()
         self.key = f"{KEY_PREFIX}{id(self.recorder):x}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from time import perf_counter, time
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
@@ -26,6 +26,7 @@ from prom_middleware.instrumentation.tracing import (
 from prom_middleware.stores import Family
 
 if TYPE_CHECKING:
+    from prom_middleware.instrumentation.at_hand import AtHand
     from prom_middleware.instrumentation.observation import Observation
     from prom_middleware.instrumentation.series import Histogram, SeriesSet
     from prom_middleware.stores import Labels, Snapshot, Store
@@ -82,16 +83,12 @@ class Exemplars:
             series.requests.family: self._requests.family,
             series.streams.family: self._streams.family,
         }
-        # What tells whether there is anything to ask for a span; at hand for the hot path.
-        self.context: Callable[[], object] = self._find_context
 
-    def _find_context(self) -> object:
+    def find_context(self, core: AtHand) -> object:
+        """Find what tells whether a span may be current, and ask it: `core.context`."""
         try:
-            found = context_reader()
-            if found is None:
-                return None
-            self.context = found
-            return found()
+            core.context = context_reader()
+            return core.context is not None and core.context()
         except Exception as error:
             failures.report("exemplar", error)
             return None
@@ -99,7 +96,10 @@ class Exemplars:
     def hold(self, observation: Observation) -> None:
         """Remember the current span, the first one: when the request ends, it may not be that."""
         try:
-            if self.context() and not isinstance(observation.trace, int):
+            core = observation.core
+            context = core.context
+            is_current = self.find_context(core) if context is None else context()
+            if is_current and not isinstance(observation.trace, int):
                 observation.trace = span_trace(_begun(observation)) or observation.trace
         except Exception as error:
             failures.report("exemplar", error)

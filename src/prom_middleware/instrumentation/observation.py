@@ -236,9 +236,12 @@ class Observation:
                     cells[offset + bisect_left(core.edges, seconds)] += 1
                     cells[offset] += seconds
                 # A span is current only where OpenTelemetry's context has anything in it.
-                if (rare is not None and rare.trace is not None) or (
-                    TRACING in core.modules and (read := core.exemplars.context)()  # noqa: F841
-                ):
+                context = core.context
+                if (
+                    context()
+                    if context is not None
+                    else TRACING in core.modules and core.exemplars.find_context(core)
+                ) or (rare is not None and rare.trace is not None):
                     core.exemplars.note(self, labels, seconds, late is None)
             finally:
                 give(give)

@@ -93,7 +93,8 @@ class Response(Observation):
                 self.name(self, self.request)
             core = self.core
             # A span further in ends before the body is iterated.
-            if TRACING in core.modules and (read := core.exemplars.context)():  # noqa: F841
+            context = core.context
+            if context() if context is not None else TRACING in core.modules:
                 core.exemplars.hold(self)
         except Exception as error:
             failures.report("start_response", error)
