@@ -1,6 +1,6 @@
 """What went wrong inside our own code: counted, logged once, never raised.
 
-This is the floor that every door stands on, so it depends on nothing but a dictionary.
+This is the floor that every door stands on: it needs a dictionary, and a lock that a fork renews.
 """
 
 from __future__ import annotations

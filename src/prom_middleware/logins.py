@@ -34,6 +34,11 @@ def shown(url: str) -> str:
     return begin + host.rpartition("@")[2] + rest
 
 
+def place_of(parts: SplitResult) -> str:
+    """Return the host and the port of a URL, without a name and a password."""
+    return parts.netloc.rpartition("@")[2]
+
+
 def basic(login: tuple[str, str]) -> str:
     """Return the credentials of basic auth, as the value of a header."""
     return f"Basic {b64encode(':'.join(login).encode()).decode()}"

@@ -12,7 +12,7 @@ import re
 METRIC_NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 LABEL_NAME = r"[a-zA-Z_][a-zA-Z0-9_]*"
 # What a family's samples are called beside its own name, by its type.
-_SUFFIXES: dict[str, tuple[str, ...]] = {
+SUFFIXES: dict[str, tuple[str, ...]] = {
     "counter": ("_total", "_created"),
     "summary": ("_sum", "_count", "_created"),
     "histogram": ("_bucket", "_sum", "_count", "_created"),
@@ -23,7 +23,7 @@ _SUFFIXES: dict[str, tuple[str, ...]] = {
 
 def names_of(family: str, kind: str) -> list[str]:
     """Return the names that nobody else's families and samples may have on the same page."""
-    return [family, *(family + suffix for suffix in _SUFFIXES.get(kind, ()))]
+    return [family, *(family + suffix for suffix in SUFFIXES.get(kind, ()))]
 
 
 def is_label_name(name: object) -> bool:

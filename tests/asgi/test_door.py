@@ -320,6 +320,17 @@ def test_one_time_in_the_queue_the_first_of_the_first_name(
     assert 29 <= value(samples, "http_request_queue_seconds_sum") < 100
 
 
+def test_other_headers_are_not_read_for_it(registry: CollectorRegistry) -> None:
+    headers = [(b"x-request-start", b"%f" % (time.time() - 30)), (b"x-odd", memoryview(b"odd"))]
+    run(
+        PrometheusMiddleware(ok, registry=registry),
+        {**http_scope(), "headers": headers},
+        http_server,
+    )
+    assert value(collected(registry), "http_request_queue_seconds_count") == 1
+    check(registry, [(*UNMATCHED, 200, "", "complete")])
+
+
 @pytest.mark.parametrize("header", [None, "", "soon", "t=", "t=-5", "1", "NaN", "9" * 400])
 def test_no_time_in_the_queue(registry: CollectorRegistry, header: str | None) -> None:
     headers = {} if header is None else {"x-request-start": header}

@@ -320,12 +320,26 @@ def test_a_framework_whose_routes_are_not_known(options: Options) -> None:
         (lambda facts: facts.path.split("/")[-1], "the path"),
         (lambda facts: facts.headers.get("x-request-id"), "the header x-request-id"),
         (lambda facts: facts.headers["user-agent"], "the header user-agent"),
+        (
+            lambda facts: "user-agent" in facts.headers and facts.headers["user-agent"],
+            "the header user-agent",
+        ),
         (lambda facts: facts.headers.get("x-tenant"), ""),
         (lambda facts: facts.path.split("/")[1], ""),
         (lambda facts: facts.request.user.name, ""),
         (lambda facts: facts.status[0], ""),
     ],
-    ids=["path", "end", "request-id", "agent", "tenant", "beginning", "request", "status"],
+    ids=[
+        "path",
+        "end",
+        "request-id",
+        "agent",
+        "agent if any",
+        "tenant",
+        "beginning",
+        "request",
+        "status",
+    ],
 )
 def test_labels(options: Options, label: Any, source: str) -> None:
     problems = found(instrument(asgi_app(), labels={"what": label, "app": "shop"}, **options))

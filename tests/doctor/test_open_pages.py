@@ -249,12 +249,14 @@ def test_the_child_of_prometheus_client() -> None:
     assert remedy.endswith("; in Twisted, prom_middleware.twisted.MetricsResource takes the same")
 
 
-def test_a_child_that_is_compressed() -> None:
-    page = resource()
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_child_that_is_compressed(times: int) -> None:
+    wrapped = resource()
     from twisted.web.resource import EncodingResourceWrapper
     from twisted.web.server import GzipEncoderFactory
 
-    wrapped = EncodingResourceWrapper(page, [GzipEncoderFactory()])
+    for _ in range(times):
+        wrapped = EncodingResourceWrapper(wrapped, [GzipEncoderFactory()])
     assert list(places(site(metrics=wrapped))) == ["/inner/metrics"]
 
 
@@ -268,14 +270,18 @@ def test_a_child_behind_a_login() -> None:
     assert places(site(metrics=guard)) == {}
 
 
-def test_a_host_of_its_own() -> None:
+@pytest.mark.parametrize("named", [True, False], ids=["named", "any other"])
+def test_a_host_of_its_own(named: bool) -> None:
     page = resource()
     from twisted.web.resource import Resource
     from twisted.web.vhost import NameVirtualHost
 
     inner, hosts = Resource(), NameVirtualHost()
     inner.putChild(b"metrics", page)
-    hosts.addHost(b"shop.example", inner)
+    if named:
+        hosts.addHost(b"shop.example", inner)
+    else:
+        hosts.default = inner
     assert list(places(hosts)) == ["/metrics"]
 
 

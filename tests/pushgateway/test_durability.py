@@ -268,6 +268,13 @@ def test_a_corrupt_file_is_moved_aside(
     end(send)
 
 
+def test_a_corrupt_file_that_cannot_be_moved(tmp_path: Path) -> None:
+    path = tmp_path / ("groups.db" + "x" * 230)  # there is no name that is longer by as much
+    path.write_bytes(b"no database at all")
+    with pytest.raises(StorageError, match="is corrupt, and cannot be moved"):
+        make_asgi_app(persistence_file=str(path))
+
+
 def test_a_damaged_page_is_noticed_at_the_start(tmp_path: Path) -> None:
     path = tmp_path / "groups.db"
     send = app(path)

@@ -15,7 +15,7 @@ from prom_middleware.asgi.exchange import Exchange
 from prom_middleware.asgi.tree import path_below, path_below_root
 from prom_middleware.exposition.asgi import ASGIApp, Receive, Scope, Send
 from prom_middleware.instrumentation import Instrumentation, Observation, nesting
-from prom_middleware.instrumentation.queueing import HEADERS, RAW_HEADERS
+from prom_middleware.instrumentation.queueing import RAW_HEADERS
 from prom_middleware.instrumentation.tracing import RAW_TRACEPARENT
 
 
@@ -30,7 +30,7 @@ class Door:
         self._core, self._dialect, self._metrics = core, dialect, metrics
         self._metrics_paths = core.config.metrics_paths
         self._traces = frozenset((RAW_TRACEPARENT,) if core.traced else ())
-        self._noted = RAW_HEADERS | self._traces
+        self._noted = self._traces.union(RAW_HEADERS)
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection.
@@ -184,5 +184,5 @@ def _announce(exchange: Observation, key: str, scope: Scope) -> None:
 
 
 def _queue_headers(scope: Scope) -> Iterator[str]:
-    found = {name: value.decode("latin-1") for name, value in reversed(scope["headers"])}
-    return (found[name.encode()] for name in HEADERS if name.encode() in found)
+    found = {name: value for name, value in reversed(scope["headers"]) if name in RAW_HEADERS}
+    return (found[name].decode("latin-1") for name in RAW_HEADERS if name in found)

@@ -147,6 +147,10 @@ class _Headers(dict[str, str]):
         self.asked.add(name)
         return default
 
+    def __contains__(self, name: object) -> bool:
+        self.asked.add(str(name))
+        return True
+
     def __missing__(self, name: str) -> str:
         self.asked.add(name)
         return ""

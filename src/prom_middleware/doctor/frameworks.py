@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from copy import copy
 from typing import Any, NamedTuple
 
 from prom_middleware.asgi.routing import Routes
 from prom_middleware.asgi.tree import Entry
 from prom_middleware.doctor.guards import REFUSES
+from prom_middleware.resources import behind, children, hosts
 
 # A path that no route is made for: what takes it takes everything.
 ANYTHING = "/prom_middleware/asks/for/what/no/route/is/made/for"
@@ -139,29 +140,18 @@ def _klein_routes(app: Any) -> list[Route]:
 
 def _resources(resource: Any, prefix: str, depth: int) -> Iterable[Route]:
     """Yield Klein's rules, and the static segments; what a resource makes itself, nobody knows."""
-    resource = _behind(resource)
+    resource = behind(resource)
     klein: Any = getattr(resource, "_app", None)
     for rule in klein.url_map.iter_rules() if hasattr(klein, "url_map") else ():
         yield Route(prefix + str(rule.rule), _catches_all(str(rule.rule)))
     if depth > DEEPEST:  # a resource may stand below itself
         return
-    for host in _mapping(resource, "hosts").values():
+    for host in hosts(resource):
         yield from _resources(host, prefix, depth + 1)
-    for segment, child in _mapping(resource, "children").items():
+    for segment, child in children(resource).items():
         path = f"{prefix}/{segment.decode('utf-8', 'replace')}"
-        yield Route(path, endpoint=_behind(child))
+        yield Route(path, endpoint=behind(child))
         yield from _resources(child, path, depth + 1)
-
-
-def _behind(resource: Any) -> Any:
-    """Return what an encoding wrapper stands for, as the door sees it; others mean a photograph."""
-    original = getattr(resource, "original", None)
-    return original if hasattr(original, "isLeaf") else resource
-
-
-def _mapping(resource: Any, name: str) -> Mapping[Any, Any]:
-    found = getattr(resource, name, None)
-    return found if isinstance(found, Mapping) else {}
 
 
 def _catches_all(route: str) -> bool:

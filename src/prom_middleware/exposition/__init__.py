@@ -1,4 +1,20 @@
-"""From registry to bytes: scrapes, who may make them, and where they are answered."""
+"""From registry to bytes: scrapes, who may make them, and where they are answered.
+
+asgi.py wsgi.py httpd.py  /metrics as an application, and as a server
+textfile.py     the same as a file
+endpoint.py     what each of them is given; options.py: how it answers
+connections.py  with TLS or without; listening.py: a thread for each peer; webconfig/: by a file
+guards.py       what is refused before anything is collected; access.py: rules for that
+refusals.py     what is said then; responses.py: what is sent in any case
+scraping.py     one scrape, from request to response
+negotiation.py  its format and its coding; accept.py: headers that ask for them
+compression.py  the codings
+turns.py        who makes which scrape when; beside.py: in a thread beside an event loop
+collecting/     families from collectors, quick and slow ones
+selection/      which of them are wanted: `name[]` and `match[]`
+rendering.py    one body for all who want the same; federation.py: for `/federate`
+formats/        how a family is written
+"""
 
 from __future__ import annotations
 

@@ -76,10 +76,7 @@ class FederatedRendering(Rendering):
     def last(self) -> Text:
         """Yield the series in the order of their names."""
         for name, series in sorted(self._series.items()):
-            yield from self.guarded(name, self._written(series))
-
-    def _written(self, series: MetricFamily) -> Text:
-        yield from self.wanted.form.family(series)
+            yield from self.guarded(name, self.wanted.form.family(series))
 
     def _of_rows(self, family: BlockFamily) -> Generator[None, None, dict[str, MetricFamily]]:
         found: dict[str, MetricFamily] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable
+from collections.abc import Generator, Hashable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
 from prometheus_client import Metric as MetricFamily
@@ -130,7 +130,7 @@ class Rendering:
         """Yield what comes after all families."""
         yield from ()
 
-    def guarded(self, key: Hashable, pieces: Text) -> Text:
+    def guarded(self, key: Hashable, pieces: Iterable[bytes]) -> Text:
         """Yield `pieces`; where that fails, do without them, by their `key`."""
         if key in self._left_out:
             return
@@ -148,7 +148,7 @@ class Rendering:
                 raise _SpoiledError from error
 
 
-def _whole(pieces: Text) -> Text:
+def _whole(pieces: Iterable[bytes]) -> Text:
     """Yield `pieces` when all of them are there."""
     found: list[bytes] = []
     for piece in pieces:

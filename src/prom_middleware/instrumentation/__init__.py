@@ -2,6 +2,24 @@
 
 A door makes one `Instrumentation` when it is constructed, and one `Observation` per request:
 door → `Observation.begin(core, request, method)` → application → last byte → `finish()`.
+
+config.py       options, read once; options.py: their types
+core.py         one door's part of all this; at_hand.py: what the hot path reads of it
+observation.py  the hot path; rare.py: what few requests have to tell
+websocket.py    the same for a websocket
+dialect.py      what a door says of its framework's requests
+nesting.py      doors inside of one another
+cancelling.py   whose cancellation it is that an application raises
+queueing.py     how long a request has waited before it came
+tracing.py      which trace it belongs to; exemplars.py: where that is kept
+exclusion.py    paths that are not recorded
+labels.py       what a user's callables make of a request
+recorder.py     what one request changes in the cells
+registration.py one recorder for each registry
+series.py       each kind of series, and the cardinality guard; native.py: native histograms
+presets.py      what the metrics are called
+collector.py    from cells to what a registry collects; families.py, rows.py: blocks and their rows
+sharing.py      the failures of all processes that share a store
 """
 
 from __future__ import annotations

@@ -90,12 +90,9 @@ def is_another(outer: Any, request: Mapping[str, Any], *, again: bool = False) -
     if before is request or not isinstance(before, Mapping):
         return False
     routed = again and "endpoint" in before
-    return any(
-        method in request
-        and sum(before.get(one, request.get(one)) != request.get(one) for one in (method, path))
-        > (not routed)
-        for method, path in (("method", "path"), ("REQUEST_METHOD", "PATH_INFO"))
-    )
+    names = ("method", "path") if "method" in request else ("REQUEST_METHOD", "PATH_INFO")
+    changed = [one for one in names if before.get(one, request.get(one)) != request.get(one)]
+    return len(changed) == 2 or (routed and bool(changed))
 
 
 def announce(announced: Announced) -> None:

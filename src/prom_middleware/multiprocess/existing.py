@@ -27,7 +27,7 @@ from prom_middleware.multiprocess.adoption import (
 )
 from prom_middleware.multiprocess.locks import guard
 from prom_middleware.multiprocess.shapes import INHERITANCES, kind_of
-from prom_middleware.multiprocess.showing import is_shown, shown
+from prom_middleware.multiprocess.showing import collectors_of, is_shown, shown
 from prom_middleware.multiprocess.values import GaugeValue, Home, SharedValue
 from prom_middleware.stores import Family
 
@@ -42,8 +42,7 @@ def move_all(adoption: Adoption) -> None:
 
 def move_those_in(adoption: Adoption, registry: CollectorRegistry) -> None:
     """Move the metrics of one registry."""
-    with registry._lock:
-        collectors = list(registry._collector_to_names)
+    collectors = collectors_of(registry)
     found: list[Any] = [each for each in collectors if isinstance(each, MetricWrapperBase)]
     _move_each(adoption, [(metric, registry) for metric in found if _is_whole(metric)])
 
@@ -91,9 +90,7 @@ def find() -> list[tuple[Any, CollectorRegistry | None]]:
     registries += shown()
     found: dict[int, tuple[Any, CollectorRegistry | None]] = {}
     for registry in registries:
-        with registry._lock:
-            collectors = list(registry._collector_to_names)
-        for collector in collectors:
+        for collector in collectors_of(registry):
             known = found.get(id(collector))
             if known is None or (is_shown(registry) and not is_shown(known[1])):
                 found[id(collector)] = collector, registry

@@ -23,6 +23,7 @@ from prom_middleware import failures
 from prom_middleware.multiprocess import gauges
 from prom_middleware.multiprocess.gauges import series_of
 from prom_middleware.multiprocess.shapes import ADDITIVE, select
+from prom_middleware.multiprocess.showing import collectors_of
 from prom_middleware.naming import names_of
 
 _read: Any = MultiProcessCollector._read_metrics
@@ -125,14 +126,11 @@ def _readers(registry: Collector) -> list[MultiProcessCollector]:
     """Return the collectors that read the files, and would fail with the first broken one."""
     if not isinstance(registry, CollectorRegistry):
         return []
-    with registry._lock:
-        collectors = list(registry._collector_to_names)
-    return [each for each in collectors if isinstance(each, MultiProcessCollector)]
+    return [each for each in collectors_of(registry) if isinstance(each, MultiProcessCollector)]
 
 
 def _beside(registry: Any, readers: list[MultiProcessCollector]) -> Iterator[Metric]:
-    with registry._lock:
-        collectors = list(registry._collector_to_names)
+    collectors = collectors_of(registry)
     if registry.get_target_info():
         yield registry._target_info_metric()
     for collector in collectors:

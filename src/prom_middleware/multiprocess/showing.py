@@ -33,6 +33,12 @@ def _in_child() -> None:
         inherited.note(list(_shown))
 
 
+def collectors_of(registry: CollectorRegistry) -> list[Collector]:
+    """Return what is registered."""
+    with registry._lock:
+        return list(registry._collector_to_names)
+
+
 def is_shown(registry: object) -> bool:
     """Tell whether a registry was noted; REGISTRY always is."""
     return registry in _shown

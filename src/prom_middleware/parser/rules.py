@@ -13,18 +13,13 @@ from typing import Any, NamedTuple
 from prometheus_client.metrics_core import METRIC_TYPES
 from prometheus_client.samples import Sample
 
+from prom_middleware import naming
 from prom_middleware.exposition.formats.openmetrics import EXEMPLARS
 from prom_middleware.exposition.formats.points import INNER
 from prom_middleware.parser.numbers import number
 
 # The endings of samples' names that belong to a family, by its type.
-ENDINGS: dict[str, tuple[str, ...]] = {
-    "counter": ("_total", "_created"),
-    "summary": ("", "_count", "_sum", "_created"),
-    "histogram": ("_count", "_sum", "_bucket", "_created"),
-    "gaugehistogram": ("_gcount", "_gsum", "_bucket"),
-    "info": ("_info",),
-}
+ENDINGS = {**naming.SUFFIXES, "summary": ("", *naming.SUFFIXES["summary"])}
 # What may have exemplars.
 TRACED = frozenset(EXEMPLARS.items())
 

@@ -11,6 +11,7 @@ from prometheus_client import Metric as MetricFamily
 from prometheus_client.samples import Sample
 
 from prom_middleware.errors import ParseError
+from prom_middleware.parser import declared
 from prom_middleware.parser.blocks import Block, blocks_of_lines, blocks_of_text
 from prom_middleware.parser.declared import BOUNDS, Declared, refused
 from prom_middleware.parser.families import family, sample
@@ -20,7 +21,7 @@ from prom_middleware.parser.quick import Bounds, Pairs, text_rows
 from prom_middleware.parser.samples import Reading, read_comment, read_sample
 
 # The endings of samples' names that belong to a family, by its type.
-ENDINGS = {"summary": ("_count", "_sum", ""), "histogram": ("_count", "_sum", "_bucket")}
+ENDINGS = {**declared.ENDINGS, "summary": (*declared.ENDINGS["summary"], "")}
 
 
 def text_string_to_metric_families(

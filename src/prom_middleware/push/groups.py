@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from prom_middleware.errors import OptionError
-from prom_middleware.logins import login_of, said
+from prom_middleware.logins import login_of, place_of, said
 from prom_middleware.naming import is_label_name
 from prom_middleware.options import checked, is_encodable, is_text, rules
 
@@ -62,7 +62,7 @@ def _base(gateway: str) -> tuple[str, Credentials | None]:
         _ = parts.port  # raises for what is no port
     except ValueError as error:
         raise OptionError(f"gateway: {said(whole, error)}") from None
-    place = parts.netloc.rpartition("@")[2]
+    place = place_of(parts)
     wrong = parts.query or parts.fragment or re.search(r"[\s\0]", whole)
     if parts.scheme not in ("http", "https") or not parts.hostname or wrong:
         raise OptionError(f"gateway={place!r} is neither host:port nor a http or https URL")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from prom_middleware.logins import basic, login_of
+from prom_middleware.logins import basic, login_of, place_of
 
 
 class Route(NamedTuple):
@@ -40,7 +40,7 @@ def route(url: str, timeout: float | None, context: ssl.SSLContext | None) -> Ro
 
 def _proxy(parts: SplitResult) -> SplitResult | None:
     found = getproxies().get(parts.scheme)
-    if not found or proxy_bypass(parts.netloc.rpartition("@")[2]):
+    if not found or proxy_bypass(place_of(parts)):
         return None
     return urlsplit(found if "://" in found else f"http://{found}")
 

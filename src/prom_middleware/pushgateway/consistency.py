@@ -22,7 +22,7 @@ from prom_middleware.pushgateway.families import (
     Foreign,
     Labels,
     Metric,
-    names_of,
+    label_names,
 )
 from prom_middleware.pushgateway.index import NameIndex
 from prom_middleware.pushgateway.rendering import shown_metric
@@ -167,7 +167,7 @@ def _collision(family: Family, pushed: Mapping[str, Family], around: Surrounding
 def _metric(family: Family, metric: Metric, type_: str) -> str | None:
     if family.type != type_ or isinstance(metric.value, Foreign):
         return f"is not a {type_}"
-    names = names_of(metric.labels)
+    names = label_names(metric.labels)
     problem = _names_problem(names, _INNER.get(family.type, ""))
     if problem or "".join([value for _, value in metric.labels]).isascii():
         return problem

@@ -148,9 +148,12 @@ class Journal(NoJournal):
         while os.path.exists(target):
             number += 1
             target = f"{target.partition('+')[0]}+{number}"
-        for ending in ("", "-wal", "-shm"):
-            if os.path.exists(self.path + ending):
-                os.rename(self.path + ending, target + ending)
+        try:
+            for ending in ("", "-wal", "-shm"):
+                if os.path.exists(self.path + ending):
+                    os.rename(self.path + ending, target + ending)
+        except OSError as failure:
+            raise StorageError(f"{self.path} is corrupt, and cannot be moved: {failure}") from error
         self.moved_aside = f"{self.path} is corrupt ({error}); it was moved to {target}"
 
     def _records(self) -> list[GroupRecord]:

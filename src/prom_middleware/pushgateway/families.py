@@ -60,6 +60,6 @@ class Family(NamedTuple):
     metrics: list[Metric]
 
 
-def names_of(labels: Labels) -> tuple[str, ...]:
+def label_names(labels: Labels) -> tuple[str, ...]:
     """Return the names of labels: most metrics of a family have the same ones."""
     return tuple([name for name, _ in labels])

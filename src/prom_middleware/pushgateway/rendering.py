@@ -33,7 +33,7 @@ from prom_middleware.pushgateway.families import (
     Foreign,
     Labels,
     Metric,
-    names_of,
+    label_names,
 )
 from prom_middleware.pushgateway.numbers import go_float
 
@@ -91,7 +91,7 @@ def metric_bytes(name: str, type_: str, metric: Metric, form: Form) -> bytes:
         return message(4, _encoded(type_, metric, form.scheme))
     if type_ in SIMPLE:
         line = _template(
-            escape_metric_name(name, form.scheme), names_of(metric.labels), "", form.scheme
+            escape_metric_name(name, form.scheme), label_names(metric.labels), "", form.scheme
         )
         return (line % (*_values(metric.labels), go_float(metric.value))).encode()
     return "".join(_distribution_lines(name, type_, metric, form.scheme)).encode()
@@ -124,7 +124,7 @@ def _distribution_lines(name: str, type_: str, metric: Metric, scheme: str) -> I
     inner, ending = ("quantile", "") if type_ == SUMMARY else ("le", "_bucket")
     # The whole name is escaped, and endings are put to it as they are.
     whole = escape_metric_name(name, scheme)
-    names, values = names_of(metric.labels), _values(metric.labels)
+    names, values = label_names(metric.labels), _values(metric.labels)
     line = _template(whole + ending, names, inner, scheme)
     points = list(value.points)
     if type_ != SUMMARY and all(bound != _INFINITY for bound, _ in points):

@@ -25,7 +25,7 @@ from prom_middleware.pushgateway.consistency import (
     check,
 )
 from prom_middleware.pushgateway.durable import GroupRecord, NoJournal, StorageError
-from prom_middleware.pushgateway.families import GAUGE, Family, Labels, Metric, names_of
+from prom_middleware.pushgateway.families import GAUGE, Family, Labels, Metric, label_names
 from prom_middleware.pushgateway.index import Exposed, NameIndex, Part
 from prom_middleware.pushgateway.rendering import Form
 
@@ -126,7 +126,8 @@ class Store:
             self._expire(now)
             changes: list[_Change] = []
             try:
-                changes.extend(self._apply(push, now) for push in pushes)
+                for push in pushes:
+                    changes.append(self._apply(push, now))  # noqa: PERF401 - known if one fails
                 self._write(map(self._record, pushes, changes))
             except Exception as error:
                 self._undo(changes)
@@ -286,7 +287,7 @@ def labelled(family: Family, key: Labels) -> Family:
     """Return a family whose metrics have the grouping key's labels, and an instance."""
     metrics = []
     for labels, value, message, has_timestamp in family.metrics:
-        added, arranged = _arrangement(names_of(labels), key)
+        added, arranged = _arrangement(label_names(labels), key)
         metrics.append(Metric(arranged(labels + added), value, message, has_timestamp))
     return family._replace(metrics=metrics)
 

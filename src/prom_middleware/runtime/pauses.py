@@ -12,10 +12,9 @@ import gc
 from collections import deque
 from time import perf_counter
 from typing import Any
-from weakref import WeakSet
 
 from prom_middleware import failures
-from prom_middleware.forks import in_child
+from prom_middleware.forks import renew_in_child
 from prom_middleware.runtime.recording import Durations, has_slot
 from prom_middleware.stores import Store
 
@@ -35,14 +34,6 @@ DURATIONS = Durations(
 # Of the youngest generation; a worker that is killed takes so many along.
 MOST_WAITING = 16
 
-_all: WeakSet[Pauses] = WeakSet()
-
-
-@in_child
-def _in_child() -> None:
-    for pauses in list(_all):
-        pauses.forget()  # what waits here, the parent writes
-
 
 class Pauses:
     """Write down each garbage collection of this process."""
@@ -51,7 +42,7 @@ class Pauses:
         self._store = store
         self._began: float | None = None
         self._waiting: deque[tuple[float, dict[str, int]]] = deque()
-        _all.add(self)
+        renew_in_child(self, Pauses.forget)
         # PyPy has no callbacks.
         self._callbacks: list[Any] = getattr(gc, "callbacks", [])
 

@@ -20,10 +20,9 @@ from math import inf
 from threading import Event, get_ident
 from time import monotonic, sleep
 from typing import Any, TypeVar
-from weakref import WeakSet
 
 from prom_middleware import failures
-from prom_middleware.forks import in_child
+from prom_middleware.forks import renew_in_child
 
 View = TypeVar("View")
 
@@ -42,15 +41,6 @@ PAUSE = 1.0
 # How often a writer has to see, a piece apart, that nobody carries out what waits: then the token
 # is lost. More than a reader, for he does not wait meanwhile.
 MOST_LOOKS = 60
-
-
-_turns: WeakSet[Turn] = WeakSet()
-
-
-@in_child
-def _in_child() -> None:
-    for turn in list(_turns):
-        turn.forget()  # a thread that is not in the child may have had it
 
 
 class Turn:
@@ -79,7 +69,7 @@ class Turn:
         self._carried = self._seen = 0  # how often somebody began with it, now and at the last look
         self._look_at, self._looks = -inf, 0.0
         self._renew()
-        _turns.add(self)
+        renew_in_child(self, Turn.forget)
 
     def _renew(self) -> None:
         tokens: deque[Any] = deque()

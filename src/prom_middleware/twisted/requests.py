@@ -33,7 +33,7 @@ from prom_middleware.twisted.routing import PERCENT, note_children, path_of
 _CONTEXT = "prom_middleware"
 # The cores that record a class's requests, the outermost first.
 CORES = "_prom_middleware_cores"
-_QUEUE_HEADERS = _REQUEST_START, _QUEUE_START = [name.encode() for name in queueing.HEADERS]
+_QUEUE_HEADERS = _REQUEST_START, _QUEUE_START = queueing.RAW_HEADERS
 nesting.sources.append(lambda: context.get(_CONTEXT) or ())
 
 

@@ -17,6 +17,7 @@ from urllib.parse import unquote_to_bytes
 from twisted.web.resource import Resource
 
 from prom_middleware import failures
+from prom_middleware.resources import DEEPEST, behind, children, hosts, original
 
 if TYPE_CHECKING:
     from prom_middleware.instrumentation import Observation
@@ -28,8 +29,6 @@ PERCENT = ord("%")
 KLEIN_REST = "<path:__rest__>"
 # Where a site keeps which children its resources had before the first request.
 CHILDREN = "_prom_middleware_children"
-# So many wrappers one behind the other, at most: one could stand behind itself.
-DEEPEST = 16
 # What the code of these names if it keeps what it makes.
 KEEPING = frozenset(("putChild", "children"))
 MAKING = ("getChild", "getChildWithDefault")
@@ -90,7 +89,7 @@ def note_children(site: Any) -> None:
         for resource in _tree(site.resource):
             kind: Any = type(resource)
             if keeps(kind):
-                known[id(resource)] = resource, frozenset(_children(resource))
+                known[id(resource)] = resource, frozenset(children(resource))
     except Exception as error:
         failures.report("route", error)
 
@@ -140,24 +139,12 @@ def _codes(function: Any) -> Iterator[CodeType]:
 def _tree(root: Any) -> Iterator[Any]:
     waiting, seen = [root], set()
     while waiting:
-        resource = _behind(waiting.pop())
+        resource = behind(waiting.pop())
         if id(resource) not in seen:
             seen.add(id(resource))
             yield resource
-            waiting.extend(_children(resource).values())
-            waiting.extend(_hosts(resource))
-
-
-def _hosts(resource: Any) -> Iterator[Any]:
-    hosts = getattr(resource, "hosts", None)
-    if isinstance(hosts, Mapping):
-        yield from hosts.values()
-        yield getattr(resource, "default", None)
-
-
-def _children(resource: Any) -> Mapping[bytes, Any]:
-    children = getattr(resource, "children", None)
-    return children if isinstance(children, Mapping) else {}
+            waiting.extend(children(resource).values())
+            waiting.extend(hosts(resource))
 
 
 def _template(resource: Any, segments: list[bytes], request: Any) -> str | None:
@@ -181,28 +168,25 @@ def _template(resource: Any, segments: list[bytes], request: Any) -> str | None:
     return static
 
 
-def _behind(resource: Any, request: Any = None) -> Any:
-    """Return the resource that an encoding wrapper (gzip) stands for, or the resource itself.
-
-    What has `hosts` stands for the one of the request's.
-    """
+def _behind(resource: Any, request: Any) -> Any:
+    """Return what wrappers, and a NameVirtualHost, stand for in this request; or what it is."""
     for _ in range(DEEPEST):
-        original = getattr(resource, "original", None)
-        if not hasattr(original, "isLeaf"):  # others may mean a photograph
-            original = None if request is None else _of_host(resource, request)
-        if original is None:
+        found = original(resource)
+        if found is None:
+            found = _of_host(resource, request)
+        if found is None:
             break
-        resource = original
+        resource = found
     return resource
 
 
 def _of_host(resource: Any, request: Any) -> Any:
     """Return what a NameVirtualHost has for the request, or None: for others, or for nothing."""
-    hosts = getattr(resource, "hosts", None)
-    if not isinstance(hosts, Mapping):
+    named = getattr(resource, "hosts", None)
+    if not isinstance(named, Mapping):
         return None
     host = request.requestHeaders.getRawHeaders(b"host", (b"",))[-1]
-    return hosts.get(host.lower().partition(b":")[0], getattr(resource, "default", None))
+    return named.get(host.lower().partition(b":")[0], getattr(resource, "default", None))
 
 
 def _child(resource: Any, segment: bytes, request: Any) -> Any:
@@ -210,7 +194,7 @@ def _child(resource: Any, segment: bytes, request: Any) -> Any:
 
     Of a resource that came after the first request, nobody knows: its children stand.
     """
-    child = _children(resource).get(segment)
+    child = children(resource).get(segment)
     if child is None:
         return None
     _, noted = getattr(request.site, CHILDREN, {}).get(id(resource), (None, None))

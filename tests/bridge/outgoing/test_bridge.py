@@ -90,6 +90,17 @@ def test_of_two_to_one_place_the_last_attempt_tells_whether_it_is_connected() ->
     assert value(page(registry), name, to) == 1
 
 
+def test_a_bridge_is_shown_again_in_a_registry_that_was_emptied() -> None:
+    health, registry = Health("graphite://carbon"), CollectorRegistry()
+    for _ in range(2):
+        show(health, registry)
+        assert ("prom_middleware_bridge_connected", frozenset({("to", health.to)})) in page(
+            registry
+        )
+        for collector in list(registry._collector_to_names):
+            registry.unregister(collector)
+
+
 def test_what_an_unreachable_system_missed_arrives_later() -> None:
     port = free_port()
     registry = registry_of(gauge("number", ({}, 1)))

@@ -7,9 +7,7 @@ import logging
 import random
 import threading
 import time
-from types import TracebackType
 from typing import Any
-from weakref import WeakSet
 
 from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
@@ -21,7 +19,7 @@ from prom_middleware.bridge.outgoing.collecting import families_of
 from prom_middleware.bridge.outgoing.destination import Destination, destination
 from prom_middleware.bridge.outgoing.health import Health
 from prom_middleware.bridge.outgoing.paths import NO_PREFIX
-from prom_middleware.forks import in_child
+from prom_middleware.forks import renew_in_child
 from prom_middleware.multiprocess.showing import note_shown
 from prom_middleware.options import (
     SECONDS,
@@ -41,13 +39,6 @@ FIRST_RETRY, LAST_RETRY = 1.0, 60.0  # seconds
 # Of its own: an application that seeds `random` would have its whole fleet send at once.
 _random = random.SystemRandom()
 log = logging.getLogger(__name__)
-_bridges: WeakSet[Bridge] = WeakSet()
-
-
-@in_child
-def _in_child() -> None:
-    for bridge in list(_bridges):
-        bridge.forget()
 
 
 class Bridge:
@@ -82,7 +73,7 @@ class Bridge:
         self._timeout = timeout
         self._limit = buffer
         self._begin_anew()
-        _bridges.add(self)
+        renew_in_child(self, Bridge.forget)
 
     def _begin_anew(self) -> None:
         self._buffer = Buffer(self._limit)
@@ -143,12 +134,7 @@ class Bridge:
     def __enter__(self) -> Bridge:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.stop()
 
     def _run(self, stopping: threading.Event, former: threading.Thread | None) -> None:

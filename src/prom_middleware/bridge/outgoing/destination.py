@@ -67,8 +67,7 @@ def _graphite(parts: SplitResult, port: int, tags: bool, prefix: str) -> Destina
     from prom_middleware.bridge.outgoing.paths import PLAIN, TAGGED
 
     if parts.path.strip("/") or parts.query or parts.username is not None:
-        shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-        raise OptionError(f"{shown!r} is not graphite://HOST[:PORT]")
+        raise OptionError(f"{shown(parts.geturl())!r} is not graphite://HOST[:PORT]")
     return Graphite((parts.hostname or "", port), TAGGED if tags else PLAIN, prefix)
 
 

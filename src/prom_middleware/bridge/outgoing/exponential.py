@@ -66,11 +66,11 @@ def _of_rows(family: BlockFamily) -> Iterator[Point]:
 
 def _of_samples(family: MetricFamily) -> Iterator[Point]:
     created = f"{family.name}_created"
-    times = {_labels(one): float(one.value) for one in family.samples if one.name == created}
+    times = {labels_of(one): float(one.value) for one in family.samples if one.name == created}
     for sample in filter(is_native, family.samples):
         found: Any = sample.native_histogram
         yield Point(
-            labels := _labels(sample),
+            labels := labels_of(sample),
             sample.timestamp,
             sum=float(found.sum_value),
             created=times.get(labels, 0.0),
@@ -78,8 +78,10 @@ def _of_samples(family: MetricFamily) -> Iterator[Point]:
         )
 
 
-def _labels(sample: Sample) -> Labels:
-    return tuple(sorted((sample.labels or {}).items()))
+def labels_of(sample: Sample, without: str = "") -> Labels:
+    """Return the labels in order, but for one of them."""
+    labels = (sample.labels or {}).items()
+    return tuple(sorted(label for label in labels if label[0] != without))
 
 
 def exponential(native: NativePoint) -> Exponential:

@@ -127,11 +127,10 @@ def show(health: Health, registry: Collector) -> None:
     if not isinstance(registry, CollectorRegistry):
         return
     with _lock:
-        if registry not in _collectors:
-            collector = HealthCollector()
+        collector = _collectors.setdefault(registry, HealthCollector())
+        if collector not in registry._collector_to_names:  # a test suite may have emptied it
             registry.register(collector)
-            _collectors[registry] = collector
-        _collectors[registry].rows.add(health)
+        collector.rows.add(health)
 
 
 def hide(health: Health, registry: Collector) -> None:

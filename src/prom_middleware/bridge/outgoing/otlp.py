@@ -21,10 +21,16 @@ from prometheus_client.samples import Sample
 from prom_middleware._version import __version__
 from prom_middleware.bridge.outgoing.buffer import Batch
 from prom_middleware.bridge.outgoing.collecting import parts
-from prom_middleware.bridge.outgoing.exponential import Side, exponential, native_points
+from prom_middleware.bridge.outgoing.exponential import (
+    Side,
+    exponential,
+    labels_of,
+    native_points,
+)
 from prom_middleware.errors import MissingFrameworkError
 from prom_middleware.exposition.formats.escaping import encoded
-from prom_middleware.exposition.formats.points import NativePoint, Point, is_native
+from prom_middleware.exposition.formats.points import Labels, NativePoint, Point, is_native
+from prom_middleware.logins import place_of
 
 try:
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -54,7 +60,6 @@ except ImportError as error:
 CUMULATIVE = AggregationTemporality.CUMULATIVE
 # The samples that only rise, by their endings.
 MONOTONIC = {"counter": ("_total", ""), "summary": ("_count", "_sum")}
-Labels = tuple[tuple[str, str], ...]
 Created = dict[Labels, int]  # nanoseconds
 Data = Iterator[tuple[str, Any]]  # with its name
 
@@ -71,7 +76,7 @@ class Otlp:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        self.name = f"otlp+{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        self.name = f"otlp+{parts.scheme}://{place_of(parts)}"
         self._url = url
         self._exporter: OTLPMetricExporter | None = None
         self._timeout = 0.0
@@ -139,8 +144,8 @@ def _classic(family: MetricFamily, natives: Collection[Labels]) -> tuple[list[Sa
     samples: list[Sample] = []
     for sample in family.samples:
         if sample.name == f"{family.name}_created":
-            created[_labels(sample)] = _nanoseconds(sample.value)
-        elif not is_native(sample) and not (natives and _labels(sample, "le") in natives):
+            created[labels_of(sample)] = _nanoseconds(sample.value)
+        elif not is_native(sample) and not (natives and labels_of(sample, "le") in natives):
             samples.append(sample)
     return samples, created
 
@@ -181,7 +186,7 @@ def _numbers(
 ) -> Data:
     by_name: dict[str, list[NumberDataPoint]] = {}
     for sample in samples:
-        start = created.get(_labels(sample, "quantile"), 0)
+        start = created.get(labels_of(sample, "quantile"), 0)
         attributes = _attributes((sample.labels or {}).items())
         point = NumberDataPoint(attributes, start, times.of(sample), float(sample.value))
         by_name.setdefault(sample.name, []).append(point)
@@ -204,7 +209,7 @@ def _histograms(
 ) -> Data:
     sets: dict[Labels, _Buckets] = {}
     for sample in samples:
-        buckets = sets.setdefault(_labels(sample, "le"), _Buckets({}, {}, []))
+        buckets = sets.setdefault(labels_of(sample, "le"), _Buckets({}, {}, []))
         buckets.first.append(sample)
         if sample.labels and "le" in sample.labels:
             buckets.counts[float(sample.labels["le"])] = sample.value
@@ -233,11 +238,6 @@ def _histogram(
         min=nothing,
         max=nothing,
     )
-
-
-def _labels(sample: Sample, without: str = "") -> Labels:
-    labels = (sample.labels or {}).items()
-    return tuple(sorted(label for label in labels if label[0] != without))
 
 
 def _attributes(labels: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -107,7 +107,7 @@ class Collection:
 
     def _wait(self, run: Run, seconds: float) -> Steps:
         began = perf_counter()
-        while not run.done and perf_counter() - began < min(seconds / 2, PATIENCE) > run.age:
+        while not run.done and max(perf_counter() - began, run.age) < min(seconds / 2, PATIENCE):
             self._batch.hurry(seconds)
             yield True
 

@@ -11,7 +11,6 @@ from prometheus_client import Metric as MetricFamily
 from prometheus_client.samples import Exemplar
 
 from prom_middleware.exposition.formats.escaping import (
-    UNDERSCORES,
     escape_metric_name,
     escape_value,
     quoted_metric_name,
@@ -39,7 +38,7 @@ from prom_middleware.exposition.formats.points import (
 NAN = float("nan")
 
 
-def family(family: MetricFamily, scheme: str = UNDERSCORES) -> Iterator[bytes]:
+def family(family: MetricFamily, scheme: str) -> Iterator[bytes]:
     """Yield the slices of one family; empty ones while it is sorted."""
     for group in groups_of(family):
         if group is None:

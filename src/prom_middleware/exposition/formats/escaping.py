@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import chain
 
 from prometheus_client import Metric as MetricFamily
 
@@ -29,9 +30,7 @@ OWN_SUFFIX = {"counter": "_total", "info": "_info"}
 # Types that have no unit, and what must not be in one.
 UNITLESS, UNIT_CHARACTERS = ("info", "stateset"), frozenset('"\\\n')
 # Endings that a sample's name may have after its family's.
-SUFFIXES = frozenset(
-    ("", "_total", "_created", "_bucket", "_count", "_sum", "_gcount", "_gsum", "_info")
-)
+SUFFIXES = frozenset(("", *chain.from_iterable(naming.SUFFIXES.values())))
 
 
 def is_classic(name: str) -> bool:

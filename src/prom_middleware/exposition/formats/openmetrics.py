@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from prometheus_client import Metric as MetricFamily
 
 from prom_middleware.exposition.formats.escaping import (
-    UNDERSCORES,
     escape_value,
     quoted_metric_name,
     shown_unit,
@@ -40,7 +39,7 @@ LIMIT = 128
 EXEMPLARS = {"counter": "_total", "histogram": "_bucket", "gaugehistogram": "_bucket"}
 
 
-def family(family: MetricFamily, scheme: str = UNDERSCORES) -> Iterator[bytes]:
+def family(family: MetricFamily, scheme: str) -> Iterator[bytes]:
     """Yield the slices of one family."""
     check(family)
     first = _metadata(family, scheme)

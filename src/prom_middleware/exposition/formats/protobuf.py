@@ -15,7 +15,6 @@ from prometheus_client.samples import Exemplar, Timestamp
 
 from prom_middleware import failures
 from prom_middleware.exposition.formats.escaping import (
-    UNDERSCORES,
     escape_label_names,
     escape_metric_name,
     shown_unit,
@@ -54,7 +53,7 @@ EXACT = 2.0**53
 UINT64 = 2.0**64
 
 
-def family(family: MetricFamily, scheme: str = UNDERSCORES) -> Iterator[bytes]:
+def family(family: MetricFamily, scheme: str) -> Iterator[bytes]:
     """Yield the slices of one family; empty ones while it is made, for its length is in front."""
     for group in groups_of(family):
         if group is None:

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from prometheus_client import Metric as MetricFamily
 
 from prom_middleware.exposition.formats import protobuf
-from prom_middleware.exposition.formats.escaping import UNDERSCORES
 from prom_middleware.exposition.formats.wire_reader import fields, int64, signed, varint
 
 TYPES = ("COUNTER", "GAUGE", "SUMMARY", "UNTYPED", "HISTOGRAM", "GAUGE_HISTOGRAM")
@@ -112,7 +111,7 @@ FAMILY = {
 }
 
 
-def family(family: MetricFamily, scheme: str = UNDERSCORES) -> Iterator[bytes]:
+def family(family: MetricFamily, scheme: str) -> Iterator[bytes]:
     """Yield the slices of one family, or of what stands for it in protobuf."""
     # A slice has whole fields; before the first one of a message is the message's length.
     left = 0

@@ -13,7 +13,6 @@ from prometheus_client import Metric as MetricFamily
 
 from prom_middleware.exposition.formats.escaping import (
     OWN_SUFFIX,
-    UNDERSCORES,
     quoted_metric_name,
     stem_of,
 )
@@ -36,7 +35,7 @@ TYPES = {"info": "gauge", "stateset": "gauge", "gaugehistogram": "histogram", "u
 APART = ("_created", "_gcount", "_gsum")
 
 
-def family(family: MetricFamily, scheme: str = UNDERSCORES) -> Iterator[bytes]:
+def family(family: MetricFamily, scheme: str) -> Iterator[bytes]:
     """Yield the slices of one family."""
     check(family)
     first = _metadata(family, OWN_SUFFIX.get(family.type, ""), scheme)

@@ -30,6 +30,7 @@ SLICE = 64  # series in some tenths of a millisecond, where one selector looks a
 SUFFIXES: dict[str, tuple[str, ...]] = {
     "counter": ("_total",),
     "histogram": ("_bucket", "_count", "_sum"),
+    "summary": ("_count", "_sum"),
 }
 
 _Item = TypeVar("_Item")
@@ -173,7 +174,7 @@ def _takes_whole(selector: Selector, samples: list[str], inner: str | None) -> b
 
 def _names_in(family: BlockFamily) -> list[str]:
     created = ("_created",) if family.shows_created else ()
-    parts = ("_count", "_sum") if family.type == "summary" else SUFFIXES.get(family.type, ("",))
+    parts = SUFFIXES.get(family.type, ("",))
     return [family.name + suffix for suffix in (*parts, *created)]
 
 

@@ -87,7 +87,7 @@ def read_slots(
     holdings = []
     for name in sorted(os.listdir(directory)):
         match = VECTOR.fullmatch(name)
-        live, data = _read_vector(os.path.join(directory, name), read) if match else NOTHING
+        live, data = _read_vector(os.path.join(directory, name), read) if match else UNREADABLE
         if is_foreign(name) or data[:8] not in (VECTOR_MAGIC, b""):
             foreign(name)
         elif match and data[:16] == VECTOR_MAGIC + number:
@@ -95,7 +95,7 @@ def read_slots(
     return holdings
 
 
-NOTHING = False, b""
+UNREADABLE = False, b""
 
 
 def _read_vector(path: str, read: Reader) -> tuple[bool, bytes]:
@@ -105,7 +105,7 @@ def _read_vector(path: str, read: Reader) -> tuple[bool, bytes]:
         if error.errno not in NO_VECTOR:
             raise
         failures.report("store", error)
-        return NOTHING
+        return UNREADABLE
 
 
 def _read(path: str, read: Reader) -> tuple[bool, bytes]:

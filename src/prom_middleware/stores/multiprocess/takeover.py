@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from array import array
     from typing import TypeAlias
 
-    Vector: TypeAlias = array[float] | memoryview[float]
+    Cells: TypeAlias = array[float] | memoryview[float]
 
 Offsets = Mapping[Family, Mapping[Labels, int]]
 Values = list[float]
@@ -37,7 +37,7 @@ STATES = (0.0, 1.0, 2.0, 3.0)
 MOST_HOLDERS = 2.0**53
 
 
-def take_over(cells: Vector, offsets: Offsets, pid: int, now: float) -> None:
+def take_over(cells: Cells, offsets: Offsets, pid: int, now: float) -> None:
     """Make a dead worker's cells those of process `pid`; the directory's lock is held."""
     bury(cells, offsets)
     _retire(cells, offsets)
@@ -47,13 +47,13 @@ def take_over(cells: Vector, offsets: Offsets, pid: int, now: float) -> None:
     cells[PID] = pid
 
 
-def generation_of(cells: Vector) -> int:
+def generation_of(cells: Cells) -> int:
     """Return how many have held a slot: where there is noise, somebody has."""
     generation = cells[GENERATION]
     return int(generation) if _counts_holders(generation) else 1
 
 
-def is_noisy(cells: Vector) -> bool:
+def is_noisy(cells: Cells) -> bool:
     """Tell whether a slot's header says what nobody has written."""
     return not (_counts_holders(cells[GENERATION]) and cells[STATE] in STATES)
 
@@ -62,7 +62,7 @@ def _counts_holders(generation: float) -> bool:
     return 0 <= generation < MOST_HOLDERS and generation == int(generation)
 
 
-def bury(cells: Vector, offsets: Offsets) -> None:
+def bury(cells: Cells, offsets: Offsets) -> None:
     """Settle what was left open, and drop what is worth nothing without its writer."""
     for family, blocks in offsets.items():
         if family.live:
@@ -71,7 +71,7 @@ def bury(cells: Vector, offsets: Offsets) -> None:
             _settle(cells, family.settlement, _within(cells, family, blocks))
 
 
-def disown(cells: Vector, offsets: Offsets) -> None:
+def disown(cells: Cells, offsets: Offsets) -> None:
     """Drop the own values that were already added to the retired ones."""
     if _state(cells) & CLEARING:
         for family, blocks in offsets.items():
@@ -79,17 +79,17 @@ def disown(cells: Vector, offsets: Offsets) -> None:
                 _clear(cells, family, blocks)
 
 
-def retired_at(cells: Vector, family: Family, offset: int) -> int:
+def retired_at(cells: Cells, family: Family, offset: int) -> int:
     """Return where the valid one of the two retired values is."""
     return offset + family.width * (1 + (_state(cells) & PARITY))
 
 
-def _state(cells: Vector) -> int:
+def _state(cells: Cells) -> int:
     state = cells[STATE]
     return int(state) if state in STATES else 0  # anything else is noise
 
 
-def _retire(cells: Vector, offsets: Offsets) -> None:
+def _retire(cells: Cells, offsets: Offsets) -> None:
     _finish_clearing(cells, offsets)
     state = _state(cells)
     moved = False
@@ -103,12 +103,12 @@ def _retire(cells: Vector, offsets: Offsets) -> None:
         _finish_clearing(cells, offsets)
 
 
-def _finish_clearing(cells: Vector, offsets: Offsets) -> None:
+def _finish_clearing(cells: Cells, offsets: Offsets) -> None:
     disown(cells, offsets)
     cells[STATE] = _state(cells) & ~CLEARING
 
 
-def _move(cells: Vector, family: Family, offset: int) -> bool:
+def _move(cells: Cells, family: Family, offset: int) -> bool:
     width = family.width
     valid = retired_at(cells, family, offset)
     other = offset + width * 3 - (valid - offset)
@@ -120,7 +120,7 @@ def _move(cells: Vector, family: Family, offset: int) -> bool:
     return any(own) or any(retired)
 
 
-def _settle(cells: Vector, settlement: Settlement, offsets: Iterator[int]) -> None:
+def _settle(cells: Cells, settlement: Settlement, offsets: Iterator[int]) -> None:
     promised, into = settlement.promised, settlement.into
     # With `into` among them, what is open is nothing once it was settled.
     kept = _runs({*settlement.kept, into})
@@ -136,19 +136,19 @@ def _settle(cells: Vector, settlement: Settlement, offsets: Iterator[int]) -> No
             _settle_again(cells, offset, settlement.again, max(begun, ended))
 
 
-def _settle_apart(cells: Vector, offset: int, apart: tuple[int, ...]) -> None:
+def _settle_apart(cells: Cells, offset: int, apart: tuple[int, ...]) -> None:
     for begun, ended in zip(apart[::2], apart[1::2], strict=True):
         if cells[offset + begun] > cells[offset + ended]:
             cells[offset + ended] = cells[offset + begun]
 
 
-def _settle_again(cells: Vector, offset: int, again: tuple[int, ...], count: float) -> None:
+def _settle_again(cells: Cells, offset: int, again: tuple[int, ...], count: float) -> None:
     missing = count - _count(cells, offset, zip(again[::2], again[1::2], strict=True))
     if missing > 0:
         cells[offset + again[-1] - 1] += missing
 
 
-def _count(cells: Vector, offset: int, slices: Iterable[tuple[int, int]]) -> float:
+def _count(cells: Cells, offset: int, slices: Iterable[tuple[int, int]]) -> float:
     return sum([sum(cells[offset + start : offset + stop]) for start, stop in slices])
 
 
@@ -159,19 +159,19 @@ def _runs(numbers: set[int]) -> list[tuple[int, int]]:
     return list(zip(starts, stops, strict=True))
 
 
-def _clear(cells: Vector, family: Family, blocks: Mapping[Labels, int]) -> None:
+def _clear(cells: Cells, family: Family, blocks: Mapping[Labels, int]) -> None:
     for offset in _within(cells, family, blocks):
         for index in range(offset, offset + family.width):
             cells[index] = 0.0
 
 
-def _within(cells: Vector, family: Family, blocks: Mapping[Labels, int]) -> Iterator[int]:
+def _within(cells: Cells, family: Family, blocks: Mapping[Labels, int]) -> Iterator[int]:
     # On a full disk, a vector may be shorter than the dictionary says.
     last = len(cells) - span(family)
     return (offset for offset in blocks.values() if offset <= last)
 
 
-def values(cells: Vector, offset: int, width: int) -> Values:
+def values(cells: Cells, offset: int, width: int) -> Values:
     """Return a block's cells."""
     return list(cells[offset : offset + width])
 
