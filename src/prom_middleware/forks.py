@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
@@ -21,6 +22,8 @@ class Closing(Protocol):
 
 # The place in `stat_fields` of when a process began, in ticks since the system was started.
 BEGAN = 19
+_pid = os.getpid()
+_in_children: list[Callable[[], object]] = []
 _closing: WeakSet[Closing] = WeakSet()
 _renewed: WeakKeyDictionary[Any, Callable[[Any], object]] = WeakKeyDictionary()
 
@@ -31,6 +34,7 @@ def in_child(renew: Renew) -> Renew:
     A lock is made anew there, for a thread that is not in the child may have held it. Where there
     is no fork, as on Windows, nobody calls it.
     """
+    _in_children.append(renew)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=renew)
     return renew
@@ -65,9 +69,43 @@ def stat_fields(pid: int | str, root: str = "/proc") -> list[bytes]:
 
 @in_child
 def _in_child() -> None:
+    global _pid
+    _pid = os.getpid()
     for owner, renew in list(_renewed.items()):
         with suppress(Exception):  # the others are to be renewed all the same
             renew(owner)
     for one in list(_closing):
         with suppress(OSError):
             one.close()
+
+
+def _forked_by_uwsgi() -> None:
+    if _pid == os.getpid():  # it was told to call Python's hooks
+        return
+    for renew in _in_children:
+        with suppress(Exception):
+            renew()
+
+
+def _watch(uwsgi: Any) -> None:
+    """Have the same done where uWSGI forks: it calls hooks of its own instead of Python's."""
+    try:
+        # Comes with uWSGI; it keeps the one hook that there is, and calls all that are given it.
+        from uwsgidecorators import postfork
+
+        postfork(_forked_by_uwsgi)
+    except Exception:  # it is not there, or refuses to work without a master
+        uwsgi.post_fork_hook = _both(getattr(uwsgi, "post_fork_hook", None), _forked_by_uwsgi)
+
+
+def _both(first: Callable[[], object] | None, second: Callable[[], object]) -> Callable[[], None]:
+    def hook() -> None:
+        second()
+        if first is not None:
+            first()
+
+    return hook
+
+
+if "uwsgi" in sys.modules:
+    _watch(sys.modules["uwsgi"])

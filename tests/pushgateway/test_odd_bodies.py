@@ -93,6 +93,21 @@ def test_who_says_how_much_and_sends_nothing_is_let_go(impatient: int) -> None:
         assert peer.recv(1000) == b""
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"PUT /metrics/job/slow HTTP/1.1\r\nHost: x\r\n" + b"A: %b\r\n" % (b"a" * 3000) * 60,
+        b"PUT /metrics/job/slow HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+        + b"A: %b\r\n" % (b"a" * 900) * 200,
+    ],
+    ids=["head", "trailers"],
+)
+def test_only_a_body_gives_more_time(impatient: int, sent: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", impatient), 60) as peer:
+        peer.sendall(sent)  # for as much of a body it would have an hour
+        assert peer.recv(1000) == b""
+
+
 def test_who_sends_has_more_time(impatient: int) -> None:
     line = b"# %b\n" % (b"a" * 500)
     with socket.create_connection(("127.0.0.1", impatient), 60) as peer:

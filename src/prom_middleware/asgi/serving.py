@@ -13,10 +13,13 @@ from prom_middleware import failures
 from prom_middleware.asgi.dialect import Dialect, is_within
 from prom_middleware.asgi.exchange import Exchange
 from prom_middleware.asgi.tree import path_below, path_below_root
-from prom_middleware.exposition.asgi import ASGIApp, Receive, Scope, Send
+from prom_middleware.exposition.asgi import ASGIApp, Message, Receive, Scope, Send
 from prom_middleware.instrumentation import Instrumentation, Observation, nesting
 from prom_middleware.instrumentation.queueing import RAW_HEADERS
 from prom_middleware.instrumentation.tracing import RAW_TRACEPARENT
+
+# What an application says at its end.
+ENDS = ("lifespan.shutdown.complete", "lifespan.shutdown.failed")
 
 
 class Door:
@@ -151,19 +154,25 @@ def _continues(outer: Observation, scope: Scope, core: Instrumentation) -> bool:
 async def pass_life(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
     """Call the application for as long as its server lives, and write down at the end what waits.
 
-    uvicorn ends by the signal that it got, where nothing else is called at the end of a process. An
-    application that has no lifespan raises: then it is the beginning.
+    As soon as uvicorn is told that the application has ended, it ends by the signal that it got,
+    where nothing else is called at the end of a process.
     """
-    await app(scope, receive, send)
-    _conclude()
+
+    async def send_last(message: Message) -> None:
+        _conclude(message)
+        await send(message)
+
+    await app(scope, receive, send_last)
 
 
-def _conclude() -> None:
+def _conclude(message: Message) -> None:
     try:
+        if message["type"] not in ENDS:
+            return
         # Loaded by a store in files.
         ending = sys.modules.get("prom_middleware.stores.multiprocess.ending")
         if ending is not None:
-            ending.conclude()
+            ending.conclude(hurry=False)
     except Exception as error:
         failures.report("store", error)
 

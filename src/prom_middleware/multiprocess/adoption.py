@@ -23,7 +23,7 @@ from prometheus_client.metrics import (
 )
 from prometheus_client.utils import floatToGoString
 
-from prom_middleware.multiprocess.shapes import family_of, in_order
+from prom_middleware.multiprocess.shapes import FAMILY, family_of, in_order
 from prom_middleware.multiprocess.showing import is_shown
 from prom_middleware.multiprocess.values import (
     GaugeValue,
@@ -34,8 +34,8 @@ from prom_middleware.multiprocess.values import (
 )
 from prom_middleware.stores import Family, Labels
 
-# Where a metric notes its family, and an info or enum the value that it does not have by itself.
-FAMILY, SHARED = "_shared_family", "_shared_value"
+# Where an info or enum notes the value that it does not have by itself.
+SHARED = "_shared_value"
 CLASSES: dict[str, Any] = {each._type: each for each in (Counter, Gauge, Summary, Histogram)}
 CLASSES |= {each._type: each for each in (Info, Enum)}
 # What keeps more than a value, where it is no gauge with a mode.

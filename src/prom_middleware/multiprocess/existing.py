@@ -17,7 +17,6 @@ from prometheus_client.metrics import MetricWrapperBase
 from prom_middleware import failures
 from prom_middleware.multiprocess import inherited
 from prom_middleware.multiprocess.adoption import (
-    FAMILY,
     SHARED,
     Adoption,
     Parent,
@@ -26,7 +25,7 @@ from prom_middleware.multiprocess.adoption import (
     is_ours,
 )
 from prom_middleware.multiprocess.locks import guard
-from prom_middleware.multiprocess.shapes import INHERITANCES, kind_of
+from prom_middleware.multiprocess.shapes import FAMILY, INHERITANCES, kind_of
 from prom_middleware.multiprocess.showing import collectors_of, is_shown, shown
 from prom_middleware.multiprocess.values import GaugeValue, Home, SharedValue
 from prom_middleware.stores import Family

@@ -17,7 +17,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.values import MutexValue
 
 from prom_middleware import failures
-from prom_middleware.multiprocess.shapes import ADDITIVE
+from prom_middleware.multiprocess.shapes import ADDITIVE, FAMILY
 
 # A process and all that descend from it, as they name what the first one had counted.
 ROOT = f"{os.getpid()} {time.time()!r}"
@@ -32,10 +32,16 @@ def note(registries: Iterable[Any]) -> None:
     try:
         for registry in registries:
             for metric in list(getattr(registry, "_collector_to_names", ())):
-                if isinstance(metric, MetricWrapperBase) and metric._type in ADDITIVE:
-                    _note_all(metric)  # a gauge is another one in each process
+                if _is_to_be_noted(metric):
+                    _note_all(metric)
     except Exception:
         failures.count("multiprocess.install")  # not logged: who logs may have held a lock
+
+
+def _is_to_be_noted(metric: Any) -> bool:
+    # A gauge is another one in each process; what is in a store is inherited by nobody.
+    is_additive = isinstance(metric, MetricWrapperBase) and metric._type in ADDITIVE
+    return is_additive and FAMILY not in vars(metric)
 
 
 def _note_all(metric: Any) -> None:

@@ -17,14 +17,13 @@ from prom_middleware import failures
 from prom_middleware.forks import in_child
 from prom_middleware.multiprocess import collecting, existing, files
 from prom_middleware.multiprocess.adoption import (
-    FAMILY,
     SHARED,
     Adoption,
     is_ours,
     values_of,
 )
 from prom_middleware.multiprocess.removals import Removals
-from prom_middleware.multiprocess.shapes import KINDS, in_order, kind_of, select
+from prom_middleware.multiprocess.shapes import FAMILY, KINDS, in_order, kind_of, select
 from prom_middleware.multiprocess.values import GaugeValue, Home, SharedValue, provisional_family
 from prom_middleware.multiprocess.view import View
 from prom_middleware.naming import names_of

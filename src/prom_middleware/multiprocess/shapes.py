@@ -38,6 +38,8 @@ KINDS = (*ADDITIVE, "gauge", "stateset", "info")
 
 GAUGES = ("gauge", "stateset")
 
+# Where a metric notes its family, once it is in a store.
+FAMILY = "_shared_family"
 # What belongs to a family and is none itself.
 REMOVAL, NOTE = "removal", "note"
 SEPARATOR = "\0"

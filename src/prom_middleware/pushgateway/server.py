@@ -57,12 +57,13 @@ class _BadBodyError(Exception):
 class _Patient(io.RawIOBase):
     """Reads from a connection until a deadline, which is set for each request.
 
-    Who sends has more time for it: not who only says how much there will be.
+    Who sends a body has more time for it: not who only says how much there will be.
     """
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self.deadline = 0.0
+        self.is_in_body = False
 
     def readable(self) -> bool:
         return True
@@ -73,7 +74,8 @@ class _Patient(io.RawIOBase):
             raise TimeoutError("the request takes too long")
         self._connection.settimeout(remaining)
         found = self._connection.recv_into(buffer)
-        self.deadline += found / SLOWEST
+        if self.is_in_body:
+            self.deadline += found / SLOWEST
         return found
 
 
@@ -264,6 +266,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> bytes | None:
         """Return the body, or None where it is too long (RFC 9112 section 6)."""
+        self._patient.is_in_body = True
+        try:
+            return self._framed()
+        finally:
+            self._patient.is_in_body = False
+
+    def _framed(self) -> bytes | None:
         coding = self.headers.get("Transfer-Encoding")
         if coding is None:
             length = self._declared()
@@ -280,6 +289,7 @@ class _Handler(BaseHTTPRequestHandler):
             body += self._read(length)
             if self._line():
                 raise _BadBodyError("malformed chunked encoding")
+        self._patient.is_in_body = False
         while self._line():  # trailers
             pass
         return bytes(body)

@@ -109,11 +109,10 @@ def _directory_of(server: int) -> str:
 
 
 def _store(directory: str) -> MultiprocessStore:
-    from prom_middleware.stores.multiprocess import MultiprocessStore, servers
+    from prom_middleware.stores.multiprocess import MultiprocessStore
 
     directory = os.path.abspath(directory)
     store = _stores.get(directory)
     if store is None:
         store = _stores[directory] = MultiprocessStore(directory)
-        servers.watch_forks(store)
     return store

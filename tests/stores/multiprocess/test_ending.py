@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from fcntl import LOCK_EX, flock
 from functools import partial
 from pathlib import Path
+from time import sleep
 
 import pytest
 
@@ -80,6 +82,63 @@ if __name__ == "__main__":
 """
 
 
+# It imports multiprocessing once it has something in memory, and is no child for that.
+PATIENT = """
+import os, sys
+from prometheus_client import Counter
+from prom_middleware import failures
+from prom_middleware.multiprocess import install
+from prom_middleware.stores.multiprocess import store
+store.HURRY, store.PATIENCE = 0.0, 60.0
+
+install()
+counter = Counter("jobs", "J.")
+input()
+assert "multiprocessing.util" not in sys.modules
+counter.inc(10)
+import multiprocessing.util
+store.monotonic = lambda now=store.monotonic: now() + 10.0  # when it tries again
+counter.inc(10)
+assert "store" in failures.counts()
+print("ended", flush=True)
+"""
+SHOW = """
+from prometheus_client import REGISTRY, Counter
+from prom_middleware.multiprocess import install
+
+install()
+Counter("jobs", "J.")
+print(REGISTRY.get_sample_value("jobs_total"))
+"""
+# Nobody has that much patience; a child in a hurry has none.
+HURRIED = """
+import sys
+from multiprocessing import get_context
+from prometheus_client import Counter
+from prom_middleware import failures
+from prom_middleware.multiprocess import install
+from prom_middleware.stores.multiprocess import store
+store.HURRY, store.PATIENCE = 0.0, 1000.0
+
+install()
+counter = Counter("jobs", "J.")
+
+
+def work():
+    store.PATIENCE = 0.0  # for what is asked before the end
+    counter.inc()
+    assert "store" in failures.counts()
+    store.PATIENCE = 1000.0
+
+
+if __name__ == "__main__":
+    child = get_context(sys.argv[1]).Process(target=work)
+    child.start()
+    child.join()
+    sys.exit(child.exitcode)
+"""
+
+
 def linked(directory: str, command: list[str]) -> list[str]:
     script = 'ln -s /nowhere/at/all "$0/prom_middleware-1.dictionary" && exec "$@"'
     return ["sh", "-c", script, directory, *command]
@@ -126,3 +185,34 @@ def test_a_process_that_cannot_write_ends(state: str, who: str, tmp_path: Path) 
         text=True,
     )
     assert (done.returncode, done.stdout) == (0, "b'hello' True\n"), done.stderr
+
+
+def test_a_program_that_imports_multiprocessing_is_no_child_of_it(tmp_path: Path) -> None:
+    variables = environment(PROMETHEUS_MULTIPROC_DIR=str(tmp_path))
+    command = [sys.executable, "-c", PATIENT]
+    with subprocess.Popen(
+        command, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as job:
+        with (tmp_path / "prom_middleware-1.lock").open("w") as lock:
+            flock(lock, LOCK_EX)
+            print("taken", file=job.stdin, flush=True)
+            assert job.stdout is not None
+            assert job.stdout.readline() == "ended\n"
+            sleep(0.5)  # it waits for the lock meanwhile
+        assert job.wait(60) == 0
+    shown = subprocess.check_output([sys.executable, "-c", SHOW], env=variables, timeout=60)
+    assert shown == b"20.0\n"
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_child_of_multiprocessing_is_in_a_hurry(method: str, tmp_path: Path) -> None:
+    program = tmp_path / "job.py"
+    program.write_text(HURRIED)
+    done = subprocess.run(
+        locked(str(tmp_path), [sys.executable, str(program), method]),
+        env=environment(PROMETHEUS_MULTIPROC_DIR=str(tmp_path)),
+        timeout=60,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr

@@ -36,24 +36,36 @@ _finalizer: Any = None  # multiprocessing's
 
 def watch(store: Concluding) -> None:
     """Have `store.conclude()` called at the end of this process, for as long as it is used."""
-    global _watched_by, _finalizer
+    global _watched_by
     _stores.add(store)
-    is_new = _watched_by != os.getpid()
-    if is_new:
+    if _watched_by != os.getpid():
         _watched_by = os.getpid()
-        atexit.register(conclude)
+        atexit.register(_at_exit)
     util: Any = sys.modules.get("multiprocessing.util")
-    if not hasattr(util, "Finalize"):  # nor where another thread just imports it
-        return
-    if is_new or _finalizer is None or not _finalizer.still_active():
-        # Its children leave without what `atexit` knows, before Python 3.13 or so. Somebody waits
-        # for them, maybe within a request.
-        _finalizer = util.Finalize(None, conclude, (True,), exitpriority=0)
+    if hasattr(util, "Finalize"):  # not where another thread just imports it
+        _watch_child(util)
         # Those of a `forkserver` import the program before they forget whatever is registered.
         util.register_after_fork(store, watch)
 
 
-def conclude(hurry: bool = False) -> None:
+def _watch_child(util: Any) -> None:
+    """Have a child of multiprocessing do it, which leaves without `atexit` before Python 3.13."""
+    global _finalizer
+    if _is_child() and (_finalizer is None or not _finalizer.still_active()):
+        _finalizer = util.Finalize(None, _at_exit, exitpriority=0)
+
+
+def _is_child() -> bool:
+    parent = getattr(sys.modules.get("multiprocessing.process"), "parent_process", None)
+    return parent is not None and parent() is not None
+
+
+def _at_exit() -> None:
+    # Somebody waits for a child of multiprocessing, maybe within a request.
+    conclude(hurry=_is_child())
+
+
+def conclude(hurry: bool) -> None:
     """Have each store that is watched write down what it has in memory."""
     stores = list(_stores)
     for store in stores:

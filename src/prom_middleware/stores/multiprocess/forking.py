@@ -1,7 +1,6 @@
 """After a fork, every store of the child begins without a slot.
 
-The hooks run where Python forks. Where a server forks by itself, as uWSGI does, `check_process`
-of a store does the same.
+Where a server forks by itself and tells nobody, `check_process` of a store does the same.
 """
 
 from __future__ import annotations

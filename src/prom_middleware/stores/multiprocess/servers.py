@@ -7,11 +7,10 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
-from prom_middleware.stores.multiprocess.forking import Forkable
 from prom_middleware.stores.shared import is_spawned
 
 # What runs a worker of the servers that start theirs as processes of `multiprocessing`. A program
@@ -148,26 +147,3 @@ def _is_told_to_work(frame: FrameType) -> bool:
         return False
     pipe = frame.f_locals.get("from_parent")
     return pipe is not None and TOLD.search(pipe.peek()) is not None
-
-
-def watch_forks(store: Forkable) -> None:
-    """Have `store.forked()` called where a server forks without Python's own hooks."""
-    uwsgi: Any = sys.modules.get("uwsgi")
-    if uwsgi is None:
-        return
-    try:
-        # Comes with uWSGI; it keeps the one hook that there is, and calls all that are given it.
-        from uwsgidecorators import postfork
-
-        postfork(store.forked)
-    except ImportError:
-        uwsgi.post_fork_hook = _both(getattr(uwsgi, "post_fork_hook", None), store.forked)
-
-
-def _both(first: Callable[[], object] | None, second: Callable[[], object]) -> Callable[[], None]:
-    def hook() -> None:
-        if first is not None:
-            first()
-        second()
-
-    return hook
