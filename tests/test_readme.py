@@ -249,7 +249,7 @@ def test_where_extra_labels_are() -> None:
 def test_the_facts_of_a_scrape() -> None:
     from prom_middleware.exposition import ScrapeRequest
 
-    [said] = re.findall(r"`ScrapeRequest` of\n[^,]+, which has\n\n(.*?)\n\n", TEXT, re.DOTALL)
+    [said] = re.findall(r"`ScrapeRequest`\s+of\s+[^,]+, which has\n\n(.*?)\n\n", TEXT, re.DOTALL)
     names = [name for name in re.findall(r"`(\w+)`", said) if name != "None"]
     assert list(dict.fromkeys(names)) == list(ScrapeRequest._fields)
 

@@ -79,7 +79,7 @@ class bearer_token:  # noqa: N801
 
 
 class allow_networks:  # noqa: N801
-    """Allow peers from the given networks or addresses: `allow_networks("10.0.0.0/8", "::1")`.
+    """Allow clients from the given networks or addresses: `allow_networks("10.0.0.0/8", "::1")`.
 
     It looks at the peer of the connection and at no forwarding header. Raises OptionError for what
     is not a network.
