@@ -149,7 +149,9 @@ def test_a_group_that_one_request_names_twice_is_one(tmp_path: Path) -> None:
     assert 'w{instance="",job="a"} 1\n' in after
     assert "x{" not in after
     end(again)
-    assert exposition(app(tmp_path / "g.db")) == after
+    last = app(tmp_path / "g.db")
+    assert exposition(last) == after
+    end(last)
 
 
 def test_native_histograms_and_exemplars_come_back(tmp_path: Path) -> None:
