@@ -1,6 +1,6 @@
 """From registry to bytes: scrapes, who may make them, and where they are answered.
 
-asgi.py wsgi.py httpd.py  /metrics as an application, and as a server
+asgi.py wsgi.py httpd.py: /metrics as an application, and as a server
 textfile.py     the same as a file
 endpoint.py     what each of them is given; options.py: how it answers
 connections.py  with TLS or without; listening.py: a thread for each peer; webconfig/: by a file

@@ -18,7 +18,8 @@ recorder.py     what one request changes in the cells
 registration.py one recorder for each registry
 series.py       each kind of series, and the cardinality guard; native.py: native histograms
 presets.py      what the metrics are called
-collector.py    from cells to what a registry collects; families.py, rows.py: blocks and their rows
+collector.py    from cells to what a registry collects
+families.py     families made of blocks; rows.py: what of a block is shown
 sharing.py      the failures of all processes that share a store
 """
 
