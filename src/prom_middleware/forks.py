@@ -35,8 +35,6 @@ def in_child(renew: Renew) -> Renew:
     is no fork, as on Windows, nobody calls it.
     """
     _in_children.append(renew)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=renew)
     return renew
 
 
@@ -52,7 +50,7 @@ def close_in_child(one: Closing) -> None:
 def renew_in_child(owner: Owner, renew: Callable[[Owner], object]) -> None:
     """Have `renew(owner)` called in each child that is forked, for as long as somebody uses it.
 
-    See `in_child`; `renew` must not hold the owner.
+    See `in_child`, which comes first: `renew` may take a lock. It must not hold the owner.
     """
     _renewed[owner] = renew
 
@@ -67,24 +65,23 @@ def stat_fields(pid: int | str, root: str = "/proc") -> list[bytes]:
         return file.read().rpartition(b")")[2].split()
 
 
-@in_child
-def _in_child() -> None:
+def _forked() -> None:
     global _pid
     _pid = os.getpid()
-    for owner, renew in list(_renewed.items()):
+    for renew in _in_children:
         with suppress(Exception):  # the others are to be renewed all the same
-            renew(owner)
+            renew()
+    for owner, renew_it in list(_renewed.items()):
+        with suppress(Exception):
+            renew_it(owner)
     for one in list(_closing):
         with suppress(OSError):
             one.close()
 
 
 def _forked_by_uwsgi() -> None:
-    if _pid == os.getpid():  # it was told to call Python's hooks
-        return
-    for renew in _in_children:
-        with suppress(Exception):
-            renew()
+    if _pid != os.getpid():  # else it was told to call Python's hooks
+        _forked()
 
 
 def _watch(uwsgi: Any) -> None:
@@ -107,5 +104,7 @@ def _both(first: Callable[[], object] | None, second: Callable[[], object]) -> C
     return hook
 
 
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
 if "uwsgi" in sys.modules:
     _watch(sys.modules["uwsgi"])

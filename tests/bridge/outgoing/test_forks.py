@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from bridge.systems import Sink, page
 from metrics import value
 from prom_middleware.bridge import Bridge, GraphiteBridge
+from prom_middleware.bridge.outgoing import health
 from stores.multiprocess.children import run
 from waiting import becomes, eventually
 
@@ -49,6 +50,25 @@ def test_a_child_starts_it_for_itself_and_the_parents_goes_on(sink: Sink) -> Non
         number.set(3)
         assert becomes(lambda: "number 3.0" in sink.lines, True)
     assert len(sink.received) == 2, "one connection for each process"
+
+
+def test_a_child_of_a_process_that_just_shows_another_one_waits_for_nobody(sink: Sink) -> None:
+    holding, released = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with health._lock:
+            holding.set()
+            released.wait(60)
+
+    thread = threading.Thread(target=hold)
+    with Bridge(sink.url, CollectorRegistry(), interval=LONG) as bridge:
+        thread.start()
+        assert holding.wait(60)
+        try:
+            assert run(lambda: bridge.start().stop()) == 0
+        finally:
+            released.set()
+            thread.join()
 
 
 def test_a_child_counts_from_nothing_and_sends_nothing_that_is_the_parents(sink: Sink) -> None:
