@@ -80,31 +80,39 @@ def _forked() -> None:
 
 
 def _forked_by_uwsgi() -> None:
-    if _pid != os.getpid():  # else it was told to call Python's hooks
+    # Else Python's hooks were called as well, or this was imported after the fork.
+    if _pid != os.getpid():
         _forked()
 
 
 def _watch(uwsgi: Any) -> None:
-    """Have the same done where uWSGI forks: it calls hooks of its own instead of Python's."""
+    """Have the same done where uWSGI forks, which calls hooks of its own instead of Python's."""
+    spooler, hook = getattr(uwsgi, "spooler", None), getattr(uwsgi, "post_fork_hook", None)
+    is_new = "uwsgidecorators" not in sys.modules
     try:
-        # Comes with uWSGI; it keeps the one hook that there is, and calls all that are given it.
-        from uwsgidecorators import postfork
-
-        postfork(_forked_by_uwsgi)
+        # Comes with uWSGI. Imported later, by the application, it would replace our hook.
+        from uwsgidecorators import postfork_chain
     except Exception:  # it is not there, or refuses to work without a master
-        uwsgi.post_fork_hook = _both(getattr(uwsgi, "post_fork_hook", None), _forked_by_uwsgi)
+        uwsgi.post_fork_hook = _both(_forked_by_uwsgi, hook)
+        return
+    postfork_chain.insert(0, _forked_by_uwsgi)  # before what the application begins there
+    if is_new and spooler is not None:  # nor shall it replace what the application has set
+        uwsgi.spooler = spooler
+    if is_new and hook is not None:
+        postfork_chain.append(hook)
 
 
-def _both(first: Callable[[], object] | None, second: Callable[[], object]) -> Callable[[], None]:
+def _both(ours: Callable[[], object], theirs: Callable[[], object] | None) -> Callable[[], None]:
     def hook() -> None:
-        second()
-        if first is not None:
-            first()
+        ours()
+        if theirs is not None:
+            theirs()
 
     return hook
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forked)
-if "uwsgi" in sys.modules:
-    _watch(sys.modules["uwsgi"])
+if sys.modules.get("uwsgi") is not None:
+    with suppress(Exception):
+        _watch(sys.modules["uwsgi"])

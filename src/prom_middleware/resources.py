@@ -35,5 +35,5 @@ def hosts(resource: Any) -> Iterator[Any]:
     """Yield what a NameVirtualHost has for its names, and for all others."""
     named = getattr(resource, "hosts", None)
     if isinstance(named, Mapping):
-        yield from named.values()
-        yield getattr(resource, "default", None)
+        found = (*named.values(), getattr(resource, "default", None))
+        yield from {id(one): one for one in found}.values()

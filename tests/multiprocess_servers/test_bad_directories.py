@@ -152,11 +152,21 @@ async def tidy(scope, receive, send):
     await asyncio.sleep(0)  # uvicorn is told of the end by then
 
 
-app = instrument(shop if {served!r} == "shop" else tidy)
+async def silent(scope, receive, send):
+    if scope["type"] != "lifespan":
+        return await shop(scope, receive, send)
+    await receive()
+    await send({{"type": "lifespan.startup.complete"}})
+    await receive()  # it is to end, and tells nobody that it does
+
+
+app = instrument({served})
 """
 
 
-@pytest.mark.parametrize(("number", "served"), [("1", "shop"), ("2", "shop"), ("1", "tidy")])
+@pytest.mark.parametrize(
+    ("number", "served"), [("1", "shop"), ("2", "shop"), ("1", "tidy"), ("1", "silent")]
+)
 def test_uvicorn_writes_at_its_end_what_it_could_not_before(
     number: str, served: str, tmp_path: Path
 ) -> None:

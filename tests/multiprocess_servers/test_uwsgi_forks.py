@@ -15,6 +15,8 @@ pytestmark = pytest.mark.real
 
 PROGRAM = """
 import os
+import uwsgi
+{before}
 import prom_middleware.wsgi
 from prometheus_client import REGISTRY, Counter
 from prom_middleware.forks import in_child
@@ -22,7 +24,7 @@ from prom_middleware.forks import in_child
 # Now, and not before: what is counted is in memory.
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.environ["DIRECTORY"]
 calls = []
-in_child(lambda: calls.append("called"))
+in_child(lambda: calls.append("renewed"))
 counter = Counter("jobs", "J.")
 counter.inc(5)
 
@@ -37,14 +39,30 @@ def app(environ, start_response):
     install()
     start_response("200 OK", [("Content-Type", "text/plain")])
     shown = REGISTRY.get_sample_value("jobs_total")
-    return [f"{len(calls)} {shown}".encode()]
+    return [f"{{os.getpid()}} {{'+'.join(calls)}} {{shown}}".encode()]
+"""
+# What an application may have there before us.
+DECORATED = """
+from uwsgidecorators import postfork
+postfork(lambda: calls.append("theirs"))
+"""
+PLAIN = """
+uwsgi.post_fork_hook = lambda: calls.append("theirs")
+uwsgi.spooler = spooler = lambda environ: uwsgi.SPOOL_OK
+"""
+SPOOLED = """
+assert uwsgi.spooler is spooler
 """
 
 
-def answers(options: list[str], tmp_path: Path) -> set[str]:
+Told = set[tuple[str, str, str]]
+
+
+def told(options: list[str], tmp_path: Path, before: str = "", after: str = "") -> Told:
+    """Return what several workers tell: who they are, what was called, and a number."""
     directory = tmp_path / "metrics"
     directory.mkdir()
-    (tmp_path / "shop.py").write_text(PROGRAM)
+    (tmp_path / "shop.py").write_text(PROGRAM.format(before=before) + after)
     with launching(tmp_path / "log", DIRECTORY=str(directory)) as launch:
         command = [
             *(beside_python("uwsgi"), "--http-socket", f"127.0.0.1:{launch.port}", *options),
@@ -53,13 +71,29 @@ def answers(options: list[str], tmp_path: Path) -> set[str]:
         ]
         # Several at once: of requests that come one by one, the same worker may get all.
         with serving(launch, command, "/") as server, ThreadPoolExecutor(4) as clients:
-            return set(clients.map(lambda _: server.client.get("/").text, range(100)))
+            answers = set(clients.map(lambda _: server.client.get("/").text, range(100)))
+    found = [answer.split(" ") for answer in answers]
+    assert len({pid for pid, _, _ in found}) > 1
+    return {(pid, calls, shown) for pid, calls, shown in found}
 
 
 @pytest.mark.parametrize("options", [[], ["--py-call-uwsgi-fork-hooks"]], ids=["uWSGI", "Python"])
 def test_what_is_done_in_a_child_is_done_once(options: list[str], tmp_path: Path) -> None:
-    assert answers(["--master", *options], tmp_path) == {"1 5.0"}
+    workers = told(["--master", *options], tmp_path)
+    assert {(calls, shown) for _, calls, shown in workers} == {("renewed", "5.0")}
 
 
-def test_a_child_of_the_first_worker_where_there_is_no_master(tmp_path: Path) -> None:
-    assert {answer.partition(" ")[0] for answer in answers([], tmp_path)} == {"0", "1"}
+def test_the_first_worker_is_no_child_where_there_is_no_master(tmp_path: Path) -> None:
+    workers = dict.fromkeys((pid, calls) for pid, calls, _ in told([], tmp_path))
+    assert sorted({calls for _, calls in workers}) == ["", "renewed"]
+    assert [calls for _, calls in workers].count("") == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(DECORATED, ""), (PLAIN, SPOOLED)], ids=["decorators", "attributes"]
+)
+def test_what_an_application_does_there_comes_after_it(
+    before: str, after: str, tmp_path: Path
+) -> None:
+    workers = told(["--master"], tmp_path, before, after)
+    assert {(calls, shown) for _, calls, shown in workers} == {("renewed+theirs", "5.0")}

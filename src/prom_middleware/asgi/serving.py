@@ -155,7 +155,8 @@ async def pass_life(app: ASGIApp, scope: Scope, receive: Receive, send: Send) ->
     """Call the application for as long as its server lives, and write down at the end what waits.
 
     As soon as uvicorn is told that the application has ended, it ends by the signal that it got,
-    where nothing else is called at the end of a process.
+    where nothing else is called at the end of a process. An application that has no lifespan
+    raises: then it is the beginning.
     """
 
     async def send_last(message: Message) -> None:
@@ -163,11 +164,12 @@ async def pass_life(app: ASGIApp, scope: Scope, receive: Receive, send: Send) ->
         await send(message)
 
     await app(scope, receive, send_last)
+    _conclude()  # it may have told nobody
 
 
-def _conclude(message: Message) -> None:
+def _conclude(message: Message | None = None) -> None:
     try:
-        if message["type"] not in ENDS:
+        if message is not None and message["type"] not in ENDS:
             return
         # Loaded by a store in files.
         ending = sys.modules.get("prom_middleware.stores.multiprocess.ending")

@@ -90,7 +90,8 @@ def is_another(outer: Any, request: Mapping[str, Any], *, again: bool = False) -
     if before is request or not isinstance(before, Mapping):
         return False
     routed = again and "endpoint" in before
-    names = ("method", "path") if "method" in request else ("REQUEST_METHOD", "PATH_INFO")
+    is_wsgi = "REQUEST_METHOD" in request
+    names = ("REQUEST_METHOD", "PATH_INFO") if is_wsgi else ("method", "path")
     changed = [one for one in names if before.get(one, request.get(one)) != request.get(one)]
     return len(changed) == 2 or (routed and bool(changed))
 

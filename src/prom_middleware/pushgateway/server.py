@@ -195,7 +195,9 @@ class _Handler(BaseHTTPRequestHandler):
             refused = self._refused()
             if refused is None and self._declared() is not None:
                 self._is_admitted = True
-                return super().handle_expect_100()
+                admitted = super().handle_expect_100()
+                self.wfile.flush()
+                return admitted
             answer = refused or self._answer(None)
         except _BadBodyError as error:
             answer = text(400, str(error))

@@ -84,7 +84,7 @@ if __name__ == "__main__":
 
 # It imports multiprocessing once it has something in memory, and is no child for that.
 PATIENT = """
-import os, sys
+import atexit, os, sys
 from prometheus_client import Counter
 from prom_middleware import failures
 from prom_middleware.multiprocess import install
@@ -97,10 +97,13 @@ input()
 assert "multiprocessing.util" not in sys.modules
 counter.inc(10)
 import multiprocessing.util
-store.monotonic = lambda now=store.monotonic: now() + 10.0  # when it tries again
-counter.inc(10)
+clock, passed = store.monotonic, iter(range(10, 1000, 10))
+store.monotonic = lambda: clock() + next(passed)  # it tries again each time
+counter.inc(5)
+counter.inc(5)
 assert "store" in failures.counts()
-print("ended", flush=True)
+assert len(multiprocessing.util._afterfork_registry) == 1
+atexit.register(print, "ends", flush=True)  # called first
 """
 SHOW = """
 from prometheus_client import REGISTRY, Counter
@@ -197,7 +200,7 @@ def test_a_program_that_imports_multiprocessing_is_no_child_of_it(tmp_path: Path
             flock(lock, LOCK_EX)
             print("taken", file=job.stdin, flush=True)
             assert job.stdout is not None
-            assert job.stdout.readline() == "ended\n"
+            assert job.stdout.readline() == "ends\n"
             sleep(0.5)  # it waits for the lock meanwhile
         assert job.wait(60) == 0
     shown = subprocess.check_output([sys.executable, "-c", SHOW], env=variables, timeout=60)

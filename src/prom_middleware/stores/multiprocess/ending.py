@@ -30,6 +30,7 @@ class Concluding(Protocol):
 
 
 _stores: WeakSet[Concluding] = WeakSet()
+_renewed: WeakSet[Concluding] = WeakSet()  # of which multiprocessing tells us after a fork
 _watched_by = 0  # the process
 _finalizer: Any = None  # multiprocessing's
 
@@ -44,12 +45,14 @@ def watch(store: Concluding) -> None:
     util: Any = sys.modules.get("multiprocessing.util")
     if hasattr(util, "Finalize"):  # not where another thread just imports it
         _watch_child(util)
-        # Those of a `forkserver` import the program before they forget whatever is registered.
-        util.register_after_fork(store, watch)
+        if store not in _renewed:
+            _renewed.add(store)
+            # Children of a `forkserver` import the program before they forget what is registered.
+            util.register_after_fork(store, watch)
 
 
 def _watch_child(util: Any) -> None:
-    """Have a child of multiprocessing do it, which leaves without `atexit` before Python 3.13."""
+    """Have a child of multiprocessing conclude: before Python 3.13 it leaves without `atexit`."""
     global _finalizer
     if _is_child() and (_finalizer is None or not _finalizer.still_active()):
         _finalizer = util.Finalize(None, _at_exit, exitpriority=0)
