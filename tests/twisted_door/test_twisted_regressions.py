@@ -17,7 +17,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from twisted.web.test.requesthelper import DummyRequest
 
 from metrics import collected, in_progress, records, value
-from prom_middleware import basic_auth, instrument
+from prom_middleware import basic_auth, failures, instrument
 from prom_middleware.twisted import MetricsResource
 from twisted_door.reactor import ask, connect, in_reactor, read_all, request, serving
 from twisted_door.resources import Later, Leaf, Never
@@ -199,6 +199,23 @@ def test_a_callable_request_factory_makes_one_class() -> None:
                 len(eventually(lambda: resource.requests, lambda r, c=count: len(r) == c)) == count
             )
     assert len({type(one) for one in resource.requests}) == 1
+
+
+class Busy(Request):
+    """Answers before anything is looked for."""
+
+    def process(self) -> None:
+        self.setResponseCode(429)
+        self.finish()
+
+
+def test_a_request_that_answers_itself_has_no_route(registry: CollectorRegistry) -> None:
+    before = failures.counts()
+    expected = [("GET", "<unmatched>", 429, "", "complete")]
+    with serving(instrument(Site(at(Leaf()), requestFactory=Busy), registry=registry)) as port:
+        assert ask(port, "GET /it").status == 429
+        assert becomes(lambda: records(registry), expected) == expected
+    assert failures.counts() == before
 
 
 def test_a_leaf_answers_for_its_children(registry: CollectorRegistry) -> None:

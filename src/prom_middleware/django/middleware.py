@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, MutableMapping
+from asyncio import get_running_loop
+from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
@@ -73,6 +75,8 @@ class PrometheusMiddleware:
         if self._async:
             return self._answer_async(request)
         if request.path_info in self._metrics_paths:
+            if _is_awaited(request):
+                return self._scrape(request)
             return answer_scrape(request, self._core.config)
         observation = self._start(request)
         try:
@@ -80,11 +84,25 @@ class PrometheusMiddleware:
         except BaseException as error:
             self._failed(request, observation, error)
             raise
+        if type(response) is CoroutineType and _is_awaited(request):
+            return self._awaited(request, observation, response)
         if observation is None:
             self._refine(request)
             watch_stream(request, self._core.key, response)
         else:
             observe_response(observation, response, self._outermost)
+        return response
+
+    async def _awaited(
+        self, request: HttpRequest, observation: Handled | None, coming: Awaitable[Any]
+    ) -> Any:
+        """Await what middleware further in has handed on, asynchronous and not marked so."""
+        try:
+            response = await coming
+        except BaseException as error:
+            self._failed(request, observation, error)
+            raise
+        self._observe(request, observation, response)
         return response
 
     async def _answer_async(self, request: HttpRequest) -> HttpResponseBase:
@@ -96,12 +114,18 @@ class PrometheusMiddleware:
         except BaseException as error:
             self._failed(request, observation, error)
             raise
-        if observation is None:
-            self._refine(request)
-            watch_stream(request, self._core.key, response)
-        else:
-            observe_response(observation, response, self._outermost)
+        self._observe(request, observation, response)
         return response
+
+    def _observe(self, request: HttpRequest, observation: Handled | None, response: Any) -> None:
+        try:
+            if observation is None:
+                self._refine(request)
+                watch_stream(request, self._core.key, response)
+            else:
+                observe_response(observation, response, self._outermost)
+        except Exception as error:
+            failures.report("response", error)
 
     async def _scrape(self, request: HttpRequest) -> HttpResponseBase:
         """Answer in a thread: a large registry must not hold up the event loop."""
@@ -189,6 +213,18 @@ class PrometheusMiddleware:
     def _outer(self, request: HttpRequest) -> Observation | None:
         outer: Observation | None = server_request(request).get(self._core.key)
         return None if outer is None or outer.done else outer
+
+
+def _is_awaited(request: HttpRequest) -> bool:
+    """Tell whether Django awaits what we return, though nobody has marked it as asynchronous.
+
+    It goes by what the classes say of themselves. What is synchronous runs in another thread, which
+    has no event loop.
+    """
+    try:
+        return not hasattr(request, "environ") and get_running_loop() is not None
+    except Exception:  # a RuntimeError: there is none
+        return False
 
 
 def _is_outermost(kind: type) -> bool:

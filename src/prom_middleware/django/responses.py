@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     Sender = ref[Any]
 
 
-def observe_response(observation: Handled, response: Any, outermost: bool = True) -> None:
+def observe_response(observation: Handled, response: Any, outermost: bool) -> None:
     """Have `response` tell `observation` of its bytes and its end; never raises.
 
     Middleware further out than what is `outermost` may replace it.
