@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -86,29 +87,23 @@ def _forked_by_uwsgi() -> None:
 
 
 def _watch(uwsgi: Any) -> None:
-    """Have the same done where uWSGI forks, which calls hooks of its own instead of Python's."""
-    spooler, hook = getattr(uwsgi, "spooler", None), getattr(uwsgi, "post_fork_hook", None)
-    is_new = "uwsgidecorators" not in sys.modules
-    try:
-        # Comes with uWSGI. Imported later, by the application, it would replace our hook.
-        from uwsgidecorators import postfork_chain
-    except Exception:  # it is not there, or refuses to work without a master
-        uwsgi.post_fork_hook = _both(_forked_by_uwsgi, hook)
-        return
-    postfork_chain.insert(0, _forked_by_uwsgi)  # before what the application begins there
-    if is_new and spooler is not None:  # nor shall it replace what the application has set
+    """Have the same done where uWSGI forks, which calls one hook of its own instead of Python's."""
+    hook, spooler = getattr(uwsgi, "post_fork_hook", None), getattr(uwsgi, "spooler", None)
+    with suppress(Exception):  # it is not there, or refuses to work without a master
+        # Comes with uWSGI. Imported later, by the application, it would replace our hook, as now it
+        # replaces what the application has set.
+        import uwsgidecorators  # noqa: F401
+    chain = getattr(uwsgi, "post_fork_hook", None)
+    theirs = [one for one in dict.fromkeys((hook, chain)) if one is not None]
+    # First: before what the application begins there.
+    uwsgi.post_fork_hook = partial(_in_turn, [_forked_by_uwsgi, *theirs])
+    if spooler is not None:
         uwsgi.spooler = spooler
-    if is_new and hook is not None:
-        postfork_chain.append(hook)
 
 
-def _both(ours: Callable[[], object], theirs: Callable[[], object] | None) -> Callable[[], None]:
-    def hook() -> None:
-        ours()
-        if theirs is not None:
-            theirs()
-
-    return hook
+def _in_turn(hooks: list[Callable[[], object]]) -> None:
+    for hook in hooks:
+        hook()
 
 
 if hasattr(os, "register_at_fork"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -11,7 +12,13 @@ from django.utils.decorators import sync_and_async_middleware
 from django_door.project import Project
 from django_door.settings import OURS
 from metrics import in_progress, records
-from prom_middleware import asgi, failures
+from prom_middleware import asgi, failures, wsgi
+
+pytestmark = [
+    # asgiref's word to who has not marked it, and Django's to who streams asynchronously by WSGI.
+    pytest.mark.filterwarnings("ignore:async_to_sync was passed a non-async-marked"),
+    pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume"),
+]
 
 COMMON = "django.middleware.common.CommonMiddleware"
 
@@ -29,14 +36,38 @@ class Plain:
 
 
 class Former(Plain):
-    """As before Django 5, in an idiom that nobody knows from Python 3.12 on."""
+    """Awaits what comes, and changes it."""
 
     def __call__(self, request: HttpRequest) -> Any:
         return self.answer(request)
 
     async def answer(self, request: HttpRequest) -> Any:
-        """Await the response, and change it."""
+        """Return what is awaited here."""
         response = await self.get_response(request)
+        response["X-Seen"] = "1"
+        return response
+
+
+class Task(Former):
+    """Hands on what goes on by itself."""
+
+    def __call__(self, request: HttpRequest) -> Any:
+        return asyncio.ensure_future(self.answer(request))
+
+
+class AsyncOnly(Former):
+    """Has forgotten to say so of what it makes."""
+
+    sync_capable = False
+
+
+class SyncOnly(Plain):
+    """Changes a response that is there."""
+
+    async_capable = False
+
+    def __call__(self, request: HttpRequest) -> Any:
+        response = self.get_response(request)
         response["X-Seen"] = "1"
         return response
 
@@ -47,9 +78,17 @@ def function(get_response: Any) -> Any:
     return lambda request: get_response(request)
 
 
+HERE = __name__
 CHAINS = {
-    kind: [OURS, f"{__name__}.{kind}", COMMON] for kind in ("Plain", "Former", "function")
-} | {"further out": [f"{__name__}.Plain", OURS, f"{__name__}.Plain", COMMON]}
+    "plain": ("asgi", [OURS, f"{HERE}.Plain", COMMON]),
+    "former": ("asgi", [OURS, f"{HERE}.Former", COMMON]),
+    "a task": ("asgi", [OURS, f"{HERE}.Task", COMMON]),
+    "a function": ("asgi", [OURS, f"{HERE}.function", COMMON]),
+    "further out": ("asgi", [f"{HERE}.Plain", OURS, f"{HERE}.Plain", COMMON]),
+    "below what is synchronous": ("asgi", [f"{HERE}.SyncOnly", OURS, f"{HERE}.AsyncOnly", COMMON]),
+    "by WSGI": ("wsgi", [OURS, f"{HERE}.AsyncOnly", COMMON]),
+}
+DOORS = {"asgi": asgi.PrometheusMiddleware, "wsgi": wsgi.PrometheusMiddleware}
 ROWS = [
     ("/u/3/", "/u/<int:id>/", 200, "", "complete"),
     ("/a/3/", "/a/<int:id>/", 200, "", "complete"),
@@ -60,10 +99,12 @@ ROWS = [
 
 
 @pytest.mark.parametrize("chain", CHAINS)
-@pytest.mark.parametrize("wrap", [None, asgi.PrometheusMiddleware], ids=["entry", "door outside"])
-def test_what_it_hands_on_is_awaited(chain: str, wrap: Any) -> None:
+@pytest.mark.parametrize("outside", [False, True], ids=["entry", "door outside"])
+def test_what_it_hands_on_is_awaited(chain: str, outside: bool) -> None:
     before = failures.counts()
-    with Project("asgi", wrap, MIDDLEWARE=CHAINS[chain]) as project:
+    server, middleware = CHAINS[chain]
+    door: Any = DOORS[server] if outside else None
+    with Project(server, door, MIDDLEWARE=middleware) as project:
         for path, route, status, exception, outcome in ROWS:
             answer = project.fetch("GET", path)
             assert (answer.status, answer.error) == (status, None)

@@ -195,6 +195,17 @@ def test_a_catch_all_of_flask(options: Options, route: str) -> None:
     assert f"{route} takes every path" in only(instrument(app, **options), "routes").problem
 
 
+def test_a_catch_all_of_a_host_that_has_two_names(options: Options) -> None:
+    klein = pytest.importorskip("klein")
+    from twisted.web.vhost import NameVirtualHost
+
+    app, hosts = klein.Klein(), NameVirtualHost()
+    app.route("/<path:rest>")(lambda request, rest: rest)
+    hosts.default = app.resource()
+    hosts.addHost(b"www.shop.example", hosts.default)
+    assert only(instrument(hosts, **options), "routes")
+
+
 def test_a_catch_all_of_klein(options: Options) -> None:
     klein = pytest.importorskip("klein")
     app = klein.Klein()

@@ -46,6 +46,10 @@ DECORATED = """
 from uwsgidecorators import postfork
 postfork(lambda: calls.append("theirs"))
 """
+OVERRIDDEN = """
+import uwsgidecorators
+uwsgi.post_fork_hook = lambda: calls.append("theirs")
+"""
 PLAIN = """
 uwsgi.post_fork_hook = lambda: calls.append("theirs")
 uwsgi.spooler = spooler = lambda environ: uwsgi.SPOOL_OK
@@ -84,13 +88,15 @@ def test_what_is_done_in_a_child_is_done_once(options: list[str], tmp_path: Path
 
 
 def test_the_first_worker_is_no_child_where_there_is_no_master(tmp_path: Path) -> None:
-    workers = dict.fromkeys((pid, calls) for pid, calls, _ in told([], tmp_path))
+    workers = {(pid, calls) for pid, calls, _ in told([], tmp_path)}
     assert sorted({calls for _, calls in workers}) == ["", "renewed"]
     assert [calls for _, calls in workers].count("") == 1
 
 
 @pytest.mark.parametrize(
-    ("before", "after"), [(DECORATED, ""), (PLAIN, SPOOLED)], ids=["decorators", "attributes"]
+    ("before", "after"),
+    [(DECORATED, ""), (OVERRIDDEN, ""), (PLAIN, SPOOLED)],
+    ids=["decorators", "another", "attributes"],
 )
 def test_what_an_application_does_there_comes_after_it(
     before: str, after: str, tmp_path: Path

@@ -115,6 +115,16 @@ def test_who_waits_to_be_asked_for_the_body_is_asked() -> None:
         assert peer.recv(1000).startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.parametrize(
+    "header",
+    [b"Transfer-Encoding: gzip", b"Transfer-Encoding: chunked\r\nContent-Length: 4", b"nonsense"],
+)
+def test_who_sends_what_is_not_read_is_not_asked_for_it(header: bytes) -> None:
+    with served(make_asgi_app()) as port, socket.create_connection(("127.0.0.1", port), 60) as peer:
+        peer.sendall(PUT[:-2] + b"\r\n" + header + b"\r\nExpect: 100-continue\r\n\r\n")
+        assert peer.recv(1000).startswith(b"HTTP/1.1 400 ")
+
+
 def test_who_sends_has_more_time(impatient: int) -> None:
     line = b"# %b\n" % (b"a" * 500)
     with socket.create_connection(("127.0.0.1", impatient), 60) as peer:

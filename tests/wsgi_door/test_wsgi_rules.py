@@ -404,6 +404,23 @@ def test_an_environ_used_again_is_another_request() -> None:
     assert records(registry) == [seen(200)] * 2
 
 
+@pytest.mark.parametrize("own", [{}, {"method": "of its own"}])
+def test_an_environ_that_is_copied_for_another_method_and_path_is_another_request(
+    own: dict[str, Any],
+) -> None:
+    registry = CollectorRegistry()
+
+    def batch(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        if env["PATH_INFO"] == "/batch":
+            call(app, {**env, "REQUEST_METHOD": "POST", "PATH_INFO": "/items"})
+        start(OK, [*PLAIN])
+        return [b"abc"]
+
+    app = PrometheusMiddleware(batch, registry=registry)
+    call(app, {**environ(path="/batch"), **own})
+    assert sorted(row[0] for row in records(registry)) == ["GET", "POST"]
+
+
 def test_in_progress_lasts_as_long_as_the_body() -> None:
     registry = CollectorRegistry()
     app = PrometheusMiddleware(lazy, registry=registry)

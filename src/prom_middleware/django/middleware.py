@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sys
-from asyncio import get_running_loop
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
-from types import CoroutineType
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
@@ -66,6 +65,7 @@ class PrometheusMiddleware:
         self._async = iscoroutinefunction(get_response)
         if self._async:
             markcoroutinefunction(self)
+        self._awaited_by = {by_asgi: _is_awaited(type(self), by_asgi) for by_asgi in (False, True)}
         if TRACING in core.modules:
             # Middleware further in that makes a span has ended it when we see the response.
             self.process_view = self._view_async if self._async else self._view
@@ -75,7 +75,7 @@ class PrometheusMiddleware:
         if self._async:
             return self._answer_async(request)
         if request.path_info in self._metrics_paths:
-            if _is_awaited(request):
+            if self._is_awaited(request):
                 return self._scrape(request)
             return answer_scrape(request, self._core.config)
         observation = self._start(request)
@@ -84,7 +84,7 @@ class PrometheusMiddleware:
         except BaseException as error:
             self._failed(request, observation, error)
             raise
-        if type(response) is CoroutineType and _is_awaited(request):
+        if not isinstance(response, HttpResponseBase) and self._is_awaited(request, response):
             return self._awaited(request, observation, response)
         if observation is None:
             self._refine(request)
@@ -92,6 +92,14 @@ class PrometheusMiddleware:
         else:
             observe_response(observation, response, self._outermost)
         return response
+
+    def _is_awaited(self, request: HttpRequest, response: object = None) -> bool:
+        """Tell whether Django awaits what we return, though what is further in is not marked so."""
+        try:
+            awaited = self._awaited_by[not hasattr(request, "environ")]
+            return awaited and (response is None or isawaitable(response))
+        except Exception:
+            return False
 
     async def _awaited(
         self, request: HttpRequest, observation: Handled | None, coming: Awaitable[Any]
@@ -215,16 +223,19 @@ class PrometheusMiddleware:
         return None if outer is None or outer.done else outer
 
 
-def _is_awaited(request: HttpRequest) -> bool:
-    """Tell whether Django awaits what we return, though nobody has marked it as asynchronous.
+def _is_awaited(kind: type, by_asgi: bool) -> bool:
+    """Tell whether Django awaits what a middleware returns, by what the classes say of themselves.
 
-    It goes by what the classes say of themselves. What is synchronous runs in another thread, which
-    has no event loop.
+    So does its `load_middleware`; whether they are marked as coroutine functions is another matter.
     """
-    try:
-        return not hasattr(request, "environ") and get_running_loop() is not None
-    except Exception:  # a RuntimeError: there is none
-        return False
+    is_async = by_asgi
+    for path in reversed(settings.MIDDLEWARE):
+        middleware = import_string(path)
+        if is_async or not getattr(middleware, "sync_capable", True):
+            is_async = getattr(middleware, "async_capable", False)
+        if middleware is kind:
+            break
+    return is_async
 
 
 def _is_outermost(kind: type) -> bool:

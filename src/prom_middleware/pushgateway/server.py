@@ -184,13 +184,18 @@ class _Handler(BaseHTTPRequestHandler):
         """Refuse a request with a header that cannot be read: it may say how long the body is."""
         if not super().parse_request():
             return False
-        if any(isinstance(one, _UNREADABLE) for one in self.headers.defects):
+        if self._is_unreadable():
             self._send(text(400, "malformed header"), close=True)
             return False
         return True
 
+    def _is_unreadable(self) -> bool:
+        return any(isinstance(one, _UNREADABLE) for one in self.headers.defects)
+
     def handle_expect_100(self) -> bool:
         """Ask for a body only where it will be read (RFC 9110 section 10.1.1)."""
+        if self._is_unreadable():
+            return True  # it is refused next
         try:
             refused = self._refused()
             if refused is None and self._declared() is not None:
@@ -255,9 +260,14 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def _declared(self) -> int | None:
-        """Return the length that the headers say, or None where that is too much."""
-        lengths = self.headers.get_all("Content-Length", [])
-        if not lengths or "Transfer-Encoding" in self.headers:
+        """Return the length that the headers say, 0 for none, or None where that is too much."""
+        coding, lengths = (
+            self.headers.get("Transfer-Encoding"),
+            self.headers.get_all("Content-Length"),
+        )
+        if coding is not None and (lengths or coding.strip().lower() != "chunked"):
+            raise _BadBodyError("unsupported transfer encoding")
+        if not lengths:
             return 0
         if len({*lengths}) > 1:
             raise _BadBodyError("bad Content-Length")
@@ -275,13 +285,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._patient.is_in_body = False
 
     def _framed(self) -> bytes | None:
-        coding = self.headers.get("Transfer-Encoding")
-        if coding is None:
-            length = self._declared()
-            return None if length is None else self._read(length)
-        if coding.strip().lower() != "chunked" or "Content-Length" in self.headers:
-            raise _BadBodyError("unsupported transfer encoding")
-        return self._chunked()
+        length = self._declared()
+        if "Transfer-Encoding" in self.headers:
+            return self._chunked()
+        return None if length is None else self._read(length)
 
     def _chunked(self) -> bytes | None:
         body = bytearray()  # a list of tiny chunks would take many times as much

@@ -20,9 +20,10 @@ from math import inf
 from threading import Event, get_ident
 from time import monotonic, sleep
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from prom_middleware import failures
-from prom_middleware.forks import renew_in_child
+from prom_middleware.forks import in_child
 
 View = TypeVar("View")
 
@@ -41,6 +42,16 @@ PAUSE = 1.0
 # How often a writer has to see, a piece apart, that nobody carries out what waits: then the token
 # is lost. More than a reader, for he does not wait meanwhile.
 MOST_LOOKS = 60
+
+
+_turns: WeakSet[Turn] = WeakSet()
+
+
+@in_child
+def _in_child() -> None:
+    # With the locks, and not with what is renewed later: that may write.
+    for turn in list(_turns):
+        turn.forget()  # a thread that is not in the child may have had it
 
 
 class Turn:
@@ -69,7 +80,7 @@ class Turn:
         self._carried = self._seen = 0  # how often somebody began with it, now and at the last look
         self._look_at, self._looks = -inf, 0.0
         self._renew()
-        renew_in_child(self, Turn.forget)
+        _turns.add(self)
 
     def _renew(self) -> None:
         tokens: deque[Any] = deque()

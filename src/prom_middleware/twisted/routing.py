@@ -45,9 +45,7 @@ class Dialect:
         """Return the template of the resource that was found."""
         if request.path == b"*":
             return "*"
-        if (
-            request.site is None
-        ):  # a class of the application's has answered before it was processed
+        if request.site is None:  # a class of the application's has answered by itself
             return None
         segments = request.path[1:].split(b"/")
         if PERCENT in request.path:
