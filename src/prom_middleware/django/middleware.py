@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
@@ -229,12 +230,13 @@ def _is_awaited(kind: type, by_asgi: bool) -> bool:
     So does its `load_middleware`; whether they are marked as coroutine functions is another matter.
     """
     is_async = by_asgi
-    for path in reversed(settings.MIDDLEWARE):
-        middleware = import_string(path)
-        if is_async or not getattr(middleware, "sync_capable", True):
-            is_async = getattr(middleware, "async_capable", False)
-        if middleware is kind:
-            break
+    with suppress(ImportError):  # made by hand: Django itself has imported them by now
+        for path in reversed(settings.MIDDLEWARE):
+            middleware = import_string(path)
+            if is_async or not getattr(middleware, "sync_capable", True):
+                is_async = getattr(middleware, "async_capable", False)
+            if middleware is kind:
+                break
     return is_async
 
 

@@ -261,10 +261,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _declared(self) -> int | None:
         """Return the length that the headers say, 0 for none, or None where that is too much."""
-        coding, lengths = (
-            self.headers.get("Transfer-Encoding"),
-            self.headers.get_all("Content-Length"),
-        )
+        coding = self.headers.get("Transfer-Encoding")
+        lengths = self.headers.get_all("Content-Length")
         if coding is not None and (lengths or coding.strip().lower() != "chunked"):
             raise _BadBodyError("unsupported transfer encoding")
         if not lengths:
