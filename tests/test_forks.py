@@ -18,6 +18,7 @@ from prom_middleware.bridge import OpenTelemetryReader, StatsdCollector
 from prom_middleware.exposition import start_http_server
 from prom_middleware.forks import in_child
 from prom_middleware.runtime import installation
+from prom_middleware.stores.turn import Turn
 from stores.multiprocess.children import end, fork, run
 
 
@@ -33,6 +34,22 @@ def test_it_is_called_in_a_child_and_not_in_the_parent() -> None:
 
     assert run(child) == 0
     assert called == []
+
+
+def test_what_a_hook_writes_comes_after_what_the_parent_had_left_is_forgotten() -> None:
+    turn, written = Turn(), list[str]()
+
+    @in_child
+    def write() -> None:  # as the garbage collector may, whenever it comes
+        turn.update(written.append, "the child's")
+
+    # Another thread has left it, and not looked yet who carries it out.
+    turn.pending.append((written.append, ("the parent's",)))
+
+    def child() -> None:
+        assert written == ["the child's"]
+
+    assert run(child) == 0
 
 
 @pytest.mark.parametrize("before", ["del os.register_at_fork", "sys.modules['uwsgi'] = None"])
