@@ -66,7 +66,7 @@ class PrometheusMiddleware:
         self._async = iscoroutinefunction(get_response)
         if self._async:
             markcoroutinefunction(self)
-        self._awaited_by = {by_asgi: _is_awaited(type(self), by_asgi) for by_asgi in (False, True)}
+        self._awaited_by = {by_asgi: _awaits(type(self), by_asgi) for by_asgi in (False, True)}
         if TRACING in core.modules:
             # Middleware further in that makes a span has ended it when we see the response.
             self.process_view = self._view_async if self._async else self._view
@@ -224,7 +224,7 @@ class PrometheusMiddleware:
         return None if outer is None or outer.done else outer
 
 
-def _is_awaited(kind: type, by_asgi: bool) -> bool:
+def _awaits(kind: type, by_asgi: bool) -> bool:
     """Tell whether Django awaits what a middleware returns, by what the classes say of themselves.
 
     So does its `load_middleware`; whether they are marked as coroutine functions is another matter.

@@ -50,8 +50,7 @@ def observe_response(observation: Handled, response: Any, outermost: bool) -> No
         # Long enough, with an "e" in its place: that spares nearly all the calls.
         if len(kind) > 16 and kind[5] in "eE":
             observation.note_type(kind)
-        core = observation.core
-        context = core.context
+        context = (core := observation.core).context
         if context() if context is not None else TRACING in core.modules:
             core.exemplars.hold(observation)
         sender = None if observation.wsgi else sending_task()

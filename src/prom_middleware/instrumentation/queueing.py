@@ -13,8 +13,7 @@ _LONGEST = 3600.0
 
 # The two headers that proxies use, as the servers' interfaces spell them: the first one wins that
 # tells a time.
-HEADERS = ("x-request-start", "x-queue-start")
-RAW_HEADERS = tuple(name.encode() for name in HEADERS)
+RAW_HEADERS = (b"x-request-start", b"x-queue-start")
 REQUEST_START, QUEUE_START = "HTTP_X_REQUEST_START", "HTTP_X_QUEUE_START"
 
 
