@@ -8,6 +8,7 @@ attributes, names it was imported under, bound methods that somebody kept.
 
 from __future__ import annotations
 
+import gc
 import inspect
 import sys
 import threading
@@ -97,7 +98,12 @@ def raising_always(code: CodeType) -> Iterator[list[object]]:
 
 @contextmanager
 def profiling(profile: Callable[[FrameType, str, object], None]) -> Iterator[None]:
-    """Have `profile` told of all calls, in new threads, too."""
+    """Have `profile` told of all calls, in new threads, too.
+
+    Garbage waits meanwhile: what an earlier call left must not end in the midst of this one.
+    """
+    was_collecting = gc.isenabled()
+    gc.disable()
     threading.setprofile(profile)
     sys.setprofile(profile)
     try:
@@ -105,6 +111,8 @@ def profiling(profile: Callable[[FrameType, str, object], None]) -> Iterator[Non
     finally:
         sys.setprofile(None)
         threading.setprofile(None)  # type: ignore[arg-type]
+        if was_collecting:
+            gc.enable()
 
 
 def name_of(code: CodeType) -> str:
