@@ -104,7 +104,7 @@ EXEMPT = {
     "asgi.exchange._size_otherwise": GUARD,
     "django.middleware.PrometheusMiddleware._awaited": ENTRY,
     "django.middleware.PrometheusMiddleware._observe": GUARD,
-    "django.middleware.PrometheusMiddleware._is_awaited": GUARD,
+    "django.middleware.PrometheusMiddleware._scraped": GUARD,
     "django.middleware.PrometheusMiddleware._failed": GUARD,
     "django.middleware._note_exception": GUARD,
     "django.middleware.PrometheusMiddleware._scrape": GUARD,

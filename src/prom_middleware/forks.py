@@ -23,6 +23,7 @@ class Closing(Protocol):
 
 # The place in `stat_fields` of when a process began, in ticks since the system was started.
 BEGAN = 19
+_REPLACED = ("spooler", "mule_msg_hook")  # what else the import of `uwsgidecorators` sets
 _pid = os.getpid()
 _in_children: list[Callable[[], object]] = []
 _closing: WeakSet[Closing] = WeakSet()
@@ -88,7 +89,8 @@ def _forked_by_uwsgi() -> None:
 
 def _watch(uwsgi: Any) -> None:
     """Have the same done where uWSGI forks, which calls one hook of its own instead of Python's."""
-    hook, spooler = getattr(uwsgi, "post_fork_hook", None), getattr(uwsgi, "spooler", None)
+    hook = getattr(uwsgi, "post_fork_hook", None)
+    others = {name: getattr(uwsgi, name) for name in _REPLACED if hasattr(uwsgi, name)}
     with suppress(Exception):  # it is not there, or refuses to work without a master
         # Comes with uWSGI. Imported later, by the application, it would replace our hook, as now it
         # replaces what the application has set.
@@ -97,8 +99,8 @@ def _watch(uwsgi: Any) -> None:
     theirs = [one for one in dict.fromkeys((hook, chain)) if one is not None]
     # First: before what the application begins there.
     uwsgi.post_fork_hook = partial(_in_turn, [_forked_by_uwsgi, *theirs])
-    if spooler is not None:
-        uwsgi.spooler = spooler
+    for name, other in others.items():
+        setattr(uwsgi, name, other)
 
 
 def _in_turn(hooks: list[Callable[[], object]]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from django.core.exceptions import MiddlewareNotUsed
 from django.http import HttpRequest
 from django.utils.decorators import sync_and_async_middleware
 
@@ -13,6 +14,7 @@ from django_door.project import Project
 from django_door.settings import OURS
 from metrics import in_progress, records
 from prom_middleware import asgi, failures, wsgi
+from prom_middleware.django import PrometheusMiddleware
 
 pytestmark = [
     # asgiref's word to who has not marked it, and Django's to who streams asynchronously by WSGI.
@@ -72,6 +74,24 @@ class SyncOnly(Plain):
         return response
 
 
+class SyncUnused(SyncOnly):
+    """Is not in the chain, but in the settings."""
+
+    def __init__(self, get_response: Any) -> None:
+        raise MiddlewareNotUsed
+
+
+class AsyncUnused(SyncUnused):
+    """Would have made all further out asynchronous."""
+
+    sync_capable, async_capable = False, True
+
+
+def factory(get_response: Any) -> Any:
+    """Make the door, whose class is not in the settings then."""
+    return PrometheusMiddleware(get_response)
+
+
 @sync_and_async_middleware
 def function(get_response: Any) -> Any:
     """Hand on what comes."""
@@ -87,6 +107,10 @@ CHAINS = {
     "further out": ("asgi", [f"{HERE}.Plain", OURS, f"{HERE}.Plain", COMMON]),
     "below what is synchronous": ("asgi", [f"{HERE}.SyncOnly", OURS, f"{HERE}.AsyncOnly", COMMON]),
     "by WSGI": ("wsgi", [OURS, f"{HERE}.AsyncOnly", COMMON]),
+    "not used": ("wsgi", [OURS, f"{HERE}.AsyncUnused", COMMON]),
+    "not used, by ASGI": ("asgi", [OURS, f"{HERE}.AsyncUnused", f"{HERE}.SyncOnly"]),
+    "not used, and all else is": ("asgi", [OURS, f"{HERE}.SyncUnused", f"{HERE}.Plain"]),
+    "made by a factory": ("wsgi", [f"{HERE}.AsyncOnly", f"{HERE}.factory", COMMON]),
 }
 DOORS = {"asgi": asgi.PrometheusMiddleware, "wsgi": wsgi.PrometheusMiddleware}
 ROWS = [

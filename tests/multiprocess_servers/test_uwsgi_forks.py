@@ -53,9 +53,11 @@ uwsgi.post_fork_hook = lambda: calls.append("theirs")
 PLAIN = """
 uwsgi.post_fork_hook = lambda: calls.append("theirs")
 uwsgi.spooler = spooler = lambda environ: uwsgi.SPOOL_OK
+uwsgi.mule_msg_hook = told = lambda message: None
 """
 SPOOLED = """
 assert uwsgi.spooler is spooler
+assert uwsgi.mule_msg_hook is told
 """
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from contextlib import suppress
 from functools import partial
 from inspect import isawaitable
@@ -76,16 +77,14 @@ class PrometheusMiddleware:
         if self._async:
             return self._answer_async(request)
         if request.path_info in self._metrics_paths:
-            if self._is_awaited(request):
-                return self._scrape(request)
-            return answer_scrape(request, self._core.config)
+            return self._scraped(request)
         observation = self._start(request)
         try:
             response = self._get_response(request)
         except BaseException as error:
             self._failed(request, observation, error)
             raise
-        if not isinstance(response, HttpResponseBase) and self._is_awaited(request, response):
+        if not isinstance(response, HttpResponseBase) and isawaitable(response):
             return self._awaited(request, observation, response)
         if observation is None:
             self._refine(request)
@@ -93,14 +92,6 @@ class PrometheusMiddleware:
         else:
             observe_response(observation, response, self._outermost)
         return response
-
-    def _is_awaited(self, request: HttpRequest, response: object = None) -> bool:
-        """Tell whether Django awaits what we return, though what is further in is not marked so."""
-        try:
-            awaited = self._awaited_by[not hasattr(request, "environ")]
-            return awaited and (response is None or isawaitable(response))
-        except Exception:
-            return False
 
     async def _awaited(
         self, request: HttpRequest, observation: Handled | None, coming: Awaitable[Any]
@@ -135,6 +126,20 @@ class PrometheusMiddleware:
                 observe_response(observation, response, self._outermost)
         except Exception as error:
             failures.report("response", error)
+
+    def _scraped(self, request: HttpRequest) -> Any:
+        """Return a response, or what can be awaited: middleware further in may be asynchronous and
+        not marked so, as one that hands on what comes is. Then so are we, and Django awaits us.
+        """
+        try:
+            by_asgi = not hasattr(request, "environ")
+            if by_asgi and _in_loop():
+                return self._scrape(request)
+            kind = AwaitableResponse if self._awaited_by[by_asgi] else HttpResponse
+            return answer_scrape(request, self._core.config, kind)
+        except Exception as error:
+            failures.report("scrape", error)
+            return AwaitableResponse(status=500)
 
     async def _scrape(self, request: HttpRequest) -> HttpResponseBase:
         """Answer in a thread: a large registry must not hold up the event loop."""
@@ -224,13 +229,31 @@ class PrometheusMiddleware:
         return None if outer is None or outer.done else outer
 
 
+class AwaitableResponse(HttpResponse):
+    """A response for who reads it, and for who awaits it: by WSGI, nothing tells them apart."""
+
+    def __await__(self) -> Generator[None, None, AwaitableResponse]:
+        """Wait for nothing, and return the response."""
+        yield from ()
+        return self
+
+
+def _in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
 def _awaits(kind: type, by_asgi: bool) -> bool:
     """Tell whether Django awaits what a middleware returns, by what the classes say of themselves.
 
     So does its `load_middleware`; whether they are marked as coroutine functions is another matter.
+    Which of them it leaves out, since they are not used, is not known here.
     """
     is_async = by_asgi
-    with suppress(ImportError):  # made by hand: Django itself has imported them by now
+    with suppress(Exception):  # made by hand: Django itself has imported them by now
         for path in reversed(settings.MIDDLEWARE):
             middleware = import_string(path)
             if is_async or not getattr(middleware, "sync_capable", True):

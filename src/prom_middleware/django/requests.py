@@ -194,15 +194,19 @@ def discard(request: HttpRequest) -> None:
         nesting.discard(below["REQUEST_METHOD"], paths_of(below))
 
 
-def answer_scrape(request: HttpRequest, config: Configuration | None = None) -> HttpResponse:
+def answer_scrape(
+    request: HttpRequest,
+    config: Configuration | None = None,
+    kind: type[HttpResponse] = HttpResponse,
+) -> HttpResponse:
     """Answer a scrape of the registry of `config`, or of the settings; never raises."""
     try:
         config = config or Configuration.from_options(configured())
         response = answer(config.registry, partial(_scrape_request, request), config.access)
-        return HttpResponse(response.body, status=response.status, headers=dict(response.headers))
+        return kind(response.body, status=response.status, headers=dict(response.headers))
     except Exception as error:
         failures.report("scrape", error)
-        return HttpResponse(status=500)
+        return kind(status=500)
 
 
 def _scrape_request(request: HttpRequest) -> ScrapeRequest:
