@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,6 +23,30 @@ from prom_middleware.exposition.collecting import runs
 from prom_middleware.exposition.options import Limits
 from prom_middleware.exposition.scraping import scrape
 from waiting import eventually
+
+# Tells how often another greenlet came to its turn during a scrape.
+GREEN = """
+from gevent import monkey
+monkey.patch_all()
+import gevent
+from prometheus_client import REGISTRY, Gauge
+from prom_middleware.exposition.access import ScrapeRequest
+from prom_middleware.exposition.scraping import scrape
+
+gauge = Gauge("many", "M.", ["number"])
+for number in range(5000):
+    gauge.labels(number).set(number)
+turns = []
+
+def turn():
+    while True:
+        turns.append(None)
+        gevent.sleep(0)
+
+gevent.spawn(turn)
+assert scrape(REGISTRY, ScrapeRequest("GET", "/metrics", "", {}, None)).status == 200
+print(len(turns))
+"""
 
 
 class Held:
@@ -303,3 +329,15 @@ def test_a_fork_while_a_scrape_is_made_leaves_the_child_free(
             os._exit(0 if scrape(registry, asked()).status == 200 else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         held.open.set()
+
+
+def test_greenlets_have_their_turns_while_a_scrape_is_made() -> None:
+    pytest.importorskip("gevent", reason="gevent is not installed")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", GREEN],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert int(done.stdout) >= 10

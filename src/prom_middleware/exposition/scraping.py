@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from time import perf_counter
 
@@ -143,7 +144,9 @@ class Visit:
 
 
 def _serves_a_loop() -> bool:
-    return threading.current_thread().name.startswith(LOOPS_THREADS)
+    # Who sleeps by gevent's or eventlet's own `sleep` gives way to all others in this thread.
+    is_green = type(time.sleep) is not type(perf_counter)
+    return is_green or threading.current_thread().name.startswith(LOOPS_THREADS)
 
 
 def _form(request: ScrapeRequest, debug: str | None) -> Format:
