@@ -107,6 +107,7 @@ WRONG = [
     ("metrics_path", "", errors.OptionError),
     ("metrics_path", b"/metrics", errors.OptionError),
     ("metrics_path", "/m\udcff", errors.OptionError),
+    ("metrics_path", "/m%C3%A9trics", errors.OptionError),  # servers decode it
     ("registry", "REGISTRY", errors.OptionError),
     ("registry", None, errors.OptionError),
     ("preset", "defaullt", errors.PresetError),

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from time import perf_counter
+from types import BuiltinFunctionType
 
 from prometheus_client.registry import Collector
 
@@ -145,7 +146,7 @@ class Visit:
 
 def _serves_a_loop() -> bool:
     # Who sleeps by gevent's or eventlet's own `sleep` gives way to all others in this thread.
-    is_green = type(time.sleep) is not type(perf_counter)
+    is_green = not isinstance(time.sleep, BuiltinFunctionType)
     return is_green or threading.current_thread().name.startswith(LOOPS_THREADS)
 
 

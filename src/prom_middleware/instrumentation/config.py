@@ -124,9 +124,11 @@ def as_taken(given: Mapping[str, Any]) -> dict[str, Any]:
 def _metrics_path(value: object) -> str | None:
     if value is None:
         return None
-    if is_encodable(value) and re.fullmatch(r"/[^?#]*[^?#/]/*", str(value)):
-        return str(value).rstrip("/")
-    raise OptionError(f"metrics_path={value!r}: give a path such as '/metrics', or None")
+    if not is_encodable(value) or not re.fullmatch(r"/[^?#]*[^?#/]/*", str(value)):
+        raise OptionError(f"metrics_path={value!r}: give a path such as '/metrics', or None")
+    if re.search("%[0-9A-Fa-f]{2}", str(value)):
+        raise OptionError(f"metrics_path={value!r}: servers decode paths, so write it without '%'")
+    return str(value).rstrip("/")
 
 
 def _preset(value: object) -> tuple[str, ...]:
