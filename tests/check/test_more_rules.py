@@ -151,6 +151,19 @@ def test_a_type_ends_with_blanks_at_most(end: str) -> None:
     assert report.error.reason.startswith('unknown metric type "gauge')
 
 
+@pytest.mark.parametrize(("line", "column"), [("a 1 \n", 4), ("abc 1 5 \t\n", 8)])
+def test_blanks_at_the_end_are_an_error_where_they_begin(line: str, column: int) -> None:
+    error = check(line).error
+    assert error is not None
+    assert (error.line, error.column) == (1, column)
+
+
+@pytest.mark.parametrize("line", ['h_seconds_bucket{le="NaN"} -1', 'h_seconds_sum{le="1"} -1'])
+def test_a_histogram_may_be_negative_in_what_is_no_count(line: str) -> None:
+    report = check(HISTOGRAM + line + "\n", more=False)
+    assert (report.error, report.exit_code) == (None, 0)
+
+
 def test_nothing_is_said_of_what_is_right() -> None:
     page = HISTOGRAM
     for label in ("1", "2"):
@@ -170,6 +183,9 @@ def test_a_remark_is_made_once_for_each_metric() -> None:
 
 def test_the_limit_of_series_can_be_chosen() -> None:
     assert check(MANY, max_series=1001).exit_code == 0
+    two = SUMMARY + "".join(f's_sum{{x="{x}"}} 1\ns_count{{x="{x}"}} 1\n' for x in "ab")
+    assert check(two, max_series=2).exit_code == 0
+    assert check(two, max_series=1).problems[0].rule == "cardinality"
     page = GAUGE + 'a{x="1"} 1\na{x="2"} 1\n'
     assert check(page, max_series=1).problems[0].rule == "cardinality"
 

@@ -94,6 +94,17 @@ def test_a_login_for_the_metrics_only(app: Any, registry: CollectorRegistry) -> 
     assert client.get("/metrics").status_code == 403
 
 
+@pytest.mark.parametrize(
+    ("options", "coding"), [({}, "gzip"), ({"disable_compression": True}, None)]
+)
+def test_compression(
+    app: Any, registry: CollectorRegistry, options: dict[str, Any], coding: str | None
+) -> None:
+    app.register_blueprint(metrics_blueprint(registry, **options))
+    response = app.test_client().get("/metrics", headers={"Accept-Encoding": "gzip"})
+    assert response.headers.get("Content-Encoding") == coding
+
+
 def test_access(app: Any, registry: CollectorRegistry) -> None:
     app.register_blueprint(metrics_blueprint(registry, access=basic_auth("joe", "secret")))
     client = app.test_client()

@@ -243,7 +243,12 @@ def test_the_duration_is_that_of_the_last_byte() -> None:
 
 @pytest.mark.parametrize(
     "header",
-    ["text/event-stream", "text/event-stream; charset=utf-8", "text/event-stream;charset=utf-8"],
+    [
+        "text/event-stream",
+        "text/event-stream; charset=utf-8",
+        "text/event-stream;charset=utf-8",
+        "text/event-stream ; charset=utf-8",  # RFC 9110 section 5.6.6: blanks on both sides
+    ],
 )
 def test_an_event_stream_is_not_a_latency(header: str) -> None:
     registry = CollectorRegistry()

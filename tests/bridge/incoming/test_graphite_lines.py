@@ -81,6 +81,29 @@ def test_a_sample_expires_after_its_own_time() -> None:
     assert becomes(lambda: set(shown(registry, receiver)[0]), {sample("new")}) == {sample("new")}
 
 
+def test_the_ttl_of_a_rule_goes_before_the_expiry_of_all() -> None:
+    rules = parse_mapping(
+        "mappings: [{match: short, name: short, ttl: 10s}, {match: long, name: long, ttl: 1h}]"
+    )
+    lines = [f"{name} 1 {NOW - ago}" for name, ago in (("short", 10), ("long", 300), ("none", 10))]
+    assert taken(*lines, mapping=rules) == (
+        {sample("long"): 1, sample("none"): 1},
+        {"too_old": 1},
+    )
+
+
+@pytest.mark.parametrize(("later", "number"), [(299.0, 1), (300.0, 0)])
+def test_a_sample_that_is_ahead_of_our_clock_expires_as_one_of_now(
+    later: float, number: int
+) -> None:
+    registry, now = CollectorRegistry(), [0.0]
+    receiver = GraphiteCollector(registry=registry, clock=lambda: float(NOW))
+    receiver._store.clock = lambda: now[0]
+    receiver.receive([f"a 1 {NOW + 9999}".encode()])
+    now[0] = later
+    assert len(shown(registry, receiver)[0]) == number
+
+
 def test_options_that_cannot_be_are_refused() -> None:
     with pytest.raises(OptionError):
         GraphiteCollector(registry=None, sample_expiry=0)

@@ -69,6 +69,15 @@ def test_a_stream_is_cut_into_lines_however_it_arrives(content: bytes, data: st.
     assert len(lost) == sum(len(line) > 5 for line in whole)
 
 
+def test_a_line_may_be_as_long_as_was_agreed() -> None:
+    lost: list[int] = []
+    lines = Lines(5, lambda: lost.append(1))
+    assert lines.feed(b"12345") == []
+    assert lines.feed(b"\n123456\n1234") == [b"12345"]
+    assert lines.feed(b"5\n") == [b"12345"]
+    assert len(lost) == 1
+
+
 def test_a_line_without_an_end_takes_no_memory(receiving: Receiving) -> None:
     chunk = b"x" * (1 << 20)
     with receiving.connect() as connection:
@@ -85,17 +94,20 @@ def test_a_line_without_an_end_takes_no_memory(receiving: Receiving) -> None:
     assert receiving.lost == {"line_too_long": 1}
 
 
-def test_the_connection_that_is_silent_longest_makes_room(receiving: Receiving) -> None:
+@pytest.mark.parametrize(("speaking", "silent"), [((1, 2), 0), ((1, 2, 0), 1)])
+def test_the_connection_that_is_silent_longest_makes_room(
+    receiving: Receiving, speaking: tuple[int, ...], silent: int
+) -> None:
     connections = [receiving.connect() for _ in range(3)]
-    for place, connection in enumerate(connections[1:], 1):
-        connection.sendall(b"%d\n" % place)
-        assert becomes(lambda: len(receiving.lines), place)
+    for number, place in enumerate(speaking, 1):
+        connections[place].sendall(b"%d\n" % place)
+        assert becomes(lambda: len(receiving.lines), number) == number
     connections.append(receiving.connect())
     connections[3].sendall(b"last\n")
     assert becomes(lambda: b"last" in receiving.lines, True)
     assert receiving.lost == {"too_many_connections": 1}
-    assert connections[0].recv(1) == b""
-    connections[1].sendall(b"still\n")
+    assert connections[silent].recv(1) == b""
+    connections[2].sendall(b"still\n")
     assert becomes(lambda: b"still" in receiving.lines, True)
     for connection in connections:
         connection.close()
@@ -291,6 +303,24 @@ def test_quantiles_of_many_observations_are_near_and_take_no_memory() -> None:
     later = {labels.get("quantile", suffix): value for suffix, labels, value in summary.samples()}
     assert later["0.5"] != later["0.5"], "nothing was observed of late"
     assert later["_count"] == shown["_count"]
+
+
+def test_quantiles_of_many_observations_are_not_those_of_the_first() -> None:
+    summary = Summary((0.5,), Windows(), lambda: 0.0)
+    for value, times in ((1.0, KEPT), (9.0, 20 * KEPT)):
+        for _ in range(times):
+            summary.observe(value, 1)
+    assert next(iter(summary.samples()))[2] == 9.0
+
+
+def test_a_part_of_the_window_weighs_what_was_observed_in_it() -> None:
+    now = [0.0]
+    summary = Summary((0.85,), Windows(60, 3), lambda: now[0])
+    for seconds, value, times in ((0.0, 1.0, 10 * KEPT), (20.0, 9.0, KEPT)):
+        now[0] = seconds
+        for _ in range(times):
+            summary.observe(value, 1)
+    assert next(iter(summary.samples()))[2] == 1.0
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=KEPT), st.floats(0, 1))

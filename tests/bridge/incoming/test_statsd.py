@@ -7,7 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.incoming.sending import received, sample
+from prom_middleware.bridge.incoming import statsd
 from prom_middleware.bridge.incoming.lines import number
+from prom_middleware.bridge.incoming.values import Set
 
 LINES: list[tuple[str, tuple[str, frozenset[tuple[str, str]]], float]] = [
     ("foo:2|c", sample("foo_total"), 2),
@@ -117,6 +119,22 @@ def test_gauges_move_and_are_set() -> None:
 def test_sets_count_their_members() -> None:
     samples, _ = received("users:ann|s", "users:bob|s", "users:ann|s", "users:3|s")
     assert samples == {sample("users"): 3}
+
+
+def test_a_full_set_takes_the_members_that_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(statsd.VALUES, "set", lambda rule: Set(2, lambda: 0.0))
+    samples, lost = received("users:ann|s", "users:bob|s", "users:eve|s", "users:ann|s")
+    assert samples == {sample("users"): 2}
+    assert lost == {"set_full": 1}
+
+
+@pytest.mark.parametrize(("later", "number"), [(19.9, 1), (20.0, 0), (600.0, 0)])
+def test_a_member_counts_for_20_seconds_at_most(later: float, number: int) -> None:
+    now = [0.0]
+    members = Set(9, lambda: now[0])
+    assert members.add("ann")
+    now[0] = later
+    assert list(members.samples()) == [("", {}, number)]
 
 
 def test_one_name_has_one_type() -> None:

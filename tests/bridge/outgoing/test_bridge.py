@@ -292,6 +292,7 @@ def test_the_bridge_of_prometheus_client_starts_and_stops(sink: Sink) -> None:
         {"to": "graphite://"},
         {"to": "graphite://host:port"},
         {"to": "graphite://host:1/path"},
+        {"to": "graphite://joe:secret@host"},
         {"to": "ftp://host:1"},
         {"to": "otlp+http://host:1", "tags": True},
         {"prefix": "the shop"},
