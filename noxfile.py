@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import nox
 
-PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
+PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14", "3.15"]
 DJANGO_TESTS = ("tests/django_door", "tests/test_every_door.py", "-k", "django")
 PROJECT = nox.project.load_toml("pyproject.toml")["project"]
 EXTRAS = ["none", *PROJECT["optional-dependencies"]]
@@ -20,6 +20,7 @@ nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.download_python = "never"
 nox.options.error_on_external_run = True
+nox.options.error_on_missing_interpreters = False
 nox.options.reuse_venv = "yes"
 
 
@@ -36,7 +37,7 @@ def oldest(session: nox.Session) -> None:
     run_tests(session, "requirements/oldest.txt", "-W", "default")
 
 
-@nox.session(python=["3.12", "3.13"], name="django-6.0")
+@nox.session(python=PYTHONS[2:], name="django-6.0")
 def django_between(session: nox.Session) -> None:
     """Test Django 6.0: the locks have 4.2, the newest, and 5.2 for Pythons before 3.12."""
     run_tests(session, "requirements/dev.txt", *DJANGO_TESTS, instead="django==6.0.10")
