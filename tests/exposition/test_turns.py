@@ -148,6 +148,15 @@ def test_as_many_as_the_limit_says(registry: CollectorRegistry, held: Held) -> N
     assert scraped(registry, max_requests_in_flight=1).status == 200, "the places are free again"
 
 
+def test_registries_that_come_and_go_leave_nothing_behind() -> None:
+    desk = turns.Desk()
+    registries = [CollectorRegistry() for _ in range(20)]
+    for registry in registries:
+        leave = desk.enter(registry, 1)
+        leave()
+    assert len(desk._places) == 1, "of the last one"
+
+
 def test_a_collector_that_hangs_is_left_out_and_not_asked_again(
     registry: CollectorRegistry, held: Held
 ) -> None:

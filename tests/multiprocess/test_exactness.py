@@ -219,6 +219,18 @@ def test_an_amount_that_is_no_number_is_an_error_as_before(
     assert value(registry, "jobs_total") == 1
 
 
+def test_a_registry_made_anew_goes_on_where_the_one_before_has_ended(
+    installed: MultiprocessStore,
+) -> None:
+    def count() -> float | None:
+        gc.collect()  # the one before
+        registry = CollectorRegistry()
+        Counter("jobs", "Jobs done.", registry=registry).inc()
+        return value(registry, "jobs_total")
+
+    assert [count() for _ in range(3)] == [1, 2, 3]
+
+
 def test_metrics_made_and_dropped_leave_nothing_behind(
     installed: MultiprocessStore,
 ) -> None:

@@ -157,6 +157,28 @@ def test_a_file_that_may_not_be_read_is_passed_over(directory: Path) -> None:
     assert reported() == before + 1
 
 
+def test_a_file_that_is_gone_meanwhile_is_no_failure(directory: Path) -> None:
+    counter = Counter("jobs", "J.")
+    counter.inc()
+    before = reported()
+    (directory / "counter_99999.db").symlink_to("gone")  # it is listed, and cannot be found
+    assert value(whole(REGISTRY), "jobs_total") == 1
+    assert reported() == before
+
+
+def test_a_directory_may_have_brackets_in_its_name(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = directory / "shop[1]"
+    named.mkdir()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(named))
+    counter = Counter("jobs", "J.")
+    counter.inc()
+    other(lambda: counter.inc(2))
+    assert list(named.iterdir())
+    assert value(whole(REGISTRY), "jobs_total") == 3
+
+
 @pytest.mark.parametrize("name", ["missing", ""])
 def test_without_a_directory_a_registry_is_as_it_is(
     name: str, registry: CollectorRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import takewhile
+from select import select
 from typing import Any, NamedTuple
 
 from conftest import find_program
@@ -157,3 +159,19 @@ def garbage(connection: socket.socket, ended: threading.Event) -> None:
     """Answer what is not HTTP."""
     connection.recv(65536)
     connection.sendall(b"\x00\xff garbage\r\n\r\n")
+
+
+def tunnel(connection: socket.socket, ended: threading.Event) -> None:
+    """Be a proxy: lead to the place that CONNECT names."""
+    with connection.makefile("rb") as reader:
+        asked, *_ = takewhile(lambda line: line != b"\r\n", reader)
+    host, _, port = asked.split()[1].decode().rpartition(":")
+    with socket.create_connection((host, int(port))) as gateway:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        other = {connection: gateway, gateway: connection}
+        while not ended.is_set():
+            for end in select(list(other), [], [], 0.05)[0]:
+                data = end.recv(65536)
+                if not data:
+                    return
+                other[end].sendall(data)

@@ -63,7 +63,7 @@ def test_retry_after() -> None:
         return of_answer(503, "", headers(Retry_After=text), b"").after
 
     soon = datetime.now(timezone.utc) + timedelta(seconds=100)
-    assert after("7") == 7
+    assert after("7") == after(" 7 \t") == 7
     assert 50 < after(format_datetime(soon, usegmt=True)) <= 100
     assert 50 < after(soon.strftime("%a, %d %b %Y %H:%M:%S -0000")) <= 100
     assert after("Thu, 01 Jan 1970 00:00:00 GMT") == 0

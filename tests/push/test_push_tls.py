@@ -17,7 +17,7 @@ from ports import free_port
 from prom_middleware.errors import OptionError
 from prom_middleware.push import push_to_gateway, tls_context
 from push.conftest import KINDS
-from push.gateways import command_of
+from push.gateways import command_of, listening, tunnel
 from servers.support import launched
 from waiting import eventually
 
@@ -79,6 +79,25 @@ def test_who_has_all_of_it_gets_in(secured: Secured, registry: CollectorRegistry
         basic_auth=("joe", "secret"),
     )
     assert (result.ok, result.status) == (True, 200)
+
+
+def test_through_a_proxy(
+    secured: Secured, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    files = (secured.authority.cert, secured.client.cert, secured.client.key)
+    with listening(tunnel) as (address, accepted):
+        monkeypatch.setenv("https_proxy", f"http://{address}")
+        result = push_to_gateway(
+            secured.url,
+            "j",
+            registry,
+            ssl_context=tls_context(*map(str, files)),
+            basic_auth=("joe", "secret"),
+        )
+    assert (result.ok, result.status) == (True, 200)
+    assert len(accepted) == 1
 
 
 def test_a_wrong_password(secured: Secured, registry: CollectorRegistry) -> None:

@@ -10,10 +10,13 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from commands.programs import Wrapper, start
+from prom_middleware.pushgateway.asgi import GatewayApp
+from prom_middleware.pushgateway.server import GatewayServer
 
 PROTOBUF = {
     "Content-Type": "application/vnd.google.protobuf; "
@@ -125,6 +128,20 @@ def serving(*arguments: str, cwd: Path | None = None, wrap: Wrapper = list) -> I
     finally:
         process.kill()
         process.communicate(timeout=30)
+
+
+@contextmanager
+def served(app: GatewayApp) -> Iterator[GatewayServer]:
+    """Serve an application's gateway in this process, with the server of the command."""
+    server = GatewayServer(("127.0.0.1", 0), app.gateway)
+    thread = Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def body_of(step: Mapping[str, Any]) -> bytes:

@@ -6,8 +6,6 @@ import asyncio
 import socket
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from threading import Thread
 from time import sleep
 from typing import Any
 
@@ -15,7 +13,7 @@ import pytest
 
 from prom_middleware.pushgateway import make_asgi_app, server
 from prom_middleware.pushgateway.asgi import GatewayApp
-from prom_middleware.pushgateway.server import GatewayServer
+from pushgateway.gateways import Client, served
 
 PIECES = 200_000
 PIECE = b"##"
@@ -39,23 +37,10 @@ def to_the_application(app: GatewayApp) -> None:
     assert sent[0]["status"] == 400, "there is no end of a line"
 
 
-@contextmanager
-def served(app: GatewayApp) -> Iterator[int]:
-    serving = GatewayServer(("127.0.0.1", 0), app.gateway)
-    thread = Thread(target=serving.serve_forever)
-    thread.start()
-    try:
-        yield serving.server_address[1]
-    finally:
-        serving.shutdown()
-        serving.server_close()
-        thread.join()
-
-
 def to_the_server(app: GatewayApp) -> None:
     head = b"PUT /metrics/job/j HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunk = b"%x\r\n%s\r\n" % (len(PIECE), PIECE)
-    with served(app) as port, socket.create_connection(("127.0.0.1", port), 60) as peer:
+    with served(app) as serving, socket.create_connection(serving.server_address, 60) as peer:
         peer.sendall(head)
         for _ in range(100):
             peer.sendall(chunk * (PIECES // 100))
@@ -80,8 +65,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """Serve with half a second for a request, and the fiftieth part of one more for each byte."""
     monkeypatch.setattr(server, "PATIENCE", 0.5)
     monkeypatch.setattr(server, "SLOWEST", 50)
-    with served(make_asgi_app()) as port:
-        yield port
+    with served(make_asgi_app()) as serving:
+        yield serving.server_address[1]
 
 
 HEAD = b"PUT /metrics/job/slow HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
@@ -108,7 +93,10 @@ def test_only_a_body_gives_more_time(impatient: int, begun: bytes) -> None:
 
 
 def test_who_waits_to_be_asked_for_the_body_is_asked() -> None:
-    with served(make_asgi_app()) as port, socket.create_connection(("127.0.0.1", port), 60) as peer:
+    with (
+        served(make_asgi_app()) as serving,
+        socket.create_connection(serving.server_address, 60) as peer,
+    ):
         peer.sendall(PUT + b"Expect: 100-continue\r\nContent-Length: 4\r\n\r\n")
         assert peer.recv(1000) == b"HTTP/1.1 100 Continue\r\n\r\n"
         peer.sendall(b"a 1\n")
@@ -120,7 +108,10 @@ def test_who_waits_to_be_asked_for_the_body_is_asked() -> None:
     [b"Transfer-Encoding: gzip", b"Transfer-Encoding: chunked\r\nContent-Length: 4", b"nonsense"],
 )
 def test_who_sends_what_is_not_read_is_not_asked_for_it(header: bytes) -> None:
-    with served(make_asgi_app()) as port, socket.create_connection(("127.0.0.1", port), 60) as peer:
+    with (
+        served(make_asgi_app()) as serving,
+        socket.create_connection(serving.server_address, 60) as peer,
+    ):
         peer.sendall(PUT[:-2] + b"\r\n" + header + b"\r\nExpect: 100-continue\r\n\r\n")
         assert peer.recv(1000).startswith(b"HTTP/1.1 400 ")
 
@@ -133,3 +124,28 @@ def test_who_sends_has_more_time(impatient: int) -> None:
             sleep(0.3)
             peer.sendall(line)
         assert peer.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+
+def test_who_sends_too_much_is_read_on_until_it_sees_the_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "LINGER_SECONDS", 3600.0)
+    size = server.LINGER_BYTES // 2
+    with (
+        served(make_asgi_app(max_body_bytes=1000)) as serving,
+        socket.create_connection(serving.server_address, 60) as peer,
+    ):
+        # With so little room, nobody has sent it all whom the server does not read.
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+        peer.sendall(HEAD % size + b"#" * size)
+        assert peer.recv(1000).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize(("body", "connection"), [("", None), ("a 1\n", "close")])
+def test_a_refusal_ends_the_connection_only_where_a_body_is_left_unread(
+    body: str, connection: str | None
+) -> None:
+    app = make_asgi_app(access=lambda request: False)
+    with served(app) as serving, Client(serving.server_address[1]) as client:
+        reply = client("PUT", "/metrics/job/j", body)
+    assert (reply.status, reply.headers.get("connection")) == (403, connection)

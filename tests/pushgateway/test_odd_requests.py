@@ -9,8 +9,9 @@ from urllib.parse import unquote
 
 import pytest
 
+from prom_middleware.exposition import bearer_token
 from prom_middleware.pushgateway import make_asgi_app
-from pushgateway.gateways import Client, Mounted, serving
+from pushgateway.gateways import Client, Mounted, served, serving
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,20 @@ def test_what_a_body_claims_to_be_is_no_header_that_cannot_be_read(
 ) -> None:
     reply = client("PUT", "/metrics/job/kind", "rows 42\n", {"Content-Type": kind})
     assert reply.status == 200
+
+
+@pytest.mark.parametrize(
+    ("tokens", "status"), [((b"right", b"wrong"), 200), ((b"wrong", b"right"), 401)]
+)
+def test_of_two_headers_of_one_name_the_first_counts(
+    tokens: tuple[bytes, ...], status: int
+) -> None:
+    # As Go's `Header.Get` has it.
+    lines = b"".join(b"Authorization: Bearer %b\r\n" % token for token in tokens)
+    app = make_asgi_app(access=bearer_token("right"))
+    with served(app) as own, socket.create_connection(own.server_address, 30) as peer:
+        peer.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + lines + b"\r\n")
+        assert peer.makefile("rb").read().startswith(b"HTTP/1.1 %d " % status)
 
 
 def test_the_refusal_of_a_head_has_no_body(client: Client) -> None:

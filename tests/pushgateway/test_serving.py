@@ -12,7 +12,7 @@ import pytest
 
 from commands.programs import environment, run
 from prom_middleware.pushgateway import make_asgi_app
-from pushgateway.gateways import RECORDED, Client, Mounted
+from pushgateway.gateways import RECORDED, Client, Mounted, served
 from waiting import eventually
 
 DOCUMENTATION = Path(__file__).parents[2] / "docs" / "pushgateway.md"
@@ -145,3 +145,10 @@ def test_a_stopped_server_is_seen_at_once() -> None:
     finally:
         process.kill()
         process.communicate(timeout=30)
+
+
+def test_who_stops_waits_for_no_request_that_has_been_answered() -> None:
+    """Whoever waits in vain would do so for as long as the test may take."""
+    with served(make_asgi_app()) as server, Client(server.server_address[1]) as client:
+        assert client("GET", "/-/ready").text == "OK"
+        server.drain(3600)

@@ -86,6 +86,7 @@ ANSWERS = {
     f" {OM} ; version = 1.0.0 ; escaping = dots ": OM_1 + "dots",
     f'{OM};version="1.0.0";escaping="d\\ots"': OM_1 + "dots",
     f"{OM.upper()};VERSION=1.0.0;Escaping=DOTS;Q=1": OM_1 + "dots",
+    PROTOBUF.upper(): PROTO + "underscores",
     f'text/x;a="b,{OM};version=1.0.0",text/plain;version=1.0.0': TEXT_1 + "underscores",
     f",,;, {OM};version=1.0.0": OM_1 + "underscores",
     f"{OM};;version=1.0.0;": OM_1 + "underscores",

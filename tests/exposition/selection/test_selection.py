@@ -235,6 +235,7 @@ def test_a_regular_expression_that_costs_too_much_is_a_400() -> None:
     [
         ("text", "text/plain; charset=utf-8", b"g 0.0\n"),
         ("openmetrics", "text/plain; charset=utf-8", b"g 0.0\n# EOF\n"),
+        ("text&debug=openmetrics", "text/plain; charset=utf-8", b"g 0.0\n# EOF\n"),  # the last one
         (
             "prometheus-protobuf",
             "text/plain; charset=utf-8",

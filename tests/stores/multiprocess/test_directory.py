@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from prom_middleware import failures
+from prom_middleware.stores.multiprocess import directory
 from prom_middleware.stores.multiprocess.directory import STARTING, private_directory
 
 
@@ -65,6 +66,45 @@ def test_a_server_that_is_gone_leaves_nothing() -> None:
     before = failures.counts()
     assert own() == mine
     assert not gone.exists()
+    assert failures.counts() == before
+
+
+def test_what_is_no_directory_of_a_server_is_left_alone() -> None:
+    mine = own()
+    left = gone(mine)
+    others = [
+        left.with_name(name) for name in ("notes", "1-2", f"{left.name}-old", f"x{left.name}")
+    ]
+    for other in others:
+        other.mkdir()
+    own()
+    assert sorted(mine.parent.iterdir()) == sorted([mine, *others])
+
+
+def test_a_server_of_another_user_that_nobody_shows_keeps_its_directory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where /proc is mounted with `hidepid`, a signal alone tells that there is a process."""
+    mine = own()
+    _, started, space = mine.name.split("-")
+    theirs = mine.with_name(f"1-{started}-{space}")
+    theirs.mkdir(mode=0o700)
+    shown = directory.stat_fields
+
+    def stat_fields(pid: int) -> list[bytes]:
+        if pid == 1:
+            raise FileNotFoundError
+        return shown(pid)
+
+    def kill(pid: int, number: int) -> None:
+        assert (pid, number) == (1, 0)
+        raise PermissionError
+
+    monkeypatch.setattr(directory, "stat_fields", stat_fields)
+    monkeypatch.setattr(os, "kill", kill)
+    before = failures.counts()
+    assert own() == mine
+    assert theirs.exists()
     assert failures.counts() == before
 
 
