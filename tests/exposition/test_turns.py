@@ -34,7 +34,7 @@ from prom_middleware.exposition.access import ScrapeRequest
 from prom_middleware.exposition.scraping import scrape
 
 gauge = Gauge("many", "M.", ["number"])
-for number in range(5000):
+for number in range(20_000):
     gauge.labels(number).set(number)
 turns = []
 

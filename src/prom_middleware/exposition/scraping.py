@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from time import perf_counter
 
@@ -36,8 +35,6 @@ VARY = ("Vary", "Accept, Accept-Encoding")
 DEFAULTS = Limits()
 # Threads in which ASGI servers, frameworks and we call what is not asynchronous.
 LOOPS_THREADS = ("asyncio_", "AnyIO worker", "ThreadPoolExecutor", THREAD)
-# Whose `sleep` gives way to all others in its thread, where it stands in the place of Python's.
-GREEN = ("gevent.", "eventlet.")
 
 
 def answer(
@@ -146,8 +143,7 @@ class Visit:
 
 
 def _serves_a_loop() -> bool:
-    is_green = str(getattr(time.sleep, "__module__", None)).startswith(GREEN)
-    return is_green or threading.current_thread().name.startswith(LOOPS_THREADS)
+    return turns.is_green() or threading.current_thread().name.startswith(LOOPS_THREADS)
 
 
 def _form(request: ScrapeRequest, debug: str | None) -> Format:

@@ -32,6 +32,10 @@ from prom_middleware.forks import in_child
 # taken again, and has to wait the 5 ms after which a thread is asked to let go of it.
 SLICE = 0.00015
 GAP = 0.0002
+# Whose `sleep` gives way to all others in its thread, where it stands in the place of Python's; and
+# how long these wait. A greenlet needs no interpreter to be left to it, and a gap takes long there.
+GREEN = ("gevent.", "eventlet.")
+TURN = 0.002
 # Nobody wakes the one who works when a time is up.
 PATROL = 0.02
 
@@ -179,6 +183,11 @@ def _in_turns(jobs: list[Steps]) -> Steps:
         yield idle
 
 
+def is_green() -> bool:
+    """Tell whether threads are greenlets here, of gevent's or eventlet's."""
+    return str(getattr(time.sleep, "__module__", None)).startswith(GREEN)
+
+
 class Desk:
     """Where the scrapes of this process wait."""
 
@@ -188,6 +197,7 @@ class Desk:
         self._generations: list[Generation] = []
         self._fresh = False  # somebody came, or something ended, that nobody has looked at
         self._driven = False
+        self._rested = 0.0
         self._places: dict[int, set[object]] = {}
 
     def enter(self, registry: Collector, limit: int) -> Callable[[], None]:
@@ -283,7 +293,12 @@ class Desk:
                 if not self._fresh:
                     self._changed.wait(PATROL)
         elif any(scrape.gentle for generation in generations for scrape in generation.scrapes):
+            self._rest()
+
+    def _rest(self) -> None:
+        if not is_green() or perf_counter() - self._rested > TURN:
             time.sleep(GAP)
+            self._rested = perf_counter()
 
     def _wake(self) -> None:
         with self._changed:
