@@ -124,6 +124,7 @@ def test_a_writing_that_breaks_off(tmp_path: Path, error: BaseException) -> None
     assert list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_full_disk(tmp_path: Path) -> None:
     """A limit on the size of files is a full disk that needs no root."""
     resource = pytest.importorskip("resource")

@@ -325,6 +325,7 @@ def test_wrong_options_are_refused(make: Any, options: Any) -> None:
         make(CollectorRegistry(), **options)
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_fork_while_a_scrape_is_made_leaves_the_child_free(
     registry: CollectorRegistry, held: Held
 ) -> None:
