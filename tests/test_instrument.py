@@ -130,6 +130,20 @@ def wrapped_plainly(app: Any) -> Any:
     return decorated
 
 
+def asgi_annotated(scope: Any, receive: Any, send: Any) -> Any:
+    return asgi_driver.ok(scope, receive, send)
+
+
+def annotate(form: int) -> dict[str, Any]:
+    """Be what Python 3.14 makes of annotations that name what was imported for type checkers."""
+    if form > 2:
+        raise NotImplementedError
+    return {"scope": Scope}  # type: ignore[name-defined] # noqa: F821
+
+
+asgi_annotated.__annotate__ = annotate  # type: ignore[attr-defined]
+
+
 async def asgi_with_settings(settings: Any, scope: Any, receive: Any, send: Any) -> None:
     await asgi_driver.ok(scope, receive, send)
 
@@ -137,6 +151,7 @@ async def asgi_with_settings(settings: Any, scope: Any, receive: Any, send: Any)
 ASGI = {
     "function": asgi_function,
     "plain function": asgi_plain_function,
+    "annotated function": asgi_annotated,
     "instance": ASGIInstance(),
     "instance of a subclass": ASGISlots(),
     "plain instance": ASGIPlainInstance(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -31,6 +32,13 @@ if TYPE_CHECKING:
 
 
 App = TypeVar("App")
+
+# Annotations are evaluated when somebody asks for them (PEP 649), and may name what is not there.
+_UNREAD: dict[str, Any] = {}
+if sys.version_info >= (3, 14):
+    import annotationlib
+
+    _UNREAD["annotation_format"] = annotationlib.Format.STRING
 
 
 @overload
@@ -261,7 +269,7 @@ def _takes_two(app: Callable[..., Any]) -> bool:
     """Tell whether a callable may be called as PEP 3333 says; aiohttp's and Tornado's may not."""
     call = _own_call(app)
     try:
-        signature = inspect.signature(call, follow_wrapped=False)
+        signature = signature_of(call, follow_wrapped=False)
     except Exception:  # of C: it tells nothing; nor do annotations that cannot be read
         return True
     if hasattr(call, "__signature__"):  # another one's
@@ -280,6 +288,14 @@ def _own_call(app: Any) -> Any:
     return app.__call__
 
 
+def signature_of(call: Callable[..., Any], *, follow_wrapped: bool = True) -> inspect.Signature:
+    """Return a signature, whatever its annotations name.
+
+    Raises TypeError or ValueError where there is none, as `inspect.signature` does.
+    """
+    return inspect.signature(call, follow_wrapped=follow_wrapped, **_UNREAD)
+
+
 def _required_arguments(app: Callable[..., Any]) -> int:
     parameters = _parameters(app, follow_wrapped=False)
     if not parameters or any(p.kind is p.VAR_POSITIONAL for p in parameters):
@@ -294,6 +310,6 @@ def _parameters(
     app: Callable[..., Any], *, follow_wrapped: bool
 ) -> Collection[inspect.Parameter] | None:
     try:
-        return inspect.signature(app, follow_wrapped=follow_wrapped).parameters.values()
+        return signature_of(app, follow_wrapped=follow_wrapped).parameters.values()
     except Exception:
         return None

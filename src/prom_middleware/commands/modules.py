@@ -12,6 +12,7 @@ from operator import attrgetter
 from types import ModuleType
 from typing import Any
 
+from prom_middleware.applications import signature_of
 from prom_middleware.commands import CommandError
 
 # What servers call applications with, PEP 3333 and ASGI; who has defaults for it is no factory.
@@ -51,7 +52,7 @@ def _is_factory(found: Any) -> bool:
     if not callable(found) or inspect.isclass(found):
         return False
     try:
-        parameters = inspect.signature(found).parameters
+        parameters = signature_of(found).parameters
     except (TypeError, ValueError):  # of C: nobody can tell
         return False
     if any(names <= parameters.keys() for names in SERVED):

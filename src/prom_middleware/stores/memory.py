@@ -78,8 +78,9 @@ class MemoryStore:
     def _copy(self) -> MemorySnapshot:
         for offset, tally in self._tallies.items():
             self._cells[offset] = len(tally)
+        families = list(self._offsets.items())  # a door that is made meanwhile adds its own
         # Two flat lists: a pair for each block would give the garbage collector as many objects.
-        blocks = {family: (list(one), list(one.values())) for family, one in self._offsets.items()}
+        blocks = {family: (list(one), list(one.values())) for family, one in families}
         return MemorySnapshot(self._cells[:], blocks, self._since)
 
 

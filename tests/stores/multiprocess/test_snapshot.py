@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from prom_middleware.stores import Family, Settlement
+from prom_middleware.stores import Family, MemoryStore, Settlement
 from prom_middleware.stores.multiprocess import MultiprocessStore, snapshot
 from prom_middleware.stores.multiprocess.takeover import bury
 from stores.multiprocess.children import add, killed, read, run
@@ -69,3 +70,34 @@ def test_two_threads_settle_a_snapshot_once(
     monkeypatch.setattr(snapshot, "bury", interrupted)
     assert dict(taken.read(OPEN)) == SETTLED
     other.join()
+
+
+class Meddling(Family):
+    """A family that is made anew beside whenever somebody looks it up, as a door's may be."""
+
+    store: Any = None
+
+    def __hash__(self) -> int:
+        if self.store is not None:
+            self.store.offsets(Family(f"made {len(made)}", (), 1))
+            made.append(self.name)
+        return super().__hash__()
+
+
+made: list[str] = []
+
+
+@pytest.mark.parametrize("kind", ["memory", "files", "private"])
+def test_a_door_may_be_made_while_a_snapshot_is_taken(kind: str, tmp_path: Path) -> None:
+    store: Any = MemoryStore() if kind == "memory" else MultiprocessStore(tmp_path / "metrics")
+    if kind == "private":
+        (tmp_path / "metrics").write_text("no directory")
+    made.clear()
+    family, other = Meddling("requests", (), 1), Family("other", (), 1)
+    for each in (family, other):
+        store.cells[store.allocate(each, ())] += 1
+    family.store = store
+    taken = store.snapshot()
+    family.store = None
+    assert made
+    assert list(taken.read(family)) == list(taken.read(other)) == [((), [1.0])]

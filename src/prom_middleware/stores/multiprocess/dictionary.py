@@ -54,6 +54,10 @@ class Index:
         """Return the living map of one family."""
         return self.offsets.setdefault(family, {})
 
+    def families(self) -> list[tuple[Family, dict[Labels, int]]]:
+        """Return the families there are now, and their maps: a door that is made adds its own."""
+        return list(self.offsets.items())
+
     def add(self, family: Family, labels: Labels, offset: int, created: float) -> None:
         """Note a block."""
         self.created[offset] = created
@@ -64,7 +68,7 @@ class Index:
 
     def clear(self) -> None:
         """Forget all blocks; callers keep the maps, so they are emptied where they are."""
-        for offsets in self.offsets.values():
+        for _, offsets in self.families():
             offsets.clear()
         # Replaced, not cleared: a snapshot holds it.
         self.created = {}

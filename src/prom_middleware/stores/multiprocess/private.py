@@ -90,14 +90,14 @@ def view(
     end = index.end
     whole = end + private.size
     if not private:
-        blocks = {family: dict(offsets) for family, offsets in index.offsets.items()}
+        blocks = {family: dict(offsets) for family, offsets in index.families()}
         return MultiprocessSnapshot(holdings, blocks, index.created, since)
     for holding in holdings:
         holding.cells.frombytes(bytes(CELL * private.size))
     _add_to(_own(holdings, vector, whole, since), private, end)
     blocks = {
         family: {labels: private.place(offset, end) for labels, offset in offsets.items()}
-        for family, offsets in index.offsets.items()
+        for family, offsets in index.families()
     }
     return MultiprocessSnapshot(holdings, blocks, index.created, since)
 
@@ -122,7 +122,7 @@ def _own(holdings: list[Holding], vector: Vector | None, size: int, since: float
 
 def estate(index: Index, cells: array[float]) -> Iterator[tuple[Family, Labels, list[float]]]:
     """Yield the blocks in which something is written, with this worker's own values."""
-    for family, offsets in index.offsets.items():
+    for family, offsets in index.families():
         for labels, offset in offsets.items():
             values = cells[offset : offset + family.width].tolist()
             if any(values):

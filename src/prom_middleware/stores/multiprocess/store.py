@@ -347,7 +347,7 @@ class MultiprocessStore:
             vector.cover(self._index.end)
         except OSError:
             vector.cover(0)
-        take_over(vector.cells, self._index.offsets, os.getpid(), time())
+        take_over(vector.cells, dict(self._index.families()), os.getpid(), time())
         return vector
 
     def _cover(self, vector: Vector) -> None:
