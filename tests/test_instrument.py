@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -251,6 +252,13 @@ def wsgi_with_settings_given(environ: Any, start_response: Any) -> Iterable[byte
     return wsgi_function(environ, start_response)
 
 
+def wsgi_shown_as_another(environ: Any, start_response: Any) -> Iterable[bytes]:
+    return wsgi_function(environ, start_response)
+
+
+vars(wsgi_shown_as_another)["__signature__"] = inspect.signature(lambda request: None)
+
+
 def wsgi_with_default(environ: Any, start_response: Any, more: Any = None) -> Iterable[bytes]:
     return wsgi_function(environ, start_response)
 
@@ -269,6 +277,7 @@ WSGI = {
     "call in a slot": WSGICallInASlot(),
     "decorated with less": wsgi_with_settings_given,
     "optional third argument": wsgi_with_default,
+    "shown with another's arguments": wsgi_shown_as_another,
     "decorated": wrapped_plainly(wsgi_function),
     "any arguments": lambda *arguments: wsgi_function(*arguments),
     "the door": wsgi.PrometheusMiddleware(wsgi_function, registry=CollectorRegistry()),

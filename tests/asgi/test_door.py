@@ -161,6 +161,7 @@ def samples_of(answer: Answer) -> Any:
         ("/api/metrics", "/api"),
         ("/api/metrics/", "/api"),
         ("/metrics", "/api"),
+        ("/metrics", "/met"),
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

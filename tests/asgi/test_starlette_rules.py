@@ -14,7 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.httpsredirect import HTTPSRedirectMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse
-from starlette.routing import Mount, Route, Router
+from starlette.routing import Mount, Route, Router, WebSocketRoute
 
 from asgi.driver import check, exchange, http_scope, http_server, ok, request
 from asgi.starlette_app import REFUSING, Things, Unserved, hello, routes
@@ -32,7 +32,7 @@ def registry() -> CollectorRegistry:
 
 H = {"headers": {"host": "h.example:8000"}}
 T = {"headers": {"host": "acme.tenants.example"}}
-API = {"root_path": "/api"}
+API, REF = {"root_path": "/api"}, {"root_path": "/ref"}
 
 # (method, target, more of the scope, route, status), and the exceptions after the end.
 ROUTED = {
@@ -103,6 +103,7 @@ ROUTED = {
     "root path, 405": ("PUT", "/api/users/3", API, "/users/{id}", 405),
     "root path that the path is not below": (GET, "/users/3", API, "/users/{id}", 200),
     "root path that a mount's path is not below": (GET, "/m1/a/1", API, "/m1/{path}", 404),
+    "refused where a segment begins with it": (GET, "/refusing/c/1", REF, "/refusing/{path}", 401),
     "refused where the path is not below it": (GET, "/refusing/c/1", API, "/refusing/{path}", 401),
     "mount in a host, the path not below it": (GET, "/t/a/1", {**T, **API}, "/t/{path}", 404),
     "root path like a mount": (GET, "/m1/m1/a/1", {"root_path": "/m1"}, "/m1/a/{b}", 200),
@@ -253,6 +254,14 @@ def test_answered_before_routing(registry: CollectorRegistry, case: Any, root: s
     app = PrometheusMiddleware(app, registry=registry)
     assert request(app, root + target, method, headers=headers, root_path=root).status == status
     check(registry, [(method, route, status, "", "complete")])
+
+
+def test_a_page_that_is_refused_has_not_the_name_of_a_websocket(
+    registry: CollectorRegistry,
+) -> None:
+    app = Starlette(routes=[WebSocketRoute("/talk", hello)], middleware=[REFUSING])
+    assert request(PrometheusMiddleware(app, registry=registry), "/talk").status == 401
+    check(registry, [(GET, "<unmatched>", 401, "", "complete")])
 
 
 class EitherCase(Route):

@@ -29,6 +29,7 @@ DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
         ({"WEB_CONCURRENCY": "many"}, 1, "gunicorn"),
         ({"GUNICORN_CMD_ARGS": "--bind=:80 --workers=3"}, 3, "gunicorn"),
         ({"GUNICORN_CMD_ARGS": "-w 3"}, 3, "gunicorn"),
+        ({"WEB_CONCURRENCY": "4", "GUNICORN_CMD_ARGS": "-w3"}, 3, "gunicorn"),
         ({"UWSGI_PROCESSES": "2"}, 2, "uwsgi"),
         ({"GRANIAN_WORKERS": "2"}, 2, "gunicorn"),
         ({"UVICORN_WORKERS": "2"}, 2, "gunicorn"),
@@ -55,14 +56,17 @@ def test_arguments_win() -> None:
         (Deployment.of({}, 4, "mod_wsgi"), "only gunicorn, uvicorn"),
         (Deployment.of({DIRECTORY: "/run/shop"}, 4, "mod_wsgi"), ""),
         (Deployment.of({"UWSGI_PROCESSES": "4"}), "uWSGI has no master"),
+        (Deployment.of({"UWSGI_PROCESSES": "4", "UWSGI_MASTER": "0"}), "uWSGI has no master"),
+        (Deployment.of({"UWSGI_PROCESSES": "4", "UWSGI_MASTER": "false"}), "uWSGI has no master"),
         (Deployment.of({"UWSGI_PROCESSES": "4", "UWSGI_MASTER": "1"}), ""),
+        (Deployment.of({"UWSGI_PROCESSES": "4", DIRECTORY: "/run/shop"}), ""),
         (
             Deployment.of({"WEB_CONCURRENCY": "4", "PROM_MIDDLEWARE_MULTIPROC": "off"}),
             "PROM_MIDDLEWARE_MULTIPROC is off",
         ),
         (Deployment.of({"PROM_MIDDLEWARE_MULTIPROC": "off"}), ""),
     ],
-    ids=range(10),
+    ids=range(13),
 )
 def test_workers_without_a_shared_directory(deployment: Deployment, reason: str) -> None:
     findings = list(alone(deployment))

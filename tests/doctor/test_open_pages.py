@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any
 
 import prometheus_client
@@ -140,6 +141,16 @@ def test_a_function_that_hands_requests_on(options: Options) -> None:
     # With a door, which answers /metrics itself, there may be another path.
     assert list(places(instrument(dispatch, **options))) == ["the page of metrics in dispatch"]
     assert places(AuthMiddleware(dispatch)) == {}
+
+
+def test_a_function_around_another_may_ask_for_a_login() -> None:
+    page = make_wsgi_app(CollectorRegistry())
+
+    @wraps(page)
+    def dispatch(environ: Any, start_response: Any) -> Any:
+        return page(environ, start_response)
+
+    assert places(dispatch) == {}
 
 
 def test_what_stands_around_the_whole_application() -> None:

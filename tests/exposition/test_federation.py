@@ -176,6 +176,15 @@ def test_an_empty_label_is_none_and_external_ones_are_not_selected_by(
     assert found('http_requests_in_progress{datacenter=""}')
 
 
+def test_an_empty_label_of_another_collector_is_none_either() -> None:
+    family = MetricFamily("dry", "Dry.", "gauge")
+    family.add_sample("dry", {"datacenter": "", "who": "joe"}, 1)
+    family.add_sample("dry", {"datacenter": "b", "who": "ann"}, 2)
+    text = asked(registry_of(family), "match[]=dry", external_labels={"datacenter": "a"})
+    lines = [line.rpartition(" ")[0] for line in text.body.decode().splitlines()[2:]]
+    assert lines == ['dry{datacenter="a",who="joe"} 1.0', 'dry{datacenter="b",who="ann"} 2.0']
+
+
 def test_of_a_series_with_several_times_the_last_is_given() -> None:
     family = MetricFamily("deep", "Deep.", "gauge")
     for value, time in ((1, 10), (3, 30), (2, 20)):

@@ -118,6 +118,24 @@ def test_scrapes_at_the_same_time_share_a_collection(
     assert all(held_number(one) > 1 for one in others), "older than the scrape that shows it"
 
 
+def test_scrapes_at_the_same_time_that_select_other_series_share_no_body(
+    registry: CollectorRegistry, held: Held
+) -> None:
+    def scraped_both() -> list[bytes]:
+        both: list[bytes] = []
+        with running(1, lambda: both.append(scraped(registry, "match[]=held").body)):
+            both.append(scraped(registry, "match[]=good").body)
+        return sorted(both, key=lambda body: b"held" in body)
+
+    with running(1, lambda: scraped(registry)):
+        assert held.begun.acquire(timeout=60)
+        with running(4, scraped_both) as others:
+            held.open.set()
+    for good, other in others:
+        assert (b"good 1.0" in good, b"held" in good) == (True, False)
+        assert (b"good" in other, b"held " in other) == (False, True)
+
+
 def test_no_number_is_older_than_the_scrape(registry: CollectorRegistry) -> None:
     """Each thread raises a gauge and must see at least that, whatever others are doing."""
     gauge = Gauge("raised", "Raised.", registry=registry)

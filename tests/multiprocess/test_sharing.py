@@ -253,6 +253,7 @@ def test_another_help_is_the_same_metric(
     installed: MultiprocessStore,
 ) -> None:
     Counter("jobs", "Jobs done.", ["kind"]).labels("a").inc()
+    before = time()
     script = f"""
 from prometheus_client import Counter
 from prom_middleware.multiprocess import install
@@ -262,6 +263,9 @@ Counter("jobs", "Jobs that were done.", ["kind"]).labels("a").inc(2)
 """
     subprocess.run([sys.executable, "-c", script], check=True, timeout=30)
     assert value(REGISTRY, "jobs_total", kind="a") == 3
+    created = REGISTRY.get_sample_value("jobs_created", {"kind": "a"})
+    assert created is not None
+    assert created < before
 
 
 class Translated:

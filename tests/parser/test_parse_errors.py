@@ -141,6 +141,19 @@ OPENMETRICS = [
         "a: the count differs from the bucket +Inf",
     ),
     (
+        '# TYPE a histogram\na_bucket{le="-1"} 0\na_bucket{le="+Inf"} 1\na_count 1\na_sum 2\n',
+        1,
+        1,
+        "a: there is a sum, and a bucket for what is negative",
+    ),
+    (
+        '# TYPE a gaugehistogram\na_bucket{le="+Inf"} 1\na_gcount 1\na_gsum -2\n',
+        1,
+        1,
+        "a: the sum is negative, but no bucket is",
+    ),
+    ("# TYPE a_b info\n# UNIT a_b b\n", 1, 1, "a_b: a family of type info has no unit"),
+    (
         '# TYPE a histogram\na_bucket{le="+Inf"} 1\na_count 1\n',
         1,
         1,

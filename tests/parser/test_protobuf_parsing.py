@@ -142,6 +142,15 @@ def test_native_beside_classic_and_float_counts() -> None:
     assert [one.value for one in family.samples[1:4]] == [1.5, 2.5, 2.5]
 
 
+@has_native
+def test_a_span_of_nothing_says_only_that_a_histogram_is_native() -> None:
+    (family,) = parsed(histogram(schema=3, positive_span=[{"offset": 0, "length": 0}]))
+    (sample,) = family.samples
+    native = sample.native_histogram
+    assert (native.count_value, native.schema) == (0, 3)
+    assert (native.pos_spans, native.pos_deltas) == (None, None)
+
+
 def test_packed_numbers_and_fields_that_nobody_knows() -> None:
     # A count, positive_span, positive_delta as one field, and field 100.
     packed = b"\x08\x05" + b"\x62\x02\x10\x02" + b"\x6a\x02\x06\x01" + b"\xa2\x06\x03new"

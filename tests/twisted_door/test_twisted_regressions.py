@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import gc
+import queue
 import re
 import weakref
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import twisted
 from prometheus_client import CollectorRegistry
 from twisted.internet import reactor
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 from twisted.web.test.requesthelper import DummyRequest
@@ -19,7 +23,7 @@ from twisted.web.test.requesthelper import DummyRequest
 from metrics import collected, in_progress, records, value
 from prom_middleware import basic_auth, failures, instrument
 from prom_middleware.twisted import MetricsResource
-from twisted_door.reactor import ask, connect, in_reactor, read_all, request, serving
+from twisted_door.reactor import TIMEOUT, ask, connect, in_reactor, read_all, request, serving
 from twisted_door.resources import Later, Leaf, Never
 from waiting import becomes, eventually
 
@@ -432,6 +436,19 @@ def test_a_request_of_twisted_s_own_tests(registry: CollectorRegistry) -> None:
     asked = DummyRequest([b"metrics"])
     assert isinstance(MetricsResource(registry).render(asked), bytes)
     assert asked.responseCode == 200
+
+
+def test_who_left_during_a_scrape_is_sent_nothing(registry: CollectorRegistry) -> None:
+    calls: queue.Queue[Callable[[], object]] = queue.Queue()
+    asked, before = DummyRequest([b"metrics"]), failures.counts()
+    asked.site = SimpleNamespace(
+        reactor=SimpleNamespace(running=True, callFromThread=lambda call: calls.put(call))
+    )
+    assert MetricsResource(registry).render(asked) is NOT_DONE_YET
+    asked.processingFailed(Failure(ConnectionDone()))
+    calls.get(timeout=TIMEOUT)()
+    assert (asked.written, asked.finished) == ([], 0)
+    assert failures.counts() == before
 
 
 class Slips(Leaf):

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
 from prometheus_client.core import Metric
@@ -31,7 +31,7 @@ def selected(family: Metric, query: str) -> list[Any]:
         return [] if end.value is None else list(end.value.samples)
 
 
-def block(kind: str = "histogram", size: int = 3) -> BlockFamily:
+def block(kind: str = "histogram", size: int = 3, created: bool = False) -> BlockFamily:
     rows = [
         Row((f"r{number}", "x" if number % 2 else ""), (1.0, 2.0, 2.0, 0.5))
         for number in range(size)
@@ -39,7 +39,9 @@ def block(kind: str = "histogram", size: int = 3) -> BlockFamily:
     if kind != "histogram":
         rows = [row._replace(values=row.values[:1]) for row in rows]
     bounds = (0.1,) if kind == "histogram" else ()
-    return BlockFamily(Metric("mine", "Mine.", kind), ("route", "kind"), bounds, lambda: rows)
+    family = BlockFamily(Metric("mine", "Mine.", kind), ("route", "kind"), bounds, lambda: rows)
+    family.shows_created = created and kind != "gauge"
+    return family
 
 
 def as_samples(family: BlockFamily) -> Metric:
@@ -53,6 +55,7 @@ SELECTORS = [
     "mine_total",
     "mine_bucket",
     "mine_count",
+    'mine_created{route="r1"}',
     'mine_bucket{le="0.1"}',
     'mine_bucket{le!="0.1",route="r1"}',
     'mine_sum{route=~"r[12]"}',
@@ -71,15 +74,18 @@ NAMES = ["mine", "mine_total", "mine_bucket", "mine_sum", "mine_count", "mine_cr
     st.lists(st.sampled_from(SELECTORS), max_size=3),
     st.lists(st.sampled_from(NAMES), max_size=3),
     st.sampled_from(["histogram", "counter", "gauge"]),
+    st.booleans(),
 )
+@example([], ["mine_created"], "counter", True)
+@example(['mine_created{route="r1"}'], [], "histogram", True)
 def test_rows_are_selected_as_samples_are(
-    selectors: list[str], names: list[str], kind: str
+    selectors: list[str], names: list[str], kind: str, created: bool
 ) -> None:
     query = "&".join(
         [*(f"match[]={quote(one)}" for one in selectors), *(f"name[]={one}" for one in names)]
     )
-    family = block(kind)
-    assert selected(family, query) == selected(as_samples(block(kind)), query)
+    family = block(kind, created=created)
+    assert selected(family, query) == selected(as_samples(block(kind, created=created)), query)
 
 
 PARTS = [

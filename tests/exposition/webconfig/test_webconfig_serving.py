@@ -291,6 +291,14 @@ def test_what_is_remembered_is_no_password() -> None:
     assert "a long" not in repr(vars(rule))
 
 
+def test_a_login_without_a_colon_is_none() -> None:
+    rule = knowing(joe="")
+    login = base64.b64encode(b"joe").decode()
+    headers = {"authorization": f"Basic {login}"}
+    assert not rule(ScrapeRequest("GET", "/", "", headers, None))
+    assert rule(_request("joe", ""))
+
+
 def test_guesses_push_nobody_out(compared: list[bytes]) -> None:
     rule = knowing(joe="secret")
     assert rule(_request("joe", "secret"))
@@ -306,6 +314,7 @@ def test_somebody_unknown_is_compared_with_the_costliest() -> None:
     costly = bcrypt.hashpw(b"other", bcrypt.gensalt(5)).decode()
     rule = users.BcryptUsers(lambda: {"joe": hashed("secret"), "eve": costly})
     assert not rule(_request("nobody", "other")), "the right password of somebody else"
+    assert [key[1] for key in vars(rule)["_refused"]] == [costly]
     assert rule(_request("eve", "other"))
 
 

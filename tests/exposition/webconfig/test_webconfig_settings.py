@@ -179,6 +179,12 @@ def test_what_newer_ones_have() -> None:
     assert config.tls_server_config.client_allowed_sans == ("scraper.example", "10.0.0.1")
 
 
+def test_a_duration_without_a_unit_is_in_nanoseconds() -> None:
+    """As Go's YAML reads one into a `time.Duration`."""
+    config = read_web_config("web.yml", b"rate_limit:\n  interval: 1500000000\n")
+    assert config.rate_limit.interval == 1.5
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -189,6 +195,7 @@ def test_what_newer_ones_have() -> None:
         (f"rate_limit:\n  burst: {'9' * 5000}\n", "is no whole number"),
         ("rate_limit:\n  burst: -1\n", "burst: '-1'"),
         ("rate_limit:\n  burst: 1.5\n", "burst: '1.5'"),
+        ("rate_limit:\n  burst: \u00b2\n", "burst: '\u00b2'"),
         (f"{TLS}  client_allowed_sans: [a]\n", "client_allowed_sans needs"),
         (f"basic_auth_users:\n  'a:b': {HASH}\n", "has a colon"),
         ('http_server_config:\n  headers:\n    X-XSS-Protection: "a\\nb"\n', "in a header"),
@@ -208,6 +215,17 @@ def test_inline_certificates(folder: Path) -> None:
     context = WebConfigFile(written(folder, text)).context()
     assert context is not None
     assert len(context.get_ca_certs()) == 1
+
+
+def test_clients_are_of_any_authority_of_the_system_where_none_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(folder / "ca.pem"))
+    for policy, found in (("RequireClientCert", 1), ("NoClientCert", 0)):
+        text = f"{TLS}  client_auth_type: {policy}\n"
+        context = WebConfigFile(written(folder, text)).context()
+        assert context is not None
+        assert len(context.get_ca_certs()) == found
 
 
 def test_secrets_are_in_no_repr() -> None:
