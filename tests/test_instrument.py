@@ -136,7 +136,10 @@ def asgi_annotated(scope: Any, receive: Any, send: Any) -> Any:
 
 
 def annotate(form: int) -> dict[str, Any]:
-    """Be what Python 3.14 makes of annotations that name what was imported for type checkers."""
+    """Be what Python 3.14 makes of annotations that name what was imported for type checkers.
+
+    Before 3.14 it is nobody's business.
+    """
     if form > 2:
         raise NotImplementedError
     return {"scope": Scope}  # type: ignore[name-defined] # noqa: F821

@@ -270,7 +270,7 @@ def _takes_two(app: Callable[..., Any]) -> bool:
     call = _own_call(app)
     try:
         signature = signature_of(call, follow_wrapped=False)
-    except Exception:  # of C: it tells nothing; nor do annotations that cannot be read
+    except Exception:  # of C, or odd in another way: it tells nothing
         return True
     if hasattr(call, "__signature__"):  # another one's
         return True

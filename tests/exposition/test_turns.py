@@ -21,13 +21,13 @@ from prom_middleware.errors import OptionError
 from prom_middleware.exposition import ScrapeResponse, make_asgi_app, make_wsgi_app, turns
 from prom_middleware.exposition.collecting import runs
 from prom_middleware.exposition.options import Limits
-from prom_middleware.exposition.scraping import scrape
+from prom_middleware.exposition.scraping import Visit, scrape
 from waiting import eventually
 
-# Tells how often another greenlet came to its turn during a scrape.
+# Tells how often another greenlet came to its turn during two scrapes, and their statuses.
 GREEN = """
 from gevent import monkey
-monkey.patch_all()
+monkey.patch_all({patched})
 import gevent
 from prometheus_client import REGISTRY, Gauge
 from prom_middleware.exposition.access import ScrapeRequest
@@ -43,9 +43,13 @@ def turn():
         turns.append(None)
         gevent.sleep(0)
 
+def status():
+    return scrape(REGISTRY, ScrapeRequest("GET", "/metrics", "", {{}}, None)).status
+
 gevent.spawn(turn)
-assert scrape(REGISTRY, ScrapeRequest("GET", "/metrics", "", {}, None)).status == 200
-print(len(turns))
+scrapes = [gevent.spawn(status) for _ in range(2)]
+gevent.joinall(scrapes)
+print(*(one.value for one in scrapes), len(turns) >= 5)
 """
 
 
@@ -359,13 +363,40 @@ def test_a_fork_while_a_scrape_is_made_leaves_the_child_free(
         held.open.set()
 
 
-def test_greenlets_have_their_turns_while_a_scrape_is_made() -> None:
+@pytest.mark.parametrize(
+    ("patched", "told"), [("", "200 200 True"), ("thread=False", "200 200 False")]
+)
+def test_greenlets_have_their_turns_while_a_scrape_is_made(patched: str, told: str) -> None:
+    """Not where one that waits for the other would keep it from going on."""
     pytest.importorskip("gevent", reason="gevent is not installed")
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", GREEN],
+        [sys.executable, "-W", "ignore", "-c", GREEN.format(patched=patched)],
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
-    assert int(done.stdout) >= 10
+    assert done.stdout.strip() == told
+
+
+def test_who_is_ended_amid_a_scrape_leaves_no_work_to_others(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a greenlet is by its own time limit: while another has its turn."""
+
+    class Ended(BaseException):
+        pass
+
+    def end(_: float) -> None:
+        raise Ended
+
+    many = Gauge("many", "M.", ["number"], registry=registry)
+    for number in range(5000):
+        many.labels(number).set(number)
+    monkeypatch.setattr(turns.time, "sleep", end)
+    with pytest.raises(Ended):
+        Visit(registry, None, gentle=True).answer(asked, None)
+    monkeypatch.undo()
+    assert all(generation.ended for generation in turns.desk._generations)
+    assert scraped(registry).status == 200
+    assert turns.desk._generations == []

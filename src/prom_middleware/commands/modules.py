@@ -53,7 +53,7 @@ def _is_factory(found: Any) -> bool:
         return False
     try:
         parameters = signature_of(found).parameters
-    except (TypeError, ValueError):  # of C: nobody can tell
+    except Exception:  # of C, or odd in another way: nobody can tell
         return False
     if any(names <= parameters.keys() for names in SERVED):
         return False

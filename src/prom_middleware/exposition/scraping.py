@@ -68,7 +68,7 @@ class Visit:
     def __init__(self, registry: Collector, limits: Limits | None, *, gentle: bool) -> None:
         self._registry = registry
         self._limits = limits or DEFAULTS
-        self._gentle = gentle  # an event loop waits for the interpreter
+        self._gentle = gentle  # an event loop waits for the interpreter, or greenlets for us
         self._started = perf_counter()
         self._busy: Busy | None = None
         self.leave: Callable[[], object] = tuple

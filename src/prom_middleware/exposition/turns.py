@@ -32,8 +32,8 @@ from prom_middleware.forks import in_child
 # taken again, and has to wait the 5 ms after which a thread is asked to let go of it.
 SLICE = 0.00015
 GAP = 0.0002
-# Whose `sleep` gives way to all others in its thread, where it stands in the place of Python's; and
-# how long these wait. A greenlet needs no interpreter to be left to it, and a gap takes long there.
+# Greenlets need no interpreter to be left to them, and a gap takes long where they are busy: there,
+# a scrape works for this long between two gaps, or for as long as the last one took, up to PATROL.
 GREEN = ("gevent.", "eventlet.")
 TURN = 0.002
 # Nobody wakes the one who works when a time is up.
@@ -47,7 +47,7 @@ class Scrape:
         self.registry = registry
         self.wanted = wanted
         self.strict = strict  # nothing rather than less than everything
-        self.gentle = gentle  # an event loop waits for the interpreter
+        self.gentle = gentle  # an event loop waits for the interpreter, or greenlets for us
         self.deadline = perf_counter() + wanted.seconds
         self.body: list[bytes] = []
         self.error: BaseException | None = None
@@ -184,8 +184,12 @@ def _in_turns(jobs: list[Steps]) -> Steps:
 
 
 def is_green() -> bool:
-    """Tell whether threads are greenlets here, of gevent's or eventlet's."""
-    return str(getattr(time.sleep, "__module__", None)).startswith(GREEN)
+    """Tell whether threads are greenlets here, of gevent's or eventlet's.
+
+    Where who sleeps gives way to others, and who waits for them does not, it waits for ever.
+    """
+    both = (time.sleep, threading.get_ident)
+    return all(str(getattr(one, "__module__", None)).startswith(GREEN) for one in both)
 
 
 class Desk:
@@ -197,7 +201,7 @@ class Desk:
         self._generations: list[Generation] = []
         self._fresh = False  # somebody came, or something ended, that nobody has looked at
         self._driven = False
-        self._rested = 0.0
+        self._rested, self._turn = 0.0, TURN
         self._places: dict[int, set[object]] = {}
 
     def enter(self, registry: Collector, limit: int) -> Callable[[], None]:
@@ -221,18 +225,24 @@ class Desk:
             self._waiting.append(scrape)
             self._fresh = True
             self._changed.notify_all()
-        while not scrape.done:
-            if self._take_over(scrape):
-                try:
-                    self._work(scrape)
-                except Exception as error:
-                    failures.report("scrape", error)
-                    scrape.fail(error)
-                finally:
-                    self._driven = False
-                    with self._changed:
-                        self._changed.notify_all()
-        self._forget(scrape)
+        try:
+            while not scrape.done:
+                if self._take_over(scrape):
+                    self._drive(scrape)
+        finally:  # also where a greenlet is ended, or a signal's handler raises: nobody waits then
+            scrape.done = True
+            self._forget(scrape)
+
+    def _drive(self, scrape: Scrape) -> None:
+        try:
+            self._work(scrape)
+        except Exception as error:
+            failures.report("scrape", error)
+            scrape.fail(error)
+        finally:
+            self._driven = False
+            with self._changed:
+                self._changed.notify_all()
 
     def _take_over(self, scrape: Scrape) -> bool:
         """Become the one that works, or wait a while for whoever is."""
@@ -296,9 +306,11 @@ class Desk:
             self._rest()
 
     def _rest(self) -> None:
-        if not is_green() or perf_counter() - self._rested > TURN:
+        now = perf_counter()
+        if not is_green() or now - self._rested > self._turn:
             time.sleep(GAP)
             self._rested = perf_counter()
+            self._turn = min(max(TURN, self._rested - now), PATROL)
 
     def _wake(self) -> None:
         with self._changed:

@@ -127,7 +127,7 @@ def _metrics_path(value: object) -> str | None:
     if not is_encodable(value) or not re.fullmatch(r"/[^?#]*[^?#/]/*", str(value)):
         raise OptionError(f"metrics_path={value!r}: give a path such as '/metrics', or None")
     if re.search("%[0-9A-Fa-f]{2}", str(value)):
-        raise OptionError(f"metrics_path={value!r}: servers decode paths, so write it without '%'")
+        raise OptionError(f"metrics_path={value!r}: servers decode paths, so write what %XX means")
     return str(value).rstrip("/")
 
 
