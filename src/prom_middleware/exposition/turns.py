@@ -228,21 +228,18 @@ class Desk:
         try:
             while not scrape.done:
                 if self._take_over(scrape):
-                    self._drive(scrape)
-        finally:  # also where a greenlet is ended, or a signal's handler raises: nobody waits then
-            scrape.done = True
-            self._forget(scrape)
-
-    def _drive(self, scrape: Scrape) -> None:
-        try:
-            self._work(scrape)
-        except Exception as error:
-            failures.report("scrape", error)
-            scrape.fail(error)
+                    try:
+                        self._work(scrape)
+                    except Exception as error:
+                        failures.report("scrape", error)
+                        scrape.fail(error)
+                    finally:
+                        self._driven = False
+                        with self._changed:
+                            self._changed.notify_all()
         finally:
-            self._driven = False
-            with self._changed:
-                self._changed.notify_all()
+            scrape.done = True  # also where a greenlet is ended meanwhile: nobody waits for it then
+            self._forget(scrape)
 
     def _take_over(self, scrape: Scrape) -> bool:
         """Become the one that works, or wait a while for whoever is."""
