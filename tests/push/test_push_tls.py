@@ -69,16 +69,16 @@ def status(url: str, context: ssl.SSLContext) -> int:
         return 0
 
 
-def test_who_has_all_of_it_gets_in(secured: Secured, registry: CollectorRegistry) -> None:
+def pushed(secured: Secured, registry: CollectorRegistry) -> tuple[bool, int | None]:
+    """Push with all that is asked for."""
     files = (secured.authority.cert, secured.client.cert, secured.client.key)
-    result = push_to_gateway(
-        secured.url,
-        "j",
-        registry,
-        ssl_context=tls_context(*map(str, files)),
-        basic_auth=("joe", "secret"),
-    )
-    assert (result.ok, result.status) == (True, 200)
+    context, login = tls_context(*map(str, files)), ("joe", "secret")
+    result = push_to_gateway(secured.url, "j", registry, ssl_context=context, basic_auth=login)
+    return result.ok, result.status
+
+
+def test_who_has_all_of_it_gets_in(secured: Secured, registry: CollectorRegistry) -> None:
+    assert pushed(secured, registry) == (True, 200)
 
 
 def test_through_a_proxy(
@@ -86,17 +86,9 @@ def test_through_a_proxy(
 ) -> None:
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    files = (secured.authority.cert, secured.client.cert, secured.client.key)
     with listening(tunnel) as (address, accepted):
         monkeypatch.setenv("https_proxy", f"http://{address}")
-        result = push_to_gateway(
-            secured.url,
-            "j",
-            registry,
-            ssl_context=tls_context(*map(str, files)),
-            basic_auth=("joe", "secret"),
-        )
-    assert (result.ok, result.status) == (True, 200)
+        assert pushed(secured, registry) == (True, 200)
     assert len(accepted) == 1
 
 
