@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 
 from multiprocess_servers.kinds import beside_python
 from multiprocess_servers.serving import launching, serving
+from servers.support import Server
+from waiting import eventually
 
 pytestmark = pytest.mark.real
 
@@ -75,12 +80,28 @@ def told(options: list[str], tmp_path: Path, before: str = "", after: str = "") 
             *("--processes", "3", "--die-on-term", "--need-app", "--disable-logging"),
             *("--virtualenv", sys.prefix, "--pythonpath", str(tmp_path), "--module", "shop:app"),
         ]
-        # Several at once: of requests that come one by one, the same worker may get all.
-        with serving(launch, command, "/") as server, ThreadPoolExecutor(4) as clients:
-            answers = set(clients.map(lambda _: server.client.get("/").text, range(100)))
-    found = [answer.split(" ") for answer in answers]
-    assert len({pid for pid, _, _ in found}) > 1
-    return {(pid, calls, shown) for pid, calls, shown in found}
+        with serving(launch, command, "/") as server:
+            found = eventually(partial(asked, server), several)
+    assert several(found)
+    return found
+
+
+def several(found: Told) -> bool:
+    return len({pid for pid, _, _ in found}) > 1
+
+
+def asked(server: Server) -> Told:
+    # Several at once: of requests that come one by one, the same worker may get all.
+    with ThreadPoolExecutor(4) as clients:
+        answers = {answer for answer in clients.map(ask, [server] * 100) if answer is not None}
+    return {(pid, calls, shown) for pid, calls, shown in (one.split(" ") for one in answers)}
+
+
+def ask(server: Server) -> str | None:
+    # On a busy machine, uWSGI closes one connection of 2,000 without an answer, with or without us.
+    with suppress(httpx.RemoteProtocolError):
+        return server.client.get("/").text
+    return None
 
 
 @pytest.mark.parametrize("options", [[], ["--py-call-uwsgi-fork-hooks"]], ids=["uWSGI", "Python"])
