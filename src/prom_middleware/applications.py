@@ -293,7 +293,10 @@ def signature_of(call: Callable[..., Any], *, follow_wrapped: bool = True) -> in
 
     Raises TypeError or ValueError where there is none, as `inspect.signature` does.
     """
-    return inspect.signature(call, follow_wrapped=follow_wrapped, **_UNREAD)
+    try:
+        return inspect.signature(call, follow_wrapped=follow_wrapped, **_UNREAD)
+    except Exception:  # there is none, or an annotation that can be evaluated and not be written
+        return inspect.signature(call, follow_wrapped=follow_wrapped)
 
 
 def _required_arguments(app: Callable[..., Any]) -> int:

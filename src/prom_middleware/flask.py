@@ -228,7 +228,8 @@ class Rules(Dialect):
 
 
 def _match(app: flask.Flask | None, request: flask.Request) -> Any:
-    if app is None:
+    # uWSGI has no method for a line that is no request.
+    if app is None or "REQUEST_METHOD" not in request.environ:
         return None
     try:
         adapter = app.create_url_adapter(request)

@@ -131,6 +131,35 @@ def test_the_end_that_the_server_makes_is_no_disconnect(
     check(registry, [COMPLETE])
 
 
+class TooShort(Closing):
+    """A server as uvicorn: it tells of the end that it makes of a response that is too short."""
+
+    async def send(self, message: dict[str, Any]) -> None:
+        await Server.send(self, message)
+        if message is LAST:
+            self.closed.set()
+            raise RuntimeError("Too little data for declared Content-Length")
+
+
+@pytest.mark.parametrize(("length", "outcome"), [(b"10", "error"), (b"9", "disconnect")])
+def test_a_response_that_is_too_short_is_no_disconnect(
+    registry: CollectorRegistry, length: bytes, outcome: str
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        listener = asyncio.ensure_future(receive())
+        await asyncio.sleep(0)
+        await send({**STARTED, "headers": [(b"content-length", length)]})
+        await send(BODY)
+        try:
+            await send(LAST)
+        finally:
+            await listener
+
+    with suppress(RuntimeError):
+        run(PrometheusMiddleware(app, registry=registry), http_scope(), TooShort)
+    check(registry, [(*UNMATCHED, 200, "RuntimeError", outcome)])
+
+
 def test_a_file_for_a_client_that_is_gone_is_no_complete_response(
     registry: CollectorRegistry, tmp_path: Path
 ) -> None:

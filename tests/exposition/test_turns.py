@@ -7,7 +7,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from time import perf_counter
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -400,3 +402,27 @@ def test_who_is_ended_amid_a_scrape_leaves_no_work_to_others(
     assert all(generation.ended for generation in turns.desk._generations)
     assert scraped(registry).status == 200
     assert turns.desk._generations == []
+
+
+def test_a_scrape_beside_busy_greenlets_works_for_as_long_as_it_gave_way(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gauge = Gauge("many", "Many.", ["n"], registry=registry)
+    for number in range(20_000):
+        gauge.labels(str(number))
+    gaps: list[tuple[float, float]] = []
+
+    def clock() -> float:
+        return perf_counter() + 0.05 * len(gaps)
+
+    def sleep(_: float) -> None:
+        began = clock()
+        gaps.append((began, began + 0.05))
+
+    monkeypatch.setattr(turns, "is_green", lambda: True)
+    monkeypatch.setattr(turns, "perf_counter", clock)
+    monkeypatch.setattr(turns, "time", SimpleNamespace(sleep=sleep))
+    assert scraped(registry).status == 200
+    worked = [began - ended for (_, ended), (began, _) in pairwise(gaps)]
+    assert worked
+    assert min(worked) >= 0.05

@@ -99,6 +99,20 @@ def test_one_extension_keeps_none_of_its_applications(registry: CollectorRegistr
     assert records(registry) == [("GET", "/boom", 500, "ValueError", "complete")] * 3
 
 
+def test_a_line_that_is_no_request_is_no_failure_of_ours(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What uWSGI makes of one has no method: Flask breaks there, without us as well."""
+    monkeypatch.setattr(failures, "_counts", {})
+    app = bare()
+    Prometheus(app, registry=registry)
+    asked = environ("/u/3")
+    del asked["REQUEST_METHOD"]
+    assert isinstance(call(app, asked).error, KeyError)
+    assert records(registry) == [("_OTHER", "<unmatched>", 500, "KeyError", "error")]
+    assert failures.counts() == {}
+
+
 # What is refused before Flask sees it, or breaks before Flask answers.
 
 

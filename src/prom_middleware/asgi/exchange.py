@@ -47,7 +47,8 @@ class Exchange(Observation):
         try:
             if message["type"] == "http.request":
                 self.received += len(message.get("body", b""))
-            elif message["type"] == "http.disconnect":
+            # Uvicorn tells of the end that it makes of a response that is too short.
+            elif message["type"] == "http.disconnect" and not (self.rare and self.rare.refused):
                 self.left()
         except Exception as error:
             failures.report("receive", error)
@@ -76,8 +77,8 @@ class Exchange(Observation):
         except OSError:  # how a server says that the client is gone
             self.left()
             raise
-        except BaseException:
-            self._interrupted(message, size, gone)
+        except BaseException as error:
+            self._interrupted(message, size, gone, error)
             raise
         else:  # CPython 3.11 has what an `except` does after that, and out of the way
             try:
@@ -137,13 +138,17 @@ class Exchange(Observation):
         values = [value for name, value in self.headers if name.lower() == b"content-length"]
         return content_length(values[0]) if len(values) == 1 else None
 
-    def _interrupted(self, message: Message, size: int, gone: bool) -> None:
+    def _interrupted(self, message: Message, size: int, gone: bool, error: BaseException) -> None:
         """Note the last message where `send` has sent it, and was cancelled before it returned.
+
+        Or that the server has refused it, since the headers promise more.
 
         Hypercorn tells of its own end before it returns; who listens for clients that leave, as
         Starlette does while it streams, takes that for one and cancels. Elsewhere it is one.
         """
         try:
+            if isinstance(error, Exception) and not self.disconnected:
+                self.rarely().refused = self._is_short(message, size)
             if gone or not self.disconnected or _HYPERCORN not in sys.modules:
                 return
             kind = message["type"]
@@ -152,8 +157,14 @@ class Exchange(Observation):
             elif not message.get("more_body", False):
                 self.sent += size
                 self._last_unless_trailers(gone)
-        except Exception as error:
-            failures.report("send", error)
+        except Exception as failure:
+            failures.report("send", failure)
+
+    def _is_short(self, message: Message, size: int) -> bool:
+        if message["type"] != "http.response.body" or message.get("more_body", False):
+            return False
+        length = self.promised_length()
+        return length is not None and self.sent + size < length
 
     def _sent_otherwise(self, kind: str, message: Message, size: int, gone: bool) -> None:
         # https://asgi.readthedocs.io/en/latest/extensions.html

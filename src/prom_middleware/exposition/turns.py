@@ -33,7 +33,7 @@ from prom_middleware.forks import in_child
 SLICE = 0.00015
 GAP = 0.0002
 # Greenlets need no interpreter to be left to them, and a gap takes long where they are busy: there,
-# a scrape works for this long between two gaps, or for as long as the last one took, up to PATROL.
+# a scrape works for this long between two gaps, or for as long as the last one took.
 GREEN = ("gevent.", "eventlet.")
 TURN = 0.002
 # Nobody wakes the one who works when a time is up.
@@ -307,7 +307,7 @@ class Desk:
         if not is_green() or now - self._rested > self._turn:
             time.sleep(GAP)
             self._rested = perf_counter()
-            self._turn = min(max(TURN, self._rested - now), PATROL)
+            self._turn = max(TURN, self._rested - now)
 
     def _wake(self) -> None:
         with self._changed:

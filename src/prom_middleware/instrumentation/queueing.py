@@ -7,8 +7,9 @@ from time import time
 
 # nginx writes "t=1700000000.123" (seconds), Heroku's router whole milliseconds, Apache's
 # mod_headers "t=" and whole microseconds. Servers may join two lines by a comma (RFC 9110 section
-# 5.3): the first one counts, which the proxy further out wrote, whatever follows.
-_STAMP = r"(?:t=)?(\d{1,17}(?:\.\d{1,9})?)\s*(?:,.*)?"
+# 5.3): the first one counts, which the proxy further out wrote, whatever follows; but for a few
+# digits, before which the comma is a decimal one.
+_STAMP = r"(?:t=)?(\d{1,17}(?:\.\d{1,9})?)\s*(?:,(?!\d{1,9}\s*$).*)?"
 _UNITS = (1.0, 1e3, 1e6)
 _LONGEST = 3600.0
 

@@ -2,4 +2,4 @@
 
 cdef class Rare:
     cdef public object counted, earlier, error, promised_in, resolve, trace
-    cdef public bint broken, disconnected, event_stream, trailers
+    cdef public bint broken, disconnected, event_stream, refused, trailers

@@ -60,13 +60,14 @@ class Rare:
         "error",
         "event_stream",
         "promised_in",
+        "refused",
         "resolve",
         "trace",
         "trailers",
     )
 
     def __init__(self) -> None:
-        self.event_stream = self.trailers = self.disconnected = self.broken = False
+        self.event_stream = self.trailers = self.disconnected = self.broken = self.refused = False
         self.error: BaseException | None = None  # the last one, while the request lasts
         self.earlier: list[BaseException] = []  # what was raised before, and for itself
         self.counted: Sequence[tuple[type, int]] = ()  # which ones were counted last
