@@ -16,9 +16,9 @@ PYTHON ?= python3
 ARGS ?=
 UV_VERSION := 0.13.9
 
-# Many of the tests wait for servers: three processes of them keep two cores busy.
+# Many of the tests wait for servers: four processes of them keep two cores busy.
 # In the order of tests/conftest.py: pytest-xdist would begin with the files that have most tests.
-SIDE_BY_SIDE ?= -n 3 --dist loadfile --no-loadscope-reorder
+SIDE_BY_SIDE ?= -n 4 --dist loadfile --no-loadscope-reorder
 
 VENV := .venv
 BENCH := .venv-bench

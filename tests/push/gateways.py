@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import takewhile
-from select import select
+from selectors import EVENT_READ, DefaultSelector
 from typing import Any, NamedTuple
 
 from conftest import find_program
@@ -166,12 +166,15 @@ def tunnel(connection: socket.socket, ended: threading.Event) -> None:
     with connection.makefile("rb") as reader:
         asked, *_ = takewhile(lambda line: line != b"\r\n", reader)
     host, _, port = asked.split()[1].decode().rpartition(":")
-    with socket.create_connection((host, int(port))) as gateway:
+    # A process of many tests has more descriptors open than `select` takes.
+    with socket.create_connection((host, int(port))) as gateway, DefaultSelector() as selector:
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-        other = {connection: gateway, gateway: connection}
+        for end, other in ((connection, gateway), (gateway, connection)):
+            selector.register(end, EVENT_READ, (end, other))
         while not ended.is_set():
-            for end in select(list(other), [], [], 0.05)[0]:
+            for key, _ in selector.select(0.05):
+                end, other = key.data
                 data = end.recv(65536)
                 if not data:
                     return
-                other[end].sendall(data)
+                other.sendall(data)
