@@ -148,6 +148,20 @@ def annotate(form: int) -> dict[str, Any]:
 asgi_annotated.__annotate__ = annotate  # type: ignore[attr-defined]
 
 
+# Python 3.14 evaluates this annotation, and cannot write it as text.
+ODD: dict[str, Any] = {"known": {"a": 1}, "ok": asgi_driver.ok}
+exec(
+    compile(
+        "def app(scope: {k: v for k, v in known.items()}, receive, send):\n"
+        "    return ok(scope, receive, send)",
+        "odd",
+        "exec",
+        dont_inherit=True,
+    ),
+    ODD,
+)
+
+
 async def asgi_with_settings(settings: Any, scope: Any, receive: Any, send: Any) -> None:
     await asgi_driver.ok(scope, receive, send)
 
@@ -156,6 +170,7 @@ ASGI = {
     "function": asgi_function,
     "plain function": asgi_plain_function,
     "annotated function": asgi_annotated,
+    "oddly annotated function": ODD["app"],
     "instance": ASGIInstance(),
     "instance of a subclass": ASGISlots(),
     "plain instance": ASGIPlainInstance(),

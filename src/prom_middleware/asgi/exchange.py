@@ -163,8 +163,7 @@ class Exchange(Observation):
     def _is_short(self, message: Message, size: int) -> bool:
         if message["type"] != "http.response.body" or message.get("more_body", False):
             return False
-        length = self.promised_length()
-        return length is not None and self.sent + size < length
+        return self.promised_length() is not None and not self.is_whole(size)
 
     def _sent_otherwise(self, kind: str, message: Message, size: int, gone: bool) -> None:
         # https://asgi.readthedocs.io/en/latest/extensions.html

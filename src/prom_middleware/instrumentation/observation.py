@@ -307,12 +307,15 @@ class Observation:
         except Exception as error:
             failures.report("disconnect", error)
 
-    def is_whole(self) -> bool:
-        """Tell whether a response that has begun is sent, by what its headers say."""
+    def is_whole(self, more: int = 0) -> bool:
+        """Tell whether a response that has begun is sent, by what its headers say.
+
+        With so many bytes `more` than were counted.
+        """
         if self.method == "HEAD" or self.status in BODILESS:  # RFC 9110 section 6.4.1
             return True
         length = self.promised_length()
-        return length is not None and self.sent >= length
+        return length is not None and self.sent + more >= length
 
     def promised_length(self) -> int | None:
         """Return how long the body is, where the door knows what the headers say."""
