@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from prom_middleware.stores import Family
-from prom_middleware.stores.multiprocess import MultiprocessStore
+from prom_middleware.stores.multiprocess import MultiprocessStore, vector
+from prom_middleware.stores.multiprocess.dictionary import Dictionary
 from prom_middleware.stores.multiprocess.layout import GENERATION, STATE
 from stores.multiprocess.children import REQUESTS, add, killed, read, reported, run, vectors
 
@@ -42,6 +45,46 @@ def test_a_vector_of_noise_is_not_summed_and_is_replaced(
     assert reported() > before
     killed(lambda: add(store, REQUESTS, ("/",), 1))
     assert read(store, REQUESTS)["/",] == [2.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "once"), MemoryError(), SystemExit()])
+def test_what_ends_the_opening_of_a_directory_takes_no_number_of_the_dead(
+    store: MultiprocessStore,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+) -> None:
+    killed(lambda: add(store, REQUESTS, ("/",), 2))
+    there, errors, header = vectors(directory), [error], Dictionary._header
+
+    def fails_once(dictionary: Dictionary) -> tuple[bytes, int]:
+        if errors:
+            raise errors.pop()
+        return header(dictionary)
+
+    monkeypatch.setattr(Dictionary, "_header", fails_once)
+    another = MultiprocessStore(directory)
+    with suppress(SystemExit):
+        add(another, REQUESTS, ("/",), 4)
+    add(another, REQUESTS, ("/",), 8)
+    assert not errors
+    lost = 4 * isinstance(error, SystemExit)
+    assert read(another, REQUESTS) == {("/",): [15.0 - lost, 0.0, 0.0]}
+    assert vectors(directory) == there
+
+
+def test_a_file_that_does_not_keep_what_is_written_is_the_only_one_that_is_made(
+    store: MultiprocessStore, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, there = reported(), vectors(directory)
+    monkeypatch.setattr(vector, "has_header", lambda *_: False)
+    another = MultiprocessStore(directory)
+    add(another, REQUESTS, ("/",), 1)
+    assert len(vectors(directory)) == len(there) + 1
+    assert reported() > before
+    monkeypatch.undo()
+    add(another, REQUESTS, ("/",), 1)
+    assert read(another, REQUESTS) == {("/",): [3.0, 0.0, 0.0]}
 
 
 def test_numbers_that_are_none_fail_no_snapshot(store: MultiprocessStore, directory: Path) -> None:

@@ -112,7 +112,11 @@ class Dictionary(OpenFile):
             self._create()
             fd = open_file(self._path)
         self._size = self._have(fd).st_size
-        number, _ = self._header()
+        try:
+            number, _ = self._header()
+        except BaseException:
+            self.close()  # half open, and without an id, it would pass for the current one
+            raise
         if number != self.id:
             self._families, self._numbers = {}, {}
             self._position, self.id = DICTIONARY_HEADER.size, number

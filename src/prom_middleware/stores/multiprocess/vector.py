@@ -143,6 +143,8 @@ def _lock(directory: str, path: str, slot: int, number: bytes) -> int | None:
     if fd == MISSING:
         create(directory, vector_name(slot), new_header(number), STEP)
         fd = _open_locked(path, number)
+        if fd == MISSING:  # where the next slot would fare no better, and there are thousands
+            raise OSError(errno.EIO, "what was just made there cannot be read", path)
     return fd if fd >= 0 else None
 
 
