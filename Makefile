@@ -18,7 +18,8 @@ UV_VERSION := 0.13.9
 
 # Many of the tests wait for servers: four processes of them keep two cores busy.
 # In the order of tests/conftest.py: pytest-xdist would begin with the files that have most tests.
-SIDE_BY_SIDE ?= -n 4 --dist loadfile --no-loadscope-reorder
+PROCESSES ?= 4
+SIDE_BY_SIDE ?= -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 VENV := .venv
 BENCH := .venv-bench
@@ -33,6 +34,8 @@ SOURCES := $(shell find src -name '*.py' -o -name '*.pxd')
 DOORS := $(addprefix tests/,asgi wsgi_door flask_door django_door twisted_door instrumentation \
 	test_every_door.py test_failsafe.py test_public_surface.py test_reference_model.py test_compiled.py \
 	servers/test_real_servers.py)
+# Projects that are started anew for each test know nothing of it.
+NOT_DOORS := $(addprefix --ignore=tests/django_door/,test_django_auth.py test_installation.py)
 
 # Another project's environment, active or configured, has no say here.
 unexport VIRTUAL_ENV UV_PYTHON UV_PROJECT_ENVIRONMENT
@@ -64,7 +67,8 @@ test-all: $(READY)
 
 test-compiled: $(READY) $(COMPILED)/.ready
 	PYTHONPATH=$(CURDIR)/$(COMPILED) PROM_MIDDLEWARE_COMPILED=1 $(VENV)/bin/python -m pytest \
-		$(SIDE_BY_SIDE) -m "not interpreted and not once" --hypothesis-profile=matrix $(DOORS) $(ARGS)
+		$(SIDE_BY_SIDE) -m "not interpreted and not once" --hypothesis-profile=matrix \
+		$(DOORS) $(NOT_DOORS) $(ARGS)
 
 wheel: $(COMPILED)/.ready
 	@mkdir -p dist && cp build/wheel/*.whl dist/ && ls dist/*.whl

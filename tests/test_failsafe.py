@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import cache, partial
 from types import CodeType
@@ -177,14 +177,25 @@ DOORS = INSTALLED | COMPANIONS | FILLED
 Failing = Callable[[], AbstractContextManager[list[object]]]
 Survives = Callable[[str, str, str, Failing], None]
 MODES = {"once": raising_once, "always": raising_always}
+
+
+def _each(doors: Iterable[str], mode: str, *marks: pytest.MarkDecorator) -> list[Any]:
+    return [pytest.param(one, mode, id=f"{one}-{mode}", marks=marks) for one in doors]
+
+
 # `once` reaches closures too: it is what every version has to bear, and what covers the guards.
-ALWAYS = pytest.param("always", marks=[pytest.mark.once, pytest.mark.no_cover])
-modes = pytest.mark.parametrize("mode", ["once", ALWAYS])
 # What is there to show, and where it is kept, is the same under every framework.
-doors = pytest.mark.parametrize(
-    "door",
-    [*INSTALLED, *COMPANIONS, *(pytest.param(one, marks=pytest.mark.once) for one in FILLED)],
-)
+ONCE, UNMEASURED = pytest.mark.once, (pytest.mark.once, pytest.mark.no_cover)
+REQUESTED = [
+    *_each([*INSTALLED, *COMPANIONS], "once"),
+    *_each(FILLED, "once", ONCE),
+    *_each(DOORS, "always", *UNMEASURED),
+]
+SCRAPED = [
+    *_each(INSTALLED, "once"),
+    *_each([*COMPANIONS, *FILLED], "once", ONCE),
+    *_each([*INSTALLED, *FILLED], "always", *UNMEASURED),
+]
 
 
 @cache
@@ -250,15 +261,13 @@ def nobody_reads_logs() -> Iterator[None]:
 
 
 @pytest.mark.timeout(600)
-@modes
-@doors
+@pytest.mark.parametrize(("door", "mode"), REQUESTED)
 def test_requests_survive(door: str, mode: str) -> None:
     _survive(door, mode, _request_survives, scrapes=False)
 
 
 @pytest.mark.timeout(600)
-@modes
-@doors
+@pytest.mark.parametrize(("door", "mode"), SCRAPED)
 def test_scrapes_are_answered(door: str, mode: str) -> None:
     _survive(door, mode, _scrape_is_answered, scrapes=True)
 

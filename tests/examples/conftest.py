@@ -68,7 +68,8 @@ def running(program: str) -> Iterator[Served]:
 def client_of(port: int) -> httpx.Client:
     # A connection for each request: some servers close theirs after an error without a word.
     limits = httpx.Limits(max_keepalive_connections=0)
-    return httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE, limits=limits)
+    url = f"http://127.0.0.1:{port}"
+    return httpx.Client(base_url=url, timeout=PATIENCE, limits=limits, verify=False)
 
 
 def wait_until_serving(process: subprocess.Popen[bytes], client: httpx.Client) -> None:

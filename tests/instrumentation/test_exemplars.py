@@ -396,7 +396,7 @@ def test_a_scrape_of_one_worker_shows_those_of_all(shared: MultiprocessStore, cl
     assert traces(registry, TOTAL) in ({"http_requests_total": 2}, {"http_requests_total": 3})
 
 
-@pytest.mark.once  # test_native.py kills with every version
+@pytest.mark.once  # tests/multiprocess_servers kills with every version
 def test_never_half_of_one_while_workers_are_killed(
     shared: MultiprocessStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

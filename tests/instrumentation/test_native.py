@@ -392,8 +392,9 @@ def test_a_scrape_in_the_middle_of_an_update(clock: Clock) -> None:
     assert list(row(registry).values) == [1.0, 2.0, 2.0, 0.5]
 
 
+@pytest.mark.once
 @pytest.mark.interpreted
-@pytest.mark.parametrize("stream", [False, pytest.param(True, marks=pytest.mark.once)])
+@pytest.mark.parametrize("stream", [False, True])
 def test_both_histograms_agree_wherever_a_worker_died(
     shared: MultiprocessStore, stream: bool
 ) -> None:
@@ -420,6 +421,7 @@ def test_both_histograms_agree_wherever_a_worker_died(
     assert step > 20
 
 
+@pytest.mark.once  # tests/multiprocess_servers kills with every version
 def test_no_bucket_falls_while_workers_are_killed(shared: MultiprocessStore) -> None:
     registry = CollectorRegistry()
     instrumentation = core(registry, native_histograms=True)

@@ -150,7 +150,7 @@ def history(chance: random.Random, length: int) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize(
-    "seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.once) for seed in range(2, 8))]
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.once) for seed in range(1, 8))]
 )
 def test_any_history_ends_as_with_their_own_files(seed: int, tmp_path: Path) -> None:
     their_path, our_path = tmp_path / "theirs", tmp_path / "ours"

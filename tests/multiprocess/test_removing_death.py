@@ -58,12 +58,18 @@ class Worker:
 
 
 # One of them with every version, and measured: removing has no part in what differs between them.
-EVERYWHERE = "remove"
 ONLY_HERE = [pytest.mark.once, pytest.mark.no_cover]
-CASES = [pytest.param(case, marks=[] if case == EVERYWHERE else ONLY_HERE) for case in METRICS]
+MOMENTS = [
+    ("remove", "calls"),
+    pytest.param("clear", "calls", marks=ONLY_HERE),
+    pytest.param("clear gauge", "calls", marks=ONLY_HERE),
+    pytest.param("remove", "lines", marks=ONLY_HERE),
+    # For a histogram, all lines but one are the same.
+    pytest.param("clear gauge", "lines", marks=ONLY_HERE),
+]
 
 
-@pytest.fixture(params=CASES)
+@pytest.fixture
 def pair(
     request: pytest.FixtureRequest, installed: MultiprocessStore, registry: CollectorRegistry
 ) -> Iterator[tuple[Worker, Process]]:
@@ -89,7 +95,7 @@ def shown(here: Worker, there: Process) -> Samples:
     return found
 
 
-@pytest.mark.parametrize("arm", ["calls", pytest.param("lines", marks=ONLY_HERE)])
+@pytest.mark.parametrize(("pair", "arm"), MOMENTS, indirect=["pair"])
 def test_every_moment_of_removing(arm: str, pair: tuple[Worker, Process]) -> None:
     here, there = pair
     here.count()

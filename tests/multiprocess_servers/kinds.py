@@ -67,12 +67,12 @@ TWISTED = ("twisted_fleet.py", "{port}", COUNT)
 
 KINDS = {
     "gunicorn-sync": Kind(SYNC, 25, private=True),
-    "gunicorn-sync-preload": Kind((*SYNC, "--preload"), 365),
+    "gunicorn-sync-preload": Kind((*SYNC, "--preload"), 425),
     "gunicorn-sync-max-requests": Kind((*SYNC, "--preload", "--max-requests", "50"), 125),
     "gunicorn-gthread": Kind(GTHREAD, 25),
     "gunicorn-gthread-preload": Kind((*GTHREAD, "--preload"), 322, private=True),
     "gunicorn-uvicorn": Kind((*UVICORN_WORKER, ASGI), 10, private=True),
-    "gunicorn-uvicorn-preload": Kind((*UVICORN_WORKER, "--preload", ASGI), 80),
+    "gunicorn-uvicorn-preload": Kind((*UVICORN_WORKER, "--preload", ASGI), 20),
     "gunicorn-uvicorn-django": Kind((*UVICORN_WORKER, "--preload", DJANGO), 15, private=True),
     "uvicorn": Kind(UVICORN, 6, private=True),
     "hypercorn": Kind(HYPERCORN, 2, mortal=True),

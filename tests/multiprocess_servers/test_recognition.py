@@ -190,7 +190,10 @@ def test_a_gunicorn_that_replaces_another_goes_on_with_its_numbers(
     assert becomes(partial(live, server), 2) == 2
 
 
-@pytest.mark.parametrize("options", [(), PRELOAD], ids=["", "preload"])
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param((), id="", marks=pytest.mark.once), pytest.param(PRELOAD, id="preload")],
+)
 @pytest.mark.parametrize("app", ["pool_app:app", "late_app:app"])
 def test_the_main_thread_of_gevents_workers_goes_by_another_number(
     app: str, options: tuple[str, ...], servers: ExitStack, tmp_path: Path
@@ -226,7 +229,10 @@ def test_off_leaves_every_worker_alone(servers: ExitStack, tmp_path: Path) -> No
     assert live(server) == 1
 
 
-@pytest.mark.parametrize("options", [(), PRELOAD], ids=["", "preload"])
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param((), id="", marks=pytest.mark.once), pytest.param(PRELOAD, id="preload")],
+)
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.parametrize(
     "given",

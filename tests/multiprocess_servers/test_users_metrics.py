@@ -49,7 +49,13 @@ def counted(server: Server) -> float:
 
 
 @pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["each-loads", "preload"])
-@pytest.mark.parametrize("install", [{}, {"INSTALL": "1"}], ids=["as-they-are", "installed"])
+@pytest.mark.parametrize(
+    "install",
+    [
+        pytest.param({}, id="as-they-are", marks=pytest.mark.once),  # only `install` is ours
+        pytest.param({"INSTALL": "1"}, id="installed"),
+    ],
+)
 @pytest.mark.parametrize("named", [False, True], ids=["private", "named"])
 def test_users_metrics(
     tmp_path: Path, named: bool, install: dict[str, str], preload: tuple[str, ...]

@@ -289,6 +289,7 @@ def test_families_before_the_error_are_given() -> None:
         next(families)
 
 
+@pytest.mark.once  # 200,000 samples
 @pytest.mark.parametrize("at", ["0", "199999", "200000", "200001"])
 def test_nothing_is_told_of_one_of_many_samples_that_nothing_was_told_of(at: str) -> None:
     page = "".join(map("a{} 1\n".format, range(200_002)))

@@ -1,4 +1,4 @@
-"""An application with 100,000 series and a bridge: `python burdened.py PORT TO`."""
+"""An application with many series and a bridge that holds as many: `burdened.py PORT TO SERIES`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ from starlette.routing import Route
 from prom_middleware import instrument
 from prom_middleware.bridge import Bridge
 
-SERIES = 100_000
-PORT, TO = int(sys.argv[1]), sys.argv[2]
+PORT, TO, SERIES = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 
 registry = CollectorRegistry()
 number = Gauge("number", "Many.", ["label"], registry=registry)
 for one in range(SERIES):
     number.labels(str(one)).set(one)
-bridge = Bridge(TO, registry, interval=0.2, jitter=0, timeout=0.5)
+bridge = Bridge(TO, registry, interval=0.2, jitter=0, timeout=0.5, buffer=SERIES)
 
 
 @asynccontextmanager
