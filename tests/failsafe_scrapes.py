@@ -19,11 +19,10 @@ from failsafe_apps import REQUESTS, TRACEPARENT, Request, asgi_app, asgi_client
 from failsafe_doors import Client, Place
 from prom_middleware.asgi import PrometheusMiddleware
 from prom_middleware.stores import shared
+from stores.multiprocess.children import IN_MEMORY
 
 Options = Mapping[str, Any]
 _BUILDS = count()
-# There, to make thousands of stores takes a third as long as on a disk.
-_IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 NATIVE = {"native_histograms": True}
 PROTOBUF = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding="
 ACCEPTED = {
@@ -82,7 +81,7 @@ def shared_numbers(options: Options, doors: int) -> Client:
     """Return one whose numbers are in files, in a directory of its own."""
     if next(_BUILDS) % 16 == 0:
         gc.collect()  # each that has failed may be part of a cycle, and has files open
-    directory = tempfile.mkdtemp(dir=_IN_MEMORY)
+    directory = tempfile.mkdtemp(dir=IN_MEMORY)
     with patch.dict(os.environ, {shared.DIRECTORY: directory}):
         app = PrometheusMiddleware(asgi_app, **options)
     finalize(app, _remove, directory)

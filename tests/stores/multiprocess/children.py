@@ -22,6 +22,8 @@ from prom_middleware.stores.multiprocess import MultiprocessStore
 
 REQUESTS = Family("requests", ("route",), 3)
 LIVE = Family("in_progress", (), 1, live=True)
+# There, to make thousands of stores takes a third as long as on a disk.
+IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def fork(child: Callable[[], object]) -> int:

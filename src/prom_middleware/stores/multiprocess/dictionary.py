@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 from collections.abc import Iterable
 from time import time_ns
 from typing import Any
@@ -33,6 +34,8 @@ from prom_middleware.stores.multiprocess.openfile import OpenFile
 
 # A record has whole nanoseconds: to write a fraction takes ten times as long.
 SECOND = 1e9
+# What noise may lead to; no memory, or a time limit that a signal's handler raises, is none.
+UNREADABLE = (ValueError, TypeError, LookupError, ArithmeticError, RecursionError, struct.error)
 
 _quote = json.encoder.encode_basestring_ascii
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -158,9 +161,7 @@ class Dictionary(OpenFile):
                 if crc32(payload) != checksum or len(payload) != size:
                     raise DamagedError(f"{self._path} has a damaged record")
                 self._read(*json.loads(payload))
-        except DamagedError:
-            raise
-        except Exception as error:
+        except UNREADABLE as error:
             raise DamagedError(f"{self._path} has a record that cannot be read") from error
 
     def _read(self, number: int, *record: Any) -> None:
