@@ -62,7 +62,7 @@ def run_tests(session: nox.Session, locked: str, *options: str, instead: str = "
     cache = ("-o", f"cache_dir={session.create_tmp()}/pytest")
     few = ("-m", "not once", "--hypothesis-profile=matrix")
     pytest = ("python", "-m", "pytest", *cache, *options, *few, *session.posargs)
-    side_by_side = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
+    side_by_side = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
     session.run(*pytest, *side_by_side, env=env, success_codes=[0, 1])
     # What fails while others keep the machine busy has to pass by itself; 5: there is nothing.
     again = ("--last-failed", "--last-failed-no-failures=none")

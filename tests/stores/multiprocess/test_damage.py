@@ -57,10 +57,10 @@ def test_what_ends_the_opening_of_a_directory_takes_no_number_of_the_dead(
     killed(lambda: add(store, REQUESTS, ("/",), 2))
     there, errors, header = vectors(directory), [error], Dictionary._header
 
-    def fails_once(dictionary: Dictionary) -> tuple[bytes, int]:
+    def fails_once(dictionary: Dictionary, fd: int) -> tuple[bytes, int]:
         if errors:
             raise errors.pop()
-        return header(dictionary)
+        return header(dictionary, fd)
 
     monkeypatch.setattr(Dictionary, "_header", fails_once)
     another = MultiprocessStore(directory)

@@ -114,15 +114,16 @@ class Dictionary(OpenFile):
         except FileNotFoundError:
             self._create()
             fd = open_file(self._path)
-        self._size = self._have(fd).st_size
         try:
-            number, _ = self._header()
+            number, _ = self._header(fd)
         except BaseException:
-            self.close()  # half open, and without an id, it would pass for the current one
+            os.close(fd)
             raise
         if number != self.id:
             self._families, self._numbers = {}, {}
             self._position, self.id = DICTIONARY_HEADER.size, number
+        # Last: open, but without its id, it would pass for the current one.
+        self._size = self._have(fd).st_size
 
     def refresh(self) -> None:
         """Read what others have committed since the file was looked at by `is_current` or `open`.
@@ -133,7 +134,7 @@ class Dictionary(OpenFile):
         # price. A file that is as long as what was read of it has nothing else.
         if self._size == self._position:
             return
-        number, committed = self._header()
+        number, committed = self._header(self._fd)
         if number != self.id:
             raise DamagedError(f"{self._path} has another header")
         # Noise, too: it must not make us ask for more than there is.
@@ -142,8 +143,8 @@ class Dictionary(OpenFile):
         self._replay(os.pread(self._fd, committed - self._position, self._position))
         self._position = committed
 
-    def _header(self) -> tuple[bytes, int]:
-        header = os.pread(self._fd, DICTIONARY_HEADER.size, 0)
+    def _header(self, fd: int) -> tuple[bytes, int]:
+        header = os.pread(fd, DICTIONARY_HEADER.size, 0)
         if len(header) < DICTIONARY_HEADER.size:
             raise DamagedError(f"{self._path} has no header")
         magic, number, committed = DICTIONARY_HEADER.unpack(header)
