@@ -34,7 +34,7 @@ SOURCES := $(shell find src -name '*.py' -o -name '*.pxd')
 DOORS := $(addprefix tests/,asgi wsgi_door flask_door django_door twisted_door instrumentation \
 	test_every_door.py test_failsafe.py test_public_surface.py test_reference_model.py test_compiled.py \
 	servers/test_real_servers.py)
-# Projects that are started anew for each test know nothing of it.
+# Each of their tests starts a project, and shows of a door what others show sooner.
 NOT_DOORS := $(addprefix --ignore=tests/django_door/,test_django_auth.py test_installation.py)
 
 # Another project's environment, active or configured, has no say here.
