@@ -161,7 +161,7 @@ MOMENTS: dict[str, tuple[Step, Step]] = {
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_no_failure_takes_what_others_have_counted(moment: str, dead: Path) -> None:
-    # In a process of its own: where a trace function raises amid an `except`, CPython may stay there.
+    # In a process of its own: CPython may stay in an `except` amid which a trace function raises.
     assert run(lambda: fail_at_every_line(moment, dead)) == 0
 
 
