@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from huge_pages import use_huge_pages
+
 if TYPE_CHECKING:
     from prom_middleware.stores.multiprocess import MultiprocessStore
 
@@ -143,9 +145,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
-    """Have the garbage collector leave out what thousands of tests are made of, each time."""
+    """Have the garbage collector and forks leave alone what thousands of tests are made of."""
     gc.collect()
     gc.freeze()
+    use_huge_pages()
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
