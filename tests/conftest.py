@@ -93,10 +93,12 @@ ONCE = frozenset(
         "servers/test_promtool.py",
         "servers/test_scraped_histograms.py",
         "servers/test_scrapers.py",
+        "servers/test_wsgi_bodies.py",
         "stores/multiprocess/test_ending.py",
         "stores/multiprocess/test_kills.py",
         "stores/multiprocess/test_model.py",
         "stores/multiprocess/test_surroundings.py",
+        "test_readme.py",
     )
 )
 # A process takes a file after the other: what begins late and takes long is waited for by the rest.

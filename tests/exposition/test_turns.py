@@ -259,6 +259,7 @@ def test_with_http_error_a_collector_that_hangs_is_a_500(
     assert b"test_turns.Held has not come back in time" in response.body
 
 
+@pytest.mark.once
 def test_who_selects_what_takes_long_holds_nobody_else_up(
     registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -365,6 +366,7 @@ def test_a_fork_while_a_scrape_is_made_leaves_the_child_free(
         held.open.set()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("patched", "told"), [("", "200 200 True"), ("thread=False", "200 200 False")]
 )
