@@ -10,8 +10,10 @@ from contextlib import contextmanager
 @contextmanager
 def no_collection() -> Iterator[None]:
     """Collect none: it would begin anywhere, and others listen to it."""
+    was_collecting = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
+        if was_collecting:
+            gc.enable()

@@ -1,14 +1,14 @@
 """Find the package's functions that run during a call, and make one of them raise.
 
-Two ways, because each sees what the other cannot. `raising_once` raises from a profile function as
-the function is entered, in whatever frame and under whatever name it was called, closures included.
+Two ways, because each sees what the other cannot. `raising_once` raises as the function is entered,
+in whatever frame and under whatever name it was called, closures included: by `sys.monitoring`,
+which costs nothing elsewhere, or before Python 3.12 from a profile function.
 `raising_always` swaps the code of the function object, so that every reference to it is reached:
 attributes, names it was imported under, bound methods that somebody kept.
 """
 
 from __future__ import annotations
 
-import gc
 import inspect
 import sys
 import threading
@@ -20,6 +20,7 @@ from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any, ClassVar, TypeGuard
 
 import prom_middleware
+from garbage import no_collection
 
 PACKAGE = Path(prom_middleware.__file__).parent
 
@@ -71,14 +72,42 @@ def raising_once(code: CodeType) -> Iterator[list[object]]:
     """Have the first call of `code` raise; the list that is given says whether there was one."""
     fired: list[object] = []
 
-    def inject(frame: FrameType, event: str, _: object) -> None:
-        if event == "call" and frame.f_code is code and not fired:
+    def inject() -> None:
+        if not fired:
             fired.append(code)
             raise InjectedError(name_of(code))
 
-    with profiling(inject):
+    with _entering(code, inject):
         yield fired
     InjectedError.raised.clear()  # their tracebacks hold what they went through
+
+
+if sys.version_info >= (3, 12):
+
+    @contextmanager
+    def _entering(code: CodeType, call: Callable[[], None]) -> Iterator[None]:
+        monitoring, ours = sys.monitoring, 4  # 0 to 2 and 5 are those of debuggers and the like
+        start = monitoring.events.PY_START
+        monitoring.use_tool_id(ours, "injection")
+        monitoring.register_callback(ours, start, lambda *_: call())
+        monitoring.set_local_events(ours, code, start)
+        try:
+            with no_collection():
+                yield
+        finally:
+            monitoring.set_local_events(ours, code, 0)
+            monitoring.free_tool_id(ours)
+
+else:
+
+    @contextmanager
+    def _entering(code: CodeType, call: Callable[[], None]) -> Iterator[None]:
+        def profile(frame: FrameType, event: str, _: object) -> None:
+            if frame.f_code is code and event == "call":
+                call()
+
+        with profiling(profile):
+            yield
 
 
 @contextmanager
@@ -102,17 +131,14 @@ def profiling(profile: Callable[[FrameType, str, object], None]) -> Iterator[Non
 
     Garbage waits meanwhile: what an earlier call left must not end in the midst of this one.
     """
-    was_collecting = gc.isenabled()
-    gc.disable()
     threading.setprofile(profile)
     sys.setprofile(profile)
     try:
-        yield
+        with no_collection():
+            yield
     finally:
         sys.setprofile(None)
         threading.setprofile(None)  # type: ignore[arg-type]
-        if was_collecting:
-            gc.enable()
 
 
 def name_of(code: CodeType) -> str:
