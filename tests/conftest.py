@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -77,6 +78,9 @@ ONCE = frozenset(
         "multiprocess_servers/test_bad_directories.py",
         "multiprocess_servers/test_containers.py",
         "multiprocess_servers/test_example.py",
+        "multiprocess_servers/test_recognition.py",
+        "multiprocess_servers/test_users_metrics.py",
+        "multiprocess_servers/test_uwsgi_forks.py",
         "parser/test_fuzzing.py",
         "parser/test_real_pages.py",
         "parser/test_round_trips.py",
@@ -131,6 +135,8 @@ UNMEASURED = (
     "servers/test_wsgi_bodies.py",
 )
 TESTS = Path(__file__).parent
+# Set in a process that runs a single test.
+ALONE = "PROM_MIDDLEWARE_ALONE"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -151,6 +157,27 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     use_huge_pages()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Have what is marked so run in a process of its own, which has imported next to nothing."""
+    if pyfuncitem.get_closest_marker("forks") is None or os.environ.get(ALONE):
+        return None
+    config = pyfuncitem.config
+    options = [f"-W{one}" for one in config.getoption("pythonwarnings") or ()]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
+    found = subprocess.run(
+        [*command, pyfuncitem.nodeid],
+        cwd=config.rootpath,
+        env=os.environ | {ALONE: "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if found.returncode:
+        pytest.fail(found.stdout, pytrace=False)
+    return True
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)

@@ -95,6 +95,7 @@ def shown(here: Worker, there: Process) -> Samples:
     return found
 
 
+@pytest.mark.forks
 @pytest.mark.parametrize(("pair", "arm"), MOMENTS, indirect=["pair"])
 def test_every_moment_of_removing(arm: str, pair: tuple[Worker, Process]) -> None:
     here, there = pair

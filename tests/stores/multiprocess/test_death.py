@@ -20,6 +20,7 @@ from prom_middleware.stores.multiprocess import MultiprocessStore, takeover
 from stores.multiprocess.children import LIVE, REQUESTS, add, killed, read, run, vectors
 from stores.multiprocess.deaths import STEPS, Death, at_calls, at_lines
 
+pytestmark = pytest.mark.forks
 SETTLED = Family("settled", (), 5, settlement=Settlement(0, (1, 2), 2, (3, 5)))
 MODES = {mode: Family(mode, (), 3, mode=mode) for mode in ("sum", "max", "mostrecent", "all")}
 WIDE = Family("wide", ("n",), 5000)

@@ -287,6 +287,7 @@ def test_fractions_are_summed_without_an_error_of_their_own(
     assert read(stores[0], REQUESTS) == {("/",): [1.0, 0.0, 0.0]}
 
 
+@pytest.mark.forks
 @pytest.mark.once
 def test_two_hundred_dead_writers_leave_one_file(store: MultiprocessStore, tmp_path: Path) -> None:
     for number in range(200):
