@@ -194,7 +194,7 @@ REQUESTED = [
 SCRAPED = [
     *_each(INSTALLED, "once"),
     *_each([*COMPANIONS, *FILLED], "once", ONCE),
-    *_each([*INSTALLED, *FILLED], "always", *UNMEASURED),
+    *_each(INSTALLED, "always", *UNMEASURED),
 ]
 
 

@@ -28,9 +28,9 @@ pytestmark = [
 # The dictionary, its lock, and a file that is being made.
 MORE_FILES = 3
 MOMENTS = 0.03  # seconds between two kills, at most
-# The same servers, started in another way: with every version, each is there once.
-IN_ANOTHER_WAY = ("gunicorn-sync", "gunicorn-sync-max-requests", "gunicorn-gthread", "granian")
-NAMES = [pytest.param(name, marks=[pytest.mark.once] * (name in IN_ANOTHER_WAY)) for name in KINDS]
+# With every version of the frameworks: an application of Flask, of Starlette and of Django.
+EVERYWHERE = ("gunicorn-sync-preload", "uvicorn", "gunicorn-uvicorn-django")
+NAMES = [pytest.param(name, marks=[pytest.mark.once] * (name not in EVERYWHERE)) for name in KINDS]
 
 
 class Siege:
