@@ -67,7 +67,9 @@ def run_tests(session: nox.Session, locked: str, *options: str, instead: str = "
     # Sessions may run side by side: they share no cache.
     cache = ("-o", f"cache_dir={session.create_tmp()}/pytest")
     few = ("-m", "not once", "--hypothesis-profile=matrix")
-    pytest = ("python", "-m", "pytest", *cache, *options, *few, *session.posargs)
+    # No server depends on the framework that it serves; `make test-compiled` starts each as well.
+    servers = "--ignore=tests/servers/test_real_servers.py"
+    pytest = ("python", "-m", "pytest", *cache, *options, *few, servers, *session.posargs)
     side_by_side = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
     try:
         session.run(*pytest, *side_by_side, env=env)

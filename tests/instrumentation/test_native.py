@@ -421,6 +421,7 @@ def test_both_histograms_agree_wherever_a_worker_died(
     assert step > 20
 
 
+@pytest.mark.forks
 @pytest.mark.once  # tests/multiprocess_servers kills with every version
 def test_no_bucket_falls_while_workers_are_killed(shared: MultiprocessStore) -> None:
     registry = CollectorRegistry()

@@ -191,10 +191,9 @@ def test_a_gunicorn_that_replaces_another_goes_on_with_its_numbers(
 
 
 @pytest.mark.parametrize(
-    "options",
-    [pytest.param((), id="", marks=pytest.mark.once), pytest.param(PRELOAD, id="preload")],
+    ("app", "options"),
+    [("pool_app:app", ()), ("pool_app:app", PRELOAD), ("late_app:app", PRELOAD)],
 )
-@pytest.mark.parametrize("app", ["pool_app:app", "late_app:app"])
 def test_the_main_thread_of_gevents_workers_goes_by_another_number(
     app: str, options: tuple[str, ...], servers: ExitStack, tmp_path: Path
 ) -> None:
@@ -229,17 +228,14 @@ def test_off_leaves_every_worker_alone(servers: ExitStack, tmp_path: Path) -> No
     assert live(server) == 1
 
 
+# Each of them with each of the others.
 @pytest.mark.parametrize(
-    "options",
-    [pytest.param((), id="", marks=pytest.mark.once), pytest.param(PRELOAD, id="preload")],
-)
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-@pytest.mark.parametrize(
-    "given",
+    ("given", "method", "options"),
     [
-        pytest.param(False, id="private"),
-        # Every version has to find a directory; what is given is there.
-        pytest.param(True, id="given", marks=pytest.mark.once),
+        pytest.param(False, "fork", PRELOAD, id="private-fork-preload"),
+        pytest.param(False, "spawn", (), id="private-spawn"),
+        pytest.param(True, "fork", (), id="given-fork"),
+        pytest.param(True, "spawn", PRELOAD, id="given-spawn-preload"),
     ],
 )
 def test_a_pool_of_processes_inside_a_worker_records_in_the_same_directory(
@@ -277,7 +273,6 @@ def file(base: Path) -> None:
     (base / f"prom_middleware-{os.getuid()}").write_text("not a directory")
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(
     ("obstacle", "options"),
     [(symlink, ()), (symlink, PRELOAD), (foreign, ()), (readable, ()), (file, ())],

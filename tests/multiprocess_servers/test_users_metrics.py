@@ -48,15 +48,16 @@ def counted(server: Server) -> float:
     return value(series(server.client.get("/metrics").text), "http_requests_total", ROUTE)
 
 
-@pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["each-loads", "preload"])
+# Each of them with each of the others.
 @pytest.mark.parametrize(
-    "install",
+    ("named", "install", "preload"),
     [
-        pytest.param({}, id="as-they-are", marks=pytest.mark.once),  # only `install` is ours
-        pytest.param({"INSTALL": "1"}, id="installed"),
+        pytest.param(False, {}, (), id="private-as-they-are-each-loads"),
+        pytest.param(False, {"INSTALL": "1"}, ("--preload",), id="private-installed-preload"),
+        pytest.param(True, {}, ("--preload",), id="named-as-they-are-preload"),
+        pytest.param(True, {"INSTALL": "1"}, (), id="named-installed-each-loads"),
     ],
 )
-@pytest.mark.parametrize("named", [False, True], ids=["private", "named"])
 def test_users_metrics(
     tmp_path: Path, named: bool, install: dict[str, str], preload: tuple[str, ...]
 ) -> None:

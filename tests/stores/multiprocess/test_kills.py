@@ -33,6 +33,7 @@ def work(store: MultiprocessStore, told: int) -> None:
         os.write(told, b".")
 
 
+@pytest.mark.forks
 def test_no_counter_falls_and_nothing_is_lost_while_workers_are_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
