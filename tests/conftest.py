@@ -71,6 +71,7 @@ ONCE = frozenset(
         "commands/test_doctor_command.py",
         "commands/test_push_command.py",
         "commands/test_textfile_command.py",
+        "doctor/test_django_checks.py",
         "doctor/test_examined_examples.py",
         "examples/test_batch.py",
         "examples/test_demo.py",

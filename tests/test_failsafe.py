@@ -192,9 +192,8 @@ REQUESTED = [
     *_each(DOORS, "always", *UNMEASURED),
 ]
 SCRAPED = [
-    *_each(INSTALLED, "once"),
-    *_each([*COMPANIONS, *FILLED], "once", ONCE),
-    *_each(INSTALLED, "always", *UNMEASURED),
+    *_each(DOORS, "once", ONCE),
+    *_each(("asgi", "wsgi"), "always", *UNMEASURED),
 ]
 
 
