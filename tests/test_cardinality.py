@@ -24,7 +24,7 @@ from prom_middleware.stores import MemoryStore
 pytestmark = pytest.mark.no_cover
 
 REQUESTS = int(os.environ.get("PROM_MIDDLEWARE_EXACT", "100000"))
-AT_EACH_DOOR = 800 if REQUESTS >= 100_000 else 100
+AT_EACH_DOOR = max(100, REQUESTS // 125)
 MOST_BYTES = 5_000_000  # of growth over all those requests
 MOST_BYTES_PER_LABEL_SET = 600
 
