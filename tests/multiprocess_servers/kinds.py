@@ -66,11 +66,11 @@ UWSGI = (
 TWISTED = ("twisted_fleet.py", "{port}", COUNT)
 
 KINDS = {
-    "gunicorn-sync": Kind(SYNC, 25, private=True),
-    "gunicorn-sync-preload": Kind((*SYNC, "--preload"), 425),
+    "gunicorn-sync": Kind(SYNC, 10, private=True),
+    "gunicorn-sync-preload": Kind((*SYNC, "--preload"), 440),
     "gunicorn-sync-max-requests": Kind((*SYNC, "--preload", "--max-requests", "50"), 125),
-    "gunicorn-gthread": Kind(GTHREAD, 25),
-    "gunicorn-gthread-preload": Kind((*GTHREAD, "--preload"), 322, private=True),
+    "gunicorn-gthread": Kind(GTHREAD, 10),
+    "gunicorn-gthread-preload": Kind((*GTHREAD, "--preload"), 337, private=True),
     "gunicorn-uvicorn": Kind((*UVICORN_WORKER, ASGI), 10, private=True),
     "gunicorn-uvicorn-preload": Kind((*UVICORN_WORKER, "--preload", ASGI), 20),
     "gunicorn-uvicorn-django": Kind((*UVICORN_WORKER, "--preload", DJANGO), 15, private=True),
