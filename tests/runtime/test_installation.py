@@ -8,10 +8,12 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -117,12 +119,14 @@ def test_a_process_collector_of_one_s_own(registry: CollectorRegistry) -> None:
 
 def test_a_registry_that_was_emptied(registry: CollectorRegistry) -> None:
     """As some test suites do."""
-    runtime.install(registry)
-    for collector in list(registry._collector_to_names):
-        registry.unregister(collector)
-    assert names(registry) == []
-    runtime.install(registry)
-    assert "python_package_info" in names(registry)
+    for _ in range(2):
+        runtime.install(registry)
+        assert "python_package_info" in names(registry)
+        for collector in list(registry._collector_to_names):
+            registry.unregister(collector)
+        assert names(registry) == []
+    runtime.uninstall(registry)
+    assert installation._process is None
 
 
 def test_somebody_else_s_metric(registry: CollectorRegistry) -> None:
@@ -136,31 +140,83 @@ def test_somebody_else_s_metric(registry: CollectorRegistry) -> None:
 
 
 CONFLICT = """
-from prometheus_client import REGISTRY, Gauge
+from prometheus_client import REGISTRY, CollectorRegistry, Gauge
 from prom_middleware import runtime
 from prom_middleware.errors import MetricConflictError
-before = {family.name for family in REGISTRY.collect()}
-Gauge("asyncio_tasks", "The user's own.")
-try:
-    runtime.install()
-except MetricConflictError:
-    print(before ^ {family.name for family in REGISTRY.collect()})
+for registry in (REGISTRY, CollectorRegistry()):
+    before = {family.name for family in registry.collect()}
+    Gauge("asyncio_tasks", "The user's own.", registry=registry)
+    try:
+        runtime.install(registry)
+    except MetricConflictError:
+        print(before ^ {family.name for family in registry.collect()})
 """
 
 
-def test_somebody_else_s_metric_where_a_store_is_shared(tmp_path: Path) -> None:
+def test_somebody_else_s_metric_in_the_place_of_prometheus_client_s() -> None:
+    registry = CollectorRegistry(auto_describe=True)
+    Gauge("python_info", "The user's own.", registry=registry)
+    runtime.install(registry)
+    found = names(registry)
+    assert len(found) == len(set(found))
+    assert {"python_info", "python_package_info", "python_gc_objects_collected"} <= set(found)
+    runtime.uninstall(registry)
+
+
+def in_shared(directory: Path, program: str) -> str:
+    """Return what a program says that shares a store."""
     done = subprocess.run(
-        [sys.executable, "-c", CONFLICT],
-        env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
+        [sys.executable, "-c", program],
+        env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(directory)},
         capture_output=True,
         text=True,
         timeout=60,
     )
-    assert done.stdout == "{'asyncio_tasks'}\n", done.stderr
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_somebody_else_s_metric_where_a_store_is_shared(tmp_path: Path) -> None:
+    assert in_shared(tmp_path, CONFLICT) == "{'asyncio_tasks'}\n" * 2
+
+
+AGAIN = """
+from prometheus_client import REGISTRY, CollectorRegistry
+from prom_middleware import failures, runtime
+for registry in (REGISTRY, CollectorRegistry()):
+    for _ in range(2):
+        runtime.install(registry)
+    names = [family.name for family in registry.collect()]
+    wanted = {"python_gc_collections", "prom_middleware_worker_restarts", "python_info"}
+    print(len(names) - len(set(names)), wanted - set(names), failures.counts())
+"""
+
+
+def test_again_and_without_a_door_where_a_store_is_shared(tmp_path: Path) -> None:
+    assert in_shared(tmp_path, AGAIN) == "0 set() {}\n" * 2
 
 
 def test_uninstall_where_nothing_is_installed(registry: CollectorRegistry) -> None:
     runtime.uninstall(registry)
+
+
+def test_uninstall_leaves_nothing_in_memory(registry: CollectorRegistry) -> None:
+    runtime.install(registry)
+    assert installation._process is not None
+    left = weakref.ref(installation._process)
+    runtime.uninstall(registry)
+    gc.collect()
+    assert left() is None
+
+
+def test_uninstall_of_another_registry_ends_nothing(registry: CollectorRegistry) -> None:
+    async def main() -> None:
+        runtime.watch_event_loop()
+        runtime.uninstall(CollectorRegistry())
+        await asyncio.to_thread(runtime.install, registry)  # no loop runs there
+        await until(registry, 1)
+
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 # --- what it shows
@@ -196,6 +252,23 @@ def test_packages(registry: CollectorRegistry) -> None:
 def test_a_module_that_is_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(packages.PACKAGES, "waiting", "nothing-of-that-name")
     assert "nothing-of-that-name" not in packages.loaded()
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ({"version": b"2.0.31"}, {"uwsgi": "2.0.31"}),
+        ({"version": "2.0.31"}, {"uwsgi": "2.0.31"}),
+        ({}, {}),
+    ],
+)
+def test_a_module_that_the_server_makes_tells_its_version(
+    monkeypatch: pytest.MonkeyPatch, told: dict[str, object], shown: dict[str, str]
+) -> None:
+    monkeypatch.setattr(packages, "_version", packages._version.__wrapped__)  # it remembers
+    monkeypatch.setattr(packages, "PACKAGES", {"uwsgi": "uwsgi"})
+    monkeypatch.setitem(sys.modules, "uwsgi", SimpleNamespace(**told))
+    assert packages.loaded() == shown
 
 
 def test_threads(registry: CollectorRegistry) -> None:
@@ -335,7 +408,7 @@ def test_lag_and_tasks_of_the_running_loop(registry: CollectorRegistry) -> None:
 
     found = asyncio.run(asyncio.wait_for(main(), 60))
     assert value(found, f"{LAG}_sum") >= 0
-    assert value(collected(registry), "asyncio_tasks") == 0, "that loop is closed"
+    assert collected(registry)["asyncio_tasks", frozenset()] == 0, "that loop is closed"
 
 
 def test_a_loop_that_is_held_up(registry: CollectorRegistry) -> None:
@@ -355,8 +428,6 @@ def test_a_loop_that_is_held_up(registry: CollectorRegistry) -> None:
 
 
 def test_loops_end_and_are_free_to_go(registry: CollectorRegistry) -> None:
-    import weakref
-
     async def main() -> Any:
         runtime.install(registry)
         runtime.watch_event_loop()
@@ -379,7 +450,7 @@ def test_uninstall_ends_the_sampling() -> None:
         await until(registry, 1)
         runtime.uninstall(registry)
         loop: Any = asyncio.get_running_loop()
-        while any("Sampler" in repr(handle) for handle in loop._scheduled):
+        while any("Sampler" in repr(handle) for handle in [*loop._scheduled, *loop._ready]):
             await asyncio.sleep(0.01)
 
     asyncio.run(asyncio.wait_for(main(), 60))
@@ -417,6 +488,22 @@ def test_no_loop_to_watch(registry: CollectorRegistry) -> None:
     with pytest.raises(RuntimeError):
         runtime.watch_event_loop()
     assert not [name for name in names(registry) if name in (LAG, "asyncio_tasks")]
+
+
+def test_a_loop_that_cannot_be_watched_does_not_keep_us_from_installing(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Any, loop: Any) -> None:
+        raise RuntimeError("broken")
+
+    async def main() -> None:
+        runtime.install(registry)
+
+    monkeypatch.setattr("prom_middleware.runtime.loops.Loops.watch", broken)
+    before = failures.counts().get("event_loop", 0)
+    asyncio.run(main())
+    assert failures.counts()["event_loop"] == before + 1
+    assert "python_package_info" in names(registry)
 
 
 def test_a_failure_does_not_end_the_sampling(
@@ -484,7 +571,9 @@ def test_without_install_the_door_samples_nothing(registry: CollectorRegistry) -
     from prom_middleware.asgi import PrometheusMiddleware
 
     app = PrometheusMiddleware(_lifespan, registry=registry)
+    before = failures.counts()
     asyncio.run(app({"type": "lifespan"}, None, None))  # type: ignore[arg-type]
+    assert failures.counts() == before
     assert installation._process is None
     assert LAG not in names(registry)
 

@@ -22,7 +22,7 @@ from prom_middleware import failures
 from prom_middleware.runtime.holders import find_holders
 from prom_middleware.runtime.ledger import FAMILY, WIDTH, Note, read_notes, record, write_note
 from prom_middleware.runtime.procfs import Procfs
-from prom_middleware.stores import MemoryStore, Snapshot
+from prom_middleware.stores import MemoryStore, Snapshot, turn
 from prom_middleware.stores.multiprocess import MultiprocessStore
 from prom_middleware.stores.multiprocess.layout import PID
 from runtime.proc import boot, end_process, run_process
@@ -216,6 +216,36 @@ def test_a_thread_that_comes_late_with_more_hides_no_later_holder() -> None:
     # It saw the first holder before the second came, and more of it than anybody else.
     assert record(store, {}, {0: note(0, 7)}) == 7
     assert record(store, read_notes(store.snapshot()), {0: note(0, 2, pid=2.0)}) == 9
+
+
+def test_who_takes_a_slot_again_is_counted_once() -> None:
+    store = MemoryStore()
+    assert record(store, {}, {0: note(3, 5)}) == 8
+    again = note(0, 7)._replace(since=6.0)
+    assert record(store, read_notes(store.snapshot()), {0: again}) == 10
+
+
+def test_what_was_noted_twice_of_who_is_gone_is_counted_once() -> None:
+    store = MemoryStore()
+    write_note(store, 0, note(3, 8))
+    write_note(store, 0, note(3, 9))
+    assert record(store, read_notes(store.snapshot()), {}) == 12
+
+
+def test_who_has_used_nothing_yet_is_noted() -> None:
+    """So that the process is known when the clock is set."""
+    store = MemoryStore()
+    assert record(store, {}, {0: note(0, 0)}) == 0
+    assert read_notes(store.snapshot()) == {0: [note(0, 0)]}
+
+
+def test_what_is_shown_has_been_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has the turn at that moment: he gives it back while we wait for it."""
+    store = MemoryStore()
+    give = store.turn.tokens.pop()
+    monkeypatch.setattr(turn, "sleep", lambda seconds: give(give))
+    assert record(store, {}, {0: note(0, 5)}) == 5
+    assert read_notes(store.extract(None)) == {0: [note(0, 5)]}
 
 
 def test_a_system_that_takes_cpu_time_back_makes_no_sum_fall() -> None:

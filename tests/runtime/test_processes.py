@@ -7,9 +7,11 @@ import random
 import resource
 import sys
 from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from math import floor
 from pathlib import Path
 from time import time
+from types import SimpleNamespace
 
 import pytest
 from prometheus_client import (
@@ -29,7 +31,7 @@ from prom_middleware.runtime.procfs import TICKS, Procfs
 from prom_middleware.stores import MemoryStore
 from prom_middleware.stores.multiprocess import MultiprocessStore
 from prom_middleware.stores.multiprocess.layout import PID
-from runtime.proc import boot, end_process, run_process
+from runtime.proc import BOOT, boot, end_process, run_process
 from runtime.workers import CPU, RESTARTS, Worker, at_work, scraped
 from stores.multiprocess.children import REQUESTS, add, run
 
@@ -207,6 +209,16 @@ def test_a_sum_that_would_lack_a_worker_is_not_shown(proc: Path) -> None:
     assert failures.counts()["process"] == before + 1
 
 
+def test_who_seems_to_have_no_limits_is_not_taken_for_one_without_files(proc: Path) -> None:
+    run_process(proc, os.getpid())
+    (proc / str(os.getpid()) / "limits").write_text("")
+    before = failures.counts().get("process", 0)
+    shown = scraped_from(proc)
+    assert "process_max_fds" not in shown
+    assert shown["process_open_fds"] == 3
+    assert failures.counts()["process"] == before + 1
+
+
 def test_a_sum_that_nobody_may_know_is_left_out(
     proc: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,6 +250,26 @@ def test_the_files_of_who_was_root_are_counted_where_the_system_tells(tmp_path: 
         assert run(child) == 0
 
 
+@pytest.mark.parametrize(
+    ("told", "files"), [(7, nullcontext(7)), (0, pytest.raises(PermissionError))]
+)
+def test_files_that_may_not_be_listed_are_counted_by_what_the_system_tells(
+    monkeypatch: pytest.MonkeyPatch, told: int, files: AbstractContextManager[object]
+) -> None:
+    """Before Linux 6.2 it tells nothing, and that is not 0."""
+
+    def refuse(path: str) -> list[str]:
+        raise PermissionError
+
+    def stat(path: str) -> SimpleNamespace:
+        return SimpleNamespace(st_size=told)
+
+    system = SimpleNamespace(path=os.path, listdir=refuse, stat=stat)
+    monkeypatch.setattr("prom_middleware.runtime.procfs.os", system)
+    with files as number:
+        assert Procfs("/proc").open_files(1) == number
+
+
 def test_who_dies_in_the_middle_of_a_scrape_is_no_part_of_a_sum(proc: Path) -> None:
     for pid in (1, 2):
         run_process(proc, pid, files=4)
@@ -252,6 +284,15 @@ def test_who_dies_in_the_middle_of_a_scrape_is_no_part_of_a_sum(proc: Path) -> N
     }
     assert (shown["process_open_fds"], shown["process_max_fds"]) == (4, 1024)
     assert failures.counts() == before
+
+
+def test_the_start_time_is_that_of_the_oldest(proc: Path) -> None:
+    for pid, seconds in ((1, 30), (2, 10), (3, 20)):
+        run_process(proc, pid, start=seconds * TICKS)
+    looked = Procfs(str(proc))
+    (gauge,) = (gauge for gauge in GAUGES if gauge.name == "process_start_time_seconds")
+    (family,) = read_gauge(gauge, looked, [looked.process(pid) for pid in (1, 2, 3)])
+    assert family.samples[0].value == BOOT + 10
 
 
 def test_a_zombie_is_no_worker(proc: Path) -> None:
@@ -278,6 +319,47 @@ def test_a_process_that_began_long_after_it_took_its_slot_is_another(tmp_path: P
     assert failures.counts()["process"] == before + 1
     run_process(proc, 4_200_000, start=40 * TICKS, cpu=TICKS)
     assert scraped(WorkerCollector(store, str(proc)))[CPU] == 1
+
+
+def test_a_process_that_seems_to_begin_a_moment_after_it_took_its_slot_is_the_same(
+    tmp_path: Path,
+) -> None:
+    """The system tells when it was started in whole seconds."""
+    store = MultiprocessStore(tmp_path / "metrics")
+    add(store, REQUESTS, ("/",), 1)
+    store.cells[PID] = 4_200_000
+    (worker,) = store.snapshot().workers
+    proc = boot(tmp_path / "proc", btime=floor(worker.since) - 50)
+    run_process(proc, 4_200_000, start=50 * TICKS + 3 * TICKS // 2, cpu=TICKS)
+    before = failures.counts()
+    assert scraped(WorkerCollector(store, str(proc)))[CPU] == 1
+    assert failures.counts() == before
+
+
+def test_who_took_a_slot_sooner_after_its_start_than_we_did_is_no_stranger(tmp_path: Path) -> None:
+    ours, theirs = (MultiprocessStore(tmp_path / "metrics") for _ in range(2))
+    for store in (ours, theirs):
+        add(store, REQUESTS, ("/",), 1)
+    theirs.cells[PID] = 4_200_000
+    proc = boot(tmp_path / "proc", btime=time() - 500)
+    run_process(proc, os.getpid(), start=100 * TICKS, cpu=TICKS)
+    run_process(proc, 4_200_000, start=400 * TICKS, cpu=2 * TICKS)
+    before = failures.counts()
+    assert scraped(WorkerCollector(ours, str(proc)))[CPU] == 3
+    assert failures.counts() == before
+
+
+def test_who_has_the_id_of_a_worker_that_is_gone_is_not_looked_at(tmp_path: Path) -> None:
+    store = MultiprocessStore(tmp_path / "metrics")
+    add(store, REQUESTS, ("/",), 1)
+    store.cells[PID] = 4_200_000
+    store.close()
+    proc = boot(tmp_path / "proc", btime=time() - 50)
+    run_process(proc, 4_200_000, start=100 * TICKS)
+    before = failures.counts()
+    left = MultiprocessStore(tmp_path / "metrics")
+    assert scraped(WorkerCollector(left, str(proc))) == {RESTARTS: 0}
+    assert failures.counts() == before
 
 
 def test_a_known_process_stays_known_when_the_clock_is_set(tmp_path: Path) -> None:
@@ -346,11 +428,14 @@ def test_the_counts_of_one_worker_s_garbage_collector_go(registry: CollectorRegi
 
 def test_a_registry_without_process_metrics_gets_none() -> None:
     registry = CollectorRegistry()
+    registry.register(GC_COLLECTOR)
+    theirs = names(registry)
     replace(registry, MemoryStore())
-    assert names(registry) == []
+    assert names(registry) == theirs
 
 
 def test_a_name_that_somebody_else_has_leaves_theirs_in_place(registry: CollectorRegistry) -> None:
+    registry.register(GC_COLLECTOR)
     Gauge("process_threads", "The user's own.", registry=registry)
     before, theirs = failures.counts().get("process", 0), names(registry)
     replace(registry, MemoryStore())
@@ -369,3 +454,15 @@ def test_slots_that_changed_hands_are_restarts(tmp_path: Path) -> None:
 
 def test_a_look_at_a_process_that_is_gone_finds_nothing() -> None:
     assert Procfs("/proc").process(4_200_000) is None
+
+
+def test_a_look_at_a_process_that_goes_meanwhile_finds_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Linux says so where it is gone between the opening and the reading."""
+
+    def gone(*_: object) -> list[bytes]:
+        raise ProcessLookupError
+
+    monkeypatch.setattr("prom_middleware.runtime.procfs.stat_fields", gone)
+    assert Procfs("/proc").process(os.getpid()) is None
