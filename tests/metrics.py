@@ -43,6 +43,11 @@ def collected(registry: CollectorRegistry) -> Series:
     return series(generate_latest(registry).decode())
 
 
+def names(registry: CollectorRegistry) -> list[str]:
+    """Return the names of the families in `registry`, sorted."""
+    return sorted(family.name for family in registry.collect())
+
+
 def value(samples: Series, name: str, labels: Mapping[str, str] | None = None) -> float:
     """Return the sum of the samples of `name` whose labels include `labels`."""
     wanted = set((labels or {}).items())

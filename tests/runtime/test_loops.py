@@ -14,6 +14,7 @@ from prom_middleware.runtime import loops
 from prom_middleware.runtime.loops import ASYNCIO, SHARE, Loops, LoopSampler, Sampler
 from prom_middleware.stores import MemoryStore, Store
 from prom_middleware.stores.multiprocess import MultiprocessStore
+from stores.multiprocess.children import run
 
 
 class Clock:
@@ -43,7 +44,7 @@ def test_how_late_a_call_is(clock: Clock) -> None:
     """Four times a second, and never less than not at all."""
     store = MemoryStore()
     calls: list[tuple[float, Callable[[], None]]] = []
-    Sampler(store, ASYNCIO, lambda *call: calls.append(call)).start()
+    Sampler(store, ASYNCIO, lambda *call: calls.append(call), lambda: False).start()
     for late in (0.5, 0.0, 2.0, -0.125):
         delay, call = calls.pop()
         assert delay == 0.25
@@ -123,6 +124,48 @@ def test_a_loop_is_sampled_once_however_often_it_is_to_be() -> None:
         return sum("Sampler" in repr(handle) for handle in [*loop._scheduled, *loop._ready])
 
     assert asyncio.run(main()) == 1
+
+
+def test_two_threads_that_sample_a_loop_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    both: list[LoopSampler] = []
+
+    class Overtaken(LoopSampler):
+        def __init__(self, loop: Any, running: Loops) -> None:
+            super().__init__(loop, running)
+            both.append(self)
+            if len(both) == 1:
+                running.watch(loop)  # as another thread does at this moment
+
+    async def main() -> int:
+        loop: Any = asyncio.get_running_loop()
+        Loops(MemoryStore()).watch(loop)
+        return sum("begin" in repr(handle) for handle in loop._ready)
+
+    monkeypatch.setattr(loops, "LoopSampler", Overtaken)
+    assert asyncio.run(main()) == 1
+    assert len(both) == 2
+
+
+@pytest.mark.forks
+def test_a_child_does_not_have_the_tasks_of_its_parent() -> None:
+    store = MemoryStore()
+    running = Loops(store)
+
+    def child() -> None:
+        running.refresh()
+        assert written(store) == 0
+        for sampler in running._samplers.values():
+            sampler.look()
+        assert written(store) == 1, "that loop goes on there"
+
+    async def main() -> int:
+        running.watch(asyncio.get_running_loop())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert written(store) == 1
+        return run(child)
+
+    assert asyncio.run(main()) == 0
 
 
 def test_the_tasks_of_several_loops_are_added() -> None:

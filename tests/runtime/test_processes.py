@@ -8,9 +8,7 @@ import resource
 import sys
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from math import floor
 from pathlib import Path
-from time import time
 from types import SimpleNamespace
 
 import pytest
@@ -23,16 +21,15 @@ from prometheus_client import (
 )
 from prometheus_client.process_collector import ProcessCollector
 
-from metrics import collected
+from metrics import collected, names
 from prom_middleware import failures
 from prom_middleware.runtime.gauges import GAUGES, read_gauge
 from prom_middleware.runtime.processes import WorkerCollector, replace
 from prom_middleware.runtime.procfs import TICKS, Procfs
 from prom_middleware.stores import MemoryStore
 from prom_middleware.stores.multiprocess import MultiprocessStore
-from prom_middleware.stores.multiprocess.layout import PID
-from runtime.proc import BOOT, boot, end_process, run_process
-from runtime.workers import CPU, RESTARTS, Worker, at_work, scraped
+from runtime.proc import BOOT, end_process, run_process
+from runtime.workers import CPU, RESTARTS, Worker, at_work, scraped, scraped_from
 from stores.multiprocess.children import REQUESTS, add, run
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
@@ -163,16 +160,6 @@ def test_the_names_and_types_are_those_of_prometheus_client() -> None:
     assert theirs <= ours
     described = {(family.name, family.type) for family in WorkerCollector(MemoryStore()).describe()}
     assert described == ours
-
-
-@pytest.fixture
-def proc(tmp_path: Path) -> Path:
-    return boot(tmp_path / "proc")
-
-
-def scraped_from(proc: Path, store: MemoryStore | None = None) -> dict[str, float]:
-    """Scrape a store whose one worker is this process, with a /proc of our own."""
-    return scraped(WorkerCollector(store or MemoryStore(), str(proc)))
 
 
 def test_without_proc_there_are_no_process_metrics(tmp_path: Path) -> None:
@@ -308,85 +295,6 @@ def test_noise_in_proc_is_counted_and_the_rest_is_shown(proc: Path) -> None:
     assert failures.counts()["process"] == before + 1
 
 
-def test_a_process_that_began_long_after_it_took_its_slot_is_another(tmp_path: Path) -> None:
-    store = MultiprocessStore(tmp_path / "metrics")
-    add(store, REQUESTS, ("/",), 1)
-    store.cells[PID] = 4_200_000
-    proc = boot(tmp_path / "proc", btime=time() - 50)
-    run_process(proc, 4_200_000, start=100 * TICKS)
-    before = failures.counts().get("process", 0)
-    assert scraped(WorkerCollector(store, str(proc))) == {RESTARTS: 0}
-    assert failures.counts()["process"] == before + 1
-    run_process(proc, 4_200_000, start=40 * TICKS, cpu=TICKS)
-    assert scraped(WorkerCollector(store, str(proc)))[CPU] == 1
-
-
-def test_a_process_that_seems_to_begin_a_moment_after_it_took_its_slot_is_the_same(
-    tmp_path: Path,
-) -> None:
-    """The system tells when it was started in whole seconds."""
-    store = MultiprocessStore(tmp_path / "metrics")
-    add(store, REQUESTS, ("/",), 1)
-    store.cells[PID] = 4_200_000
-    (worker,) = store.snapshot().workers
-    proc = boot(tmp_path / "proc", btime=floor(worker.since) - 50)
-    run_process(proc, 4_200_000, start=50 * TICKS + 3 * TICKS // 2, cpu=TICKS)
-    before = failures.counts()
-    assert scraped(WorkerCollector(store, str(proc)))[CPU] == 1
-    assert failures.counts() == before
-
-
-def test_who_took_a_slot_sooner_after_its_start_than_we_did_is_no_stranger(tmp_path: Path) -> None:
-    ours, theirs = (MultiprocessStore(tmp_path / "metrics") for _ in range(2))
-    for store in (ours, theirs):
-        add(store, REQUESTS, ("/",), 1)
-    theirs.cells[PID] = 4_200_000
-    proc = boot(tmp_path / "proc", btime=time() - 500)
-    run_process(proc, os.getpid(), start=100 * TICKS, cpu=TICKS)
-    run_process(proc, 4_200_000, start=400 * TICKS, cpu=2 * TICKS)
-    before = failures.counts()
-    assert scraped(WorkerCollector(ours, str(proc)))[CPU] == 3
-    assert failures.counts() == before
-
-
-def test_who_has_the_id_of_a_worker_that_is_gone_is_not_looked_at(tmp_path: Path) -> None:
-    store = MultiprocessStore(tmp_path / "metrics")
-    add(store, REQUESTS, ("/",), 1)
-    store.cells[PID] = 4_200_000
-    store.close()
-    proc = boot(tmp_path / "proc", btime=time() - 50)
-    run_process(proc, 4_200_000, start=100 * TICKS)
-    before = failures.counts()
-    left = MultiprocessStore(tmp_path / "metrics")
-    assert scraped(WorkerCollector(left, str(proc))) == {RESTARTS: 0}
-    assert failures.counts() == before
-
-
-def test_a_known_process_stays_known_when_the_clock_is_set(tmp_path: Path) -> None:
-    store = MultiprocessStore(tmp_path / "metrics")
-    add(store, REQUESTS, ("/",), 1)
-    store.cells[PID] = 4_200_000
-    proc = boot(tmp_path / "proc", btime=time() - 50)
-    run_process(proc, 4_200_000, start=40 * TICKS, cpu=TICKS)
-    before = failures.counts()
-    for jump in (0, 3600, -3600):
-        boot(proc, btime=time() - 50 + jump)
-        assert scraped(WorkerCollector(store, str(proc)))[CPU] == 1
-    assert failures.counts() == before
-    # The same slot and id, another process: its descriptor of the lock went to a stranger.
-    run_process(proc, 4_200_000, start=41 * TICKS, cpu=9 * TICKS)
-    shown = scraped(WorkerCollector(store, str(proc)))
-    assert shown == {CPU: 1, RESTARTS: 0}
-
-
-def test_a_clock_that_was_set_before_the_first_scrape_makes_nobody_a_stranger(proc: Path) -> None:
-    run_process(proc, os.getpid(), cpu=TICKS)
-    boot(proc, btime=time() + 3600)
-    before = failures.counts()
-    assert scraped_from(proc)[CPU] == 1
-    assert failures.counts() == before
-
-
 def test_a_store_that_cannot_be_read_breaks_no_scrape() -> None:
     class Broken(MemoryStore):
         def snapshot(self) -> object:
@@ -404,16 +312,12 @@ def registry() -> CollectorRegistry:
     return registry
 
 
-def names(registry: CollectorRegistry) -> list[str]:
-    return [family.name for family in registry.collect()]
-
-
 @linux
 def test_ours_takes_the_place_of_theirs(registry: CollectorRegistry) -> None:
     theirs = names(registry)
     for _ in range(2):
         replace(registry, MemoryStore())
-        assert sorted(names(registry)) == sorted(
+        assert names(registry) == sorted(
             [*theirs, "process_threads", "prom_middleware_worker_restarts"]
         )
     generate_latest(registry)
@@ -439,7 +343,7 @@ def test_a_name_that_somebody_else_has_leaves_theirs_in_place(registry: Collecto
     Gauge("process_threads", "The user's own.", registry=registry)
     before, theirs = failures.counts().get("process", 0), names(registry)
     replace(registry, MemoryStore())
-    assert sorted(names(registry)) == sorted(theirs)
+    assert names(registry) == theirs
     assert failures.counts()["process"] == before + 1
 
 

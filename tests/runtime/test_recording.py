@@ -106,6 +106,14 @@ def test_what_waits_is_shown() -> None:
     runtime.uninstall(registry)
 
 
+def test_what_waits_at_the_end_is_written() -> None:
+    store = MemoryStore()
+    watched = Pauses(store)
+    collection(watched)
+    watched.stop()
+    assert counted(store) == {("0",): 1}
+
+
 @pytest.mark.forks
 def test_what_waits_is_not_the_child_s() -> None:
     store = MemoryStore()

@@ -14,7 +14,7 @@ from typing import Any
 
 from prom_middleware import failures
 from prom_middleware.runtime.processes import WorkerCollector
-from prom_middleware.stores import Store
+from prom_middleware.stores import MemoryStore, Store
 from prom_middleware.stores.multiprocess import MultiprocessStore
 from stores.multiprocess.children import REQUESTS, add, end, fork
 
@@ -28,6 +28,11 @@ def scraped(collector: WorkerCollector) -> Samples:
     return {
         sample.name: sample.value for family in collector.collect() for sample in family.samples
     }
+
+
+def scraped_from(proc: Path, store: Store | None = None) -> Samples:
+    """Scrape a store whose one worker is this process, with a /proc of our own."""
+    return scraped(WorkerCollector(store or MemoryStore(), str(proc)))
 
 
 class Worker:

@@ -65,6 +65,14 @@ def test_two_ports_and_two_registries(registry: CollectorRegistry) -> None:
     assert left() == []
 
 
+def test_uninstall_ends_it(registry: CollectorRegistry) -> None:
+    runtime.install(registry)
+    with serving(instrument(Resource(), registry=registry)):
+        assert len(left()) == 1
+        runtime.uninstall(registry)
+        assert eventually(left, lambda calls: not calls) == []
+
+
 def test_without_install_nothing_is_sampled(registry: CollectorRegistry) -> None:
     with serving(instrument(Resource(), registry=registry)):
         assert left() == []

@@ -50,8 +50,8 @@ def find_holders(proc: Procfs, workers: Sequence[Worker], notes: Notes) -> dict[
 
 def _alive(proc: Procfs, workers: Sequence[Worker]) -> Iterator[Holder]:
     seen = set()
-    for worker in workers:
-        # A process with two stores has two slots.
+    # A process with two stores has two slots: what was noted of it, at the one it took first.
+    for worker in sorted(workers, key=lambda worker: worker.since):
         if not worker.live or worker.pid in seen:
             continue
         seen.add(worker.pid)

@@ -130,7 +130,10 @@ def notice_event_loop() -> None:
 
 def reactor_sampler(call_later: Callable[..., Any]) -> Sampler | None:
     """Return a sampler of Twisted's reactor, if `install` was called."""
-    return None if _process is None else Sampler(_process.store, TWISTED, call_later)
+    process = _process
+    if process is None:
+        return None
+    return Sampler(process.store, TWISTED, call_later, lambda: process.loops.is_over)
 
 
 def _the_process() -> _Process:

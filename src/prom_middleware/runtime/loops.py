@@ -13,6 +13,7 @@ from typing import Any
 from weakref import WeakKeyDictionary, ref
 
 from prom_middleware import failures
+from prom_middleware.forks import renew_in_child
 from prom_middleware.runtime.recording import Durations
 from prom_middleware.stores import Family, Snapshot, Store
 
@@ -44,7 +45,7 @@ class Sampler:
         store: Store,
         lags: Durations,
         call_later: Callable[..., Any],
-        is_over: Callable[[], bool] = lambda: False,
+        is_over: Callable[[], bool],
     ) -> None:
         self._store, self._lags = store, lags
         self._call_later, self._is_over = call_later, is_over
@@ -105,6 +106,10 @@ class LoopSampler(Sampler):
         loop = self._loop()
         return 0 if loop is None or loop.is_closed() else self._count
 
+    def forget(self) -> None:
+        """Know of no task until they are counted again."""
+        self._next, self._count = 0.0, 0
+
     def look(self) -> None:
         """Count the tasks."""
         began = perf_counter()
@@ -123,15 +128,21 @@ class Loops:
         self.is_over = False
         self._has_any = False
         self._samplers: WeakKeyDictionary[Any, LoopSampler] = WeakKeyDictionary()
+        renew_in_child(self, Loops.forget)
 
     def watch(self, loop: Any) -> None:
         """Sample `loop` from now on; nothing happens if it is sampled already."""
-        if loop in self._samplers:
+        sampler = LoopSampler(loop, self)
+        if self._samplers.setdefault(loop, sampler) is not sampler:  # of several threads, one
             return
         self._has_any = True
-        sampler = self._samplers[loop] = LoopSampler(loop, self)
         # The loop may be another thread's.
         loop.call_soon_threadsafe(sampler.begin)
+
+    def forget(self) -> None:
+        """Know of no task: those that a forked child has copied are its parent's."""
+        for sampler in list(self._samplers.values()):
+            sampler.forget()
 
     def write_tasks(self) -> None:
         """Write down how many tasks all loops of this process have."""

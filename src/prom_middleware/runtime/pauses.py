@@ -52,10 +52,13 @@ class Pauses:
             self._callbacks.append(self._notice)
 
     def stop(self) -> None:
-        """End."""
+        """End, and write what waits."""
         if self._notice in self._callbacks:
             self._callbacks.remove(self._notice)
-        self.forget()
+        try:
+            self.flush()
+        except Exception as error:
+            failures.report("gc", error)
 
     def flush(self) -> None:
         """Write what waits; before this process is looked at."""
