@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import signal
 import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
@@ -17,6 +21,8 @@ from prometheus_client import CollectorRegistry, Counter
 from bridge.systems import Sink
 from commands.programs import run, start
 from ports import free_port
+from prom_middleware.cli import main
+from prom_middleware.commands import bridge, sources
 from prom_middleware.exposition import start_http_server
 from waiting import becomes, eventually
 
@@ -163,6 +169,133 @@ def test_what_cannot_be_is_said_in_a_line(arguments: list[str], code: int, said:
     assert said in done.stderr
     assert "cret" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+class Listens:
+    """What is done with a listener, in the place of one."""
+
+    def __init__(self, done: list[Any], rules: Any, registry: Any, **options: Any) -> None:
+        self.done = done
+        done.append(("made", rules, options))
+
+    def listen(self, **places: Any) -> Any:
+        self.done.append(places)
+        return SimpleNamespace(**places)
+
+    def stop(self) -> None:
+        self.done.append("heard all")
+
+
+class Sends:
+    """What is done with a bridge, in the place of one."""
+
+    def __init__(self, done: list[Any], to: str, registry: Any, **options: Any) -> None:
+        self.health = SimpleNamespace(to=to)
+        self.done = done
+        done.append((to, options))
+
+    def start(self) -> None:
+        self.done.append("started")
+
+    def stop(self) -> None:
+        self.done.append("sent the rest")
+
+
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return what the command does, up to its end, which comes at once."""
+    done: list[Any] = []
+
+    def interrupted(over: Any) -> None:
+        raise KeyboardInterrupt(signal.SIGTERM)
+
+    def served(port: int, host: str, registry: Any) -> Any:
+        done.append((port, host))
+        return SimpleNamespace(server_port=port), None
+
+    for name in bridge.RECEIVERS:
+        monkeypatch.setitem(bridge.RECEIVERS, name, partial(Listens, done))
+    monkeypatch.setattr(bridge, "Bridge", partial(Sends, done))
+    monkeypatch.setattr(bridge, "start_http_server", served)
+    monkeypatch.setattr(bridge, "load_mapping", str.upper)
+    monkeypatch.setattr(bridge, "wait", interrupted)
+    return done
+
+
+def test_what_came_in_last_is_sent_as_well(done: list[Any], capsys: Any) -> None:
+    given = ["--from=statsd://", "--to=graphite://x", "--web.listen-address=:9102", "--tags"]
+    options = ["--mapping=a.yml", "--max-series=7", "--interval=5", "--timeout=3", "--prefix=shop"]
+    assert main(["bridge", *given, *options]) == 0
+    place = ("0.0.0.0", 9125)
+    sending = {"interval": 5.0, "timeout": 3.0, "tags": True, "prefix": "shop"}
+    assert done == [
+        ("made", "A.YML", {"max_series": 7}),
+        {"udp": place, "tcp": place},
+        ("graphite://x", sending),
+        (9102, "0.0.0.0"),
+        "started",
+        "heard all",
+        "sent the rest",
+    ]
+    assert capsys.readouterr().out.splitlines() == [
+        "Listening for statsd on 0.0.0.0, port 9125",
+        "Sending to graphite://x every 5 seconds",
+        "Serving /metrics on 0.0.0.0, port 9102",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("source", "place"),
+    [
+        ("graphite://", ("0.0.0.0", 9109)),
+        ("statsd://127.0.0.1", ("127.0.0.1", 9125)),
+        ("graphite://[::1]:0", ("::1", 0)),
+    ],
+)
+def test_where_it_listens(source: str, place: tuple[str, int], done: list[Any]) -> None:
+    assert main(["bridge", "--from", source, "--web.listen-address=127.0.0.1:0"]) == 0
+    assert done[1:3] == [{"udp": place, "tcp": place}, (0, "127.0.0.1")]
+
+
+def test_what_a_bridge_does_without_being_told(done: list[Any]) -> None:
+    assert main(["bridge", "--from=statsd://", "--to=graphite://x"]) == 0
+    options = {"interval": 60.0, "timeout": 10.0, "tags": False, "prefix": ""}
+    assert done[2] == ("graphite://x", options)
+
+
+@pytest.mark.parametrize("kind", [ImportError, OSError, ValueError])
+def test_what_is_missing_is_said(
+    kind: type[Exception], done: list[Any], capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*given: Any) -> None:
+        raise kind("it is not here")
+
+    monkeypatch.setattr(bridge, "start_http_server", missing)
+    assert main(["bridge", "--from=statsd://", "--web.listen-address=:0"]) == 1
+    assert capsys.readouterr().err == "prom-middleware bridge: it is not here\n"
+
+
+def test_sources_may_have_the_same_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    counter, registry = Counter("calls", "help", registry=None), CollectorRegistry()
+    monkeypatch.setattr(sources, "load_registry", lambda source: counter)
+    for source in ("shop:calls", "pages:calls"):
+        bridge.add_source(registry, source, argparse.Namespace(), [])
+    assert [family.name for family in registry.collect()] == ["calls", "calls"]
+
+
+def test_a_page_is_read_as_what_it_says_that_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def fetched(*given: Any) -> tuple[bytes, str]:
+        asked.append(given)
+        body = b'# TYPE calls counter\ncalls_total 3 # {id="a"} 1\n# EOF\n'
+        return body, "application/openmetrics-text; version=1.0.0"
+
+    monkeypatch.setattr(sources, "fetched", fetched)
+    registry = CollectorRegistry()
+    bridge.add_source(registry, "http://x/metrics", argparse.Namespace(timeout=3.0), [])
+    assert registry.get_sample_value("calls_total") == 3
+    assert set(asked) == {("http://x/metrics", 3.0, bridge.PAGE_TYPES)}
 
 
 def test_a_page_that_is_not_there_is_tried_again(sink: Sink) -> None:

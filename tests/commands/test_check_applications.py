@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from commands import programs
+from prom_middleware.commands.scraping import Page, Request, ScrapeError, scrape_app
 
 LIFESPANS = """\
 import asyncio
@@ -160,6 +162,67 @@ def test_what_fails_at_the_end_is_told_and_the_page_is_checked(
     assert done.returncode == 0
     assert done.stderr == f"shop:{name}: {said}\n"
     assert '"metric": "shop_open"' in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("ending", "said"),
+    [
+        ("complete", "nothing here"),
+        ("failed", r"LookupError: nothing here \(its lifespan fails when it ends: it does not say"),
+    ],
+)
+def test_the_lifespan_ends_after_a_scrape_that_fails(ending: str, said: str) -> None:
+    told: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            raise LookupError("nothing here")
+        for answer in ("startup.complete", f"shutdown.{ending}"):
+            told.append((await receive())["type"])
+            await send({"type": f"lifespan.{answer}"})
+
+    with pytest.raises((LookupError, ScrapeError), match=said):
+        scrape_app(app, Request("/metrics", "text/plain", 30))
+    assert told == ["lifespan.startup", "lifespan.shutdown"]
+
+
+REQUEST = Request("/shop/metrics", "text/plain", 30)
+PAGE = Page(200, "text/plain", b"a 1\n/shop/metrics from 127.0.0.1")
+
+
+def test_what_a_wsgi_application_may_do() -> None:
+    closed: list[bool] = []
+
+    class Body(list[bytes]):
+        def close(self) -> None:
+            closed.append(True)
+
+    def app(environ: Any, start_response: Any) -> Body:
+        start_response("500 Error", [("content-type", "text/html")])
+        start_response("200 OK", [("CONTENT-TYPE", "text/plain")])(b"a 1\n")
+        return Body([f"{environ['PATH_INFO']} from {environ['REMOTE_ADDR']}".encode()])
+
+    assert scrape_app(app, REQUEST) == PAGE
+    assert closed == [True]
+
+
+def test_what_an_asgi_application_may_do() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            return
+        assert await receive() == {"type": "http.request", "body": b"", "more_body": False}
+        leaving = asyncio.ensure_future(receive())
+        headers = [(b"Content-Type", b"text/plain")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"a 1\n", "more_body": True})
+        await asyncio.sleep(0)
+        assert not leaving.done()
+        leaving.cancel()
+        body = f"{scope['path']} from {scope['client'][0]}".encode()
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        await send({"type": "http.response.body"})
+
+    assert scrape_app(app, REQUEST) == PAGE
 
 
 def test_a_lifespan_of_starlette(tmp_path: Path) -> None:

@@ -132,7 +132,9 @@ def test_what_cannot_be_had(folder: Path, source: str, said: str) -> None:
 
 
 def test_json(folder: Path) -> None:
-    found: Any = json.loads(run("check", "wrong.prom", "--format=json", cwd=folder).stdout)
+    found: Any = json.loads(
+        run("check", "wrong.prom", "--format=json", "--extended", cwd=folder).stdout
+    )
     assert found["exit_code"] == 3
     assert [one["rule"] for one in found["problems"]] == ["camel-case", "help", "reserved-label"]
     assert found["problems"][2]["line"] == 2

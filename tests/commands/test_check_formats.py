@@ -12,6 +12,8 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from commands.programs import run
+from prom_middleware.cli import main
+from prom_middleware.commands import check, scraping, sources
 from prom_middleware.exposition.negotiation import negotiate
 from serving import Page, serving
 
@@ -56,6 +58,34 @@ def test_a_server_that_has_no_text(content_type: str, name: str) -> None:
     )
 
 
+def test_what_is_said_of_an_answer_has_no_password(
+    capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "fetched", lambda *given: (b"", OPENMETRICS))
+    assert main(["check", "http://joe:secret@host/metrics"]) == 1
+    assert "check: http://host/metrics: the answer is OpenMetrics" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (scraping.Page(302, "", b""), "/metrics is answered with 302"),
+        (scraping.Page(500, "", b""), "/metrics is answered with 500"),
+        (scraping.Page(404, "", b""), "/metrics is answered with 404; is it instrumented?"),
+        (scraping.Page(200, PROTOBUF, b""), f"the answer is protobuf ({PROTOBUF}), though"),
+    ],
+)
+def test_an_application_that_has_no_text(
+    answer: scraping.Page, said: str, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "scrape_app", lambda app, request: answer)
+    source = "wsgiref.simple_server:demo_app"
+    assert main(["check", source]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"prom-middleware check: {source}: {said}")
+    assert answer.status == 200 or error.endswith(f"{said}\n")
+
+
 def test_a_server_that_names_its_text_otherwise() -> None:
     with serving_at_url("text/html", page(ASKED)) as (url, _):
         done = run("check", url)
@@ -76,6 +106,13 @@ def test_a_file_of_openmetrics(tmp_path: Path) -> None:
     first, second = done.stderr.splitlines()
     assert first.startswith("error while linting: ")
     assert second.startswith("hint: this is OpenMetrics; the rules are those of the text format")
+
+
+def test_what_cannot_be_read_has_its_hint_without_any_rules(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "shop.prom").write_bytes(b"# TYPE jobs unknown\njobs 3 # {} 1\n# EOF\n")
+    assert main(["check", "--lint=none", "--extended", str(tmp_path / "shop.prom")]) == 1
+    said = capsys.readouterr()
+    assert (said.out, "\nhint: this is OpenMetrics" in said.err) == ("", True)
 
 
 def test_a_hint_is_a_remark_on_remarks(tmp_path: Path) -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
+import re
 import signal
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from threading import Event
+from time import monotonic
 
 import pytest
 
 from commands.programs import COMMAND, run, start
 from prom_middleware import __version__
+from prom_middleware import commands as room
 from prom_middleware.cli import COMMANDS, main
 
 
@@ -27,6 +33,16 @@ def test_each_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) ->
         main([name, "--help"])
     assert left.value.code == 0
     assert f"usage: prom-middleware {name} " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_defaults_are_those_of_the_help(name: str) -> None:
+    parser = argparse.ArgumentParser()
+    import_module(COMMANDS[name].module).add_arguments(parser)
+    for action in parser._actions:
+        said = re.search(r"\(default: ([\d:/][^ ;,)]*)", action.help or "")
+        if said and action.default is not None:
+            assert said[1] == f"{action.default}".removesuffix(".0"), action.option_strings
 
 
 def test_version() -> None:
@@ -147,6 +163,13 @@ def test_a_signal_that_another_thread_gets_ends_the_wait() -> None:
     command = [sys.executable, "-c", WAITING]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "ended\n"), done.stderr
+
+
+def test_a_wait_has_as_many_steps_as_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "LATEST", 0.01)
+    began = monotonic()
+    room.wait(Event(), 0.05)
+    assert monotonic() - began >= 0.05
 
 
 def test_a_command_imports_no_other() -> None:

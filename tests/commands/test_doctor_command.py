@@ -101,6 +101,8 @@ def test_the_directory_of_the_workers_is_left_alone(
 ) -> None:
     directory = folder / "metrics"
     directory.mkdir()
+    counter = "from prometheus_client import Counter\nCounter('orders', 'Orders.').inc()\n"
+    (folder / "shop.py").write_text(counter + MODULE)
     monkeypatch.setenv(DIRECTORY, str(directory))
     done = run("doctor", "shop", "--workers=4", cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")

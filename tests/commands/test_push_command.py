@@ -17,6 +17,7 @@ import pytest
 
 from commands.programs import COMMAND, environment, run, start
 from metrics import Series, series, value
+from prom_middleware.commands.children import Child
 from push.gateways import Scripted, listening, scripted, silent
 
 TEXT = "# TYPE rows counter\nrows_total 3\n"
@@ -288,13 +289,40 @@ def test_signals_go_to_the_command(
     assert value(brought(server), "batch_job_exit_code") == 9
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"])
+def test_a_signal_that_comes_too_early_waits_for_the_command(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    def ours(number: int, frame: object) -> None:
+        """Nothing is done of it while there is a command."""
+
+    number = signal.Signals[name]
+    before = signal.signal(number, ours)
+    request.addfinalizer(lambda: signal.signal(number, before))
+    monkeypatch.chdir(tmp_path)  # where one of them may leave a core
+    with Child(["sleep", "60"], os.environ) as child:
+        signal.raise_signal(number)
+        assert child.wait() == 128 + number
+    assert signal.getsignal(number) is ours
+
+
+def test_what_is_ignored_stays_so(request: pytest.FixtureRequest) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    request.addfinalizer(lambda: signal.signal(signal.SIGHUP, before))
+    with Child(["true"], os.environ) as child:
+        signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        assert child.wait() == 0
+
+
 COUNTS = """\
 import signal, time
 
 told = []
-signal.signal(signal.SIGINT, lambda number, frame: told.append(number))
+for number in (signal.SIGINT, signal.SIGQUIT):
+    signal.signal(number, lambda number, frame: told.append(number))
 print("running", flush=True)
-while not told:
+while len(told) < 2:
     time.sleep(0.01)
 time.sleep(0.5)
 print(len(told), "told", flush=True)
@@ -303,7 +331,7 @@ print(len(told), "told", flush=True)
 
 @pytest.mark.filterwarnings("ignore:.*use of forkpty:DeprecationWarning")
 def test_a_terminal_tells_the_command_itself(server: Scripted) -> None:
-    """Ctrl-C goes to all that run in front: it must not arrive twice."""
+    """Ctrl-C and Ctrl-\\ go to all that run in front: they must not arrive twice."""
     command = [*COMMAND, *to(server, "--run", "--", sys.executable, "-c", COUNTS)]
     child, terminal = pty.fork()
     if child == 0:
@@ -311,13 +339,13 @@ def test_a_terminal_tells_the_command_itself(server: Scripted) -> None:
     read = b""
     while b"running" not in read:
         read += os.read(terminal, 1024)
-    os.write(terminal, b"\x03")
+    os.write(terminal, b"\x03\x1c")
     while b"told" not in read:
         read += os.read(terminal, 1024)
     _, status = os.waitpid(child, 0)
     os.close(terminal)
     assert os.waitstatus_to_exitcode(status) == 0
-    assert b"1 told" in read
+    assert b"2 told" in read
 
 
 def test_told_to_end_while_it_pushes() -> None:

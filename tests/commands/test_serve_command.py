@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import signal
 import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from commands.programs import run, start
+from prom_middleware.cli import main
+from prom_middleware.commands import serve
 
 MODULE = """\
 from prometheus_client import CollectorRegistry, Gauge
@@ -75,6 +79,37 @@ def test_what_cannot_be_served(folder: Path, arguments: list[str], code: int, na
     assert done.returncode == code
     assert named in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("kind", [ImportError, OSError, ValueError])
+def test_what_is_missing_is_said(
+    kind: type[Exception], capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*given: Any, **options: Any) -> None:
+        raise kind("it is not here")
+
+    monkeypatch.setattr(serve, "start_http_server", missing)
+    assert main(["serve", "prometheus_client:REGISTRY"]) == 1
+    assert capsys.readouterr().err == "prom-middleware serve: it is not here\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (":9100", ("0.0.0.0", 9100)),
+        (":0", ("0.0.0.0", 0)),
+        ("[::1]:9100", ("::1", 9100)),
+        ("localhost:9100", ("localhost", 9100)),
+    ],
+)
+def test_where_it_listens(text: str, place: tuple[str, int]) -> None:
+    assert serve.address(text) == place
+
+
+@pytest.mark.parametrize("text", ["", "9100", ":9100/a", ":9100?a", "joe@:9100", "@:9100", ":-1"])
+def test_what_is_no_place_to_listen(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        serve.address(text)
 
 
 def test_a_port_in_use(folder: Path) -> None:

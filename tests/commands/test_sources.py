@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +12,10 @@ from time import monotonic
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from prom_middleware.cli import main
-from prom_middleware.commands import CommandError
+from prom_middleware.commands import CommandError, modules, sources, streams
 from prom_middleware.commands.sources import fetched
 from prom_middleware.logins import shown
 from push.gateways import listening
@@ -44,6 +47,11 @@ def answering(answer: bytes) -> Callable[[socket.socket, threading.Event], None]
 def test_a_whole_page(how: str) -> None:
     with listening(answering(WHOLE[how])) as (address, _):
         assert fetched(f"http://{address}/metrics", 10) == (PAGE, "text/plain")
+
+
+def test_a_page_that_does_not_say_what_it_is() -> None:
+    with listening(answering(b"HTTP/1.1 200 OK\r\n\r\n" + PAGE)) as (address, _):
+        assert fetched(f"http://{address}/metrics", 10) == (PAGE, "")
 
 
 @pytest.mark.parametrize("how", CUT)
@@ -139,3 +147,47 @@ def test_nor_sent_to_whom_a_page_leads() -> None:
         assert fetched(f"http://joe:secret@{address}/", 10)[0] == PAGE
     assert len(asked) == 1
     assert b"Authorization" not in asked[0]
+
+
+def test_a_page_without_an_end_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "MOST_BYTES", len(PAGE) - 1)
+    with (
+        listening(answering(WHOLE["until it hangs up"])) as (address, _),
+        pytest.raises(CommandError, match="more than 12 bytes"),
+    ):
+        fetched(f"http://{address}/metrics", 10)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_url_is_fetched(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "fetched", lambda *given: (PAGE, given[0]))
+    assert list(sources.content_of(f"{scheme}://host/metrics", 10)) == [PAGE]
+
+
+def test_a_registry_without_metrics_is_an_empty_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "load_registry", lambda source: CollectorRegistry())
+    assert b"".join(sources.content_of("shop:registry", 10)) == b""
+
+
+def test_what_is_written_is_out_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads a pipe has each page when it is written, not at the end."""
+    pipe = io.BytesIO()
+    output = io.TextIOWrapper(io.BufferedWriter(pipe))  # type: ignore[type-var]
+    monkeypatch.setattr(sys, "stdout", output)
+    streams.write([PAGE])
+    assert pipe.getvalue() == PAGE
+
+
+def test_modules_of_the_working_directory_come_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for the installed script, of which Python has another folder in its place."""
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "of_two_folders.py").write_text(f"name = {folder!r}\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "there"), *sys.path])
+    monkeypatch.chdir(tmp_path / "here")
+    try:
+        assert modules.load("of_two_folders:name", str) == "here"
+    finally:
+        sys.modules.pop("of_two_folders", None)

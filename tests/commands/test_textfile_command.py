@@ -15,6 +15,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from commands.programs import COMMAND, run, start
+from prom_middleware.commands.checking import problem
 from prom_middleware.exposition import start_http_server
 from push.gateways import listening
 from waiting import eventually
@@ -111,6 +112,19 @@ def test_what_node_exporter_would_refuse(folder: Path, text: str, named: str) ->
     assert named in done.stderr
     assert (folder / "old.prom").read_text() == "old 1\n"
     assert names(folder) == {"old.prom"}
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("a 1 0\n", "a has a timestamp"),
+        ("b 1\na 1 1700000000000\n", "a has a timestamp"),
+        ('b 1\na{__x="1"} 1\n', "a has the label __x"),
+        ("a 1\nb 1\na 1\n", "is there twice"),
+    ],
+)
+def test_a_line_is_refused_wherever_it_stands(text: str, named: str) -> None:
+    assert named in str(problem(text.encode()))
 
 
 def test_bytes_that_are_no_text(folder: Path) -> None:
