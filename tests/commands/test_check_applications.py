@@ -42,7 +42,7 @@ class Shop:
         while True:
             what = (await receive())["type"].removeprefix("lifespan.")
             answer = self.answers.get(what, {"type": f"lifespan.{what}.complete"})
-            if isinstance(answer, Exception):
+            if isinstance(answer, BaseException):
                 raise answer
             if answer is None:
                 await asyncio.Event().wait()
@@ -93,6 +93,23 @@ async def impatient(scope, receive, send):
 
 def unstarted(environ, start_response):
     return []
+
+
+def quits(environ, start_response):
+    raise SystemExit(0)
+
+
+async def ends(scope, receive, send):
+    raise SystemExit(0)
+
+
+class Ended:
+    def collect(self):
+        raise SystemExit(0)
+
+
+ended = Ended()
+abandoned = Shop(startup=SystemExit(0))
 """
 
 
@@ -136,6 +153,10 @@ def test_an_application_without_a_lifespan(folder: Path) -> None:
         ("late", "its lifespan does not begin within 2 seconds"),
         ("impatient", "TimeoutError: the till does not answer"),
         ("unstarted", "/metrics: it has started no response"),
+        ("quits", "it ends the program: SystemExit(0)"),
+        ("ends", "SystemExit: 0 (its lifespan has ended with SystemExit: 0)"),
+        ("ended", "it ends the program: SystemExit(0)"),
+        ("abandoned", "AssertionError: {} (its lifespan has ended with SystemExit: 0)"),
         ("guarded", "/metrics is answered with 401; who may scrape has to say who they are"),
         ("private", "/metrics is answered with 403; access= does not let 127.0.0.1 scrape"),
     ],
@@ -225,6 +246,31 @@ def test_what_an_asgi_application_may_do() -> None:
     assert scrape_app(app, REQUEST) == PAGE
 
 
+QUERY = "/m\u00e9triques?name[]=caf%C3%A9&b"
+
+
+def test_a_path_and_a_query_as_a_server_has_them() -> None:
+    """https://peps.python.org/pep-3333/#unicode-issues and ASGI's connection scope."""
+
+    def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        path = environ["PATH_INFO"].encode("latin-1").decode()
+        return [f"{path} {environ['QUERY_STRING']}".encode()]
+
+    async def asgi(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            return
+        body = f"{scope['path']} {scope['raw_path'].decode()} {scope['query_string'].decode()}"
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body.encode()})
+
+    for target in (QUERY, QUERY.replace("\u00e9", "%C3%A9").replace("%C3%A9&", "\u00e9&")):
+        request = Request.of(target, "text/plain", 30)
+        said = "/m\u00e9triques {}name[]=caf%C3%A9&b"
+        assert scrape_app(wsgi, request).body.decode() == said.format("")
+        assert scrape_app(asgi, request).body.decode() == said.format("/m%C3%A9triques ")
+
+
 def test_a_lifespan_of_starlette(tmp_path: Path) -> None:
     pytest.importorskip("starlette")
     (tmp_path / "shop.py").write_text(STARLETTE)
@@ -311,6 +357,7 @@ resource = with_child(MetricsResource(registry))
 plain = Site(with_child(MetricsResource(registry)))
 late = with_child(Late(0.05))
 never = with_child(Late(3600))
+accented = instrument(Resource(), registry=registry, metrics_path="/m\u00e9triques")
 empty = Resource()
 """
 KLEIN = """\
@@ -351,6 +398,12 @@ def test_a_site_of_twisted(site: Path, name: str, metric: str) -> None:
     done = run(site, name, "--extended")
     assert (done.returncode, done.stderr) == (0, "")
     assert f"{metric} " in done.stdout
+
+
+def test_a_path_and_a_query_of_a_site(site: Path) -> None:
+    done = run(site, "accented", "--extended", "--path", "/m\u00e9triques?name[]=jobs_total")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:-1]] == ["jobs_total"]
 
 
 def test_an_application_of_klein(site: Path) -> None:

@@ -44,6 +44,14 @@ async def create_later():
 class Shop:
     inner = app
 """
+QUITS = """\
+from shop import *
+
+def quits(request):
+    raise SystemExit(0)
+
+app = instrument(hello, registry=CollectorRegistry(), access=quits)
+"""
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -134,7 +142,8 @@ def test_an_application_that_names_the_directory_itself(folder: Path, late: bool
         (["shop:registry"], 1, "is no application"),
         (["shop:Shop"], 1, "is no application"),
         (["shop:create_later"], 1, "create_later: TypeError: it is asynchronous"),
-        (["script"], 1, "script: it ends the program when it is loaded: SystemExit(0)"),
+        (["script"], 1, "script: it ends the program: SystemExit(0)"),
+        (["quits"], 1, "quits: it ends the program: SystemExit(0)"),
         (["shop", "--ignore", "everything"], 2, "invalid choice: 'everything'"),
         (["empty"], 1, "empty has none of app, application"),
         (["shop", "--workers", "many"], 2, "invalid count value"),
@@ -142,12 +151,13 @@ def test_an_application_that_names_the_directory_itself(folder: Path, late: bool
     ],
     ids=[
         *("missing", "attribute", "broken", "option", "registry", "class"),
-        *("asynchronous", "script", "ignored", "empty", "number", "nothing"),
+        *("asynchronous", "script", "quits", "ignored", "empty", "number", "nothing"),
     ],
 )
 def test_what_cannot_be_examined(folder: Path, arguments: list[str], code: int, named: str) -> None:
     (folder / "broken.py").write_text("1 / 0")
     (folder / "script.py").write_text("from shop import *\nraise SystemExit(0)")
+    (folder / "quits.py").write_text(QUITS)
     (folder / "empty.py").write_text("")
     (folder / "wrong.py").write_text("from shop import *\napp = instrument(hello, max_series=0)")
     done = run("doctor", *arguments, cwd=folder)

@@ -251,6 +251,12 @@ def test_nor_are_there_others_where_nobody_hears_of_it(server: Scripted, errors:
     assert value(brought(server), "batch_job_exit_code") == 127
 
 
+def test_what_is_open_is_the_command_s(server: Scripted, tmp_path: Path) -> None:
+    command = [*COMMAND, *to(server, "--run", "--", "sh", "-c", "echo hello >&3")]
+    subprocess.run(["sh", "-c", 'exec "$@" 3>said', "sh", *command], cwd=tmp_path, check=True)
+    assert (tmp_path / "said").read_text() == "hello\n"
+
+
 @pytest.mark.parametrize("code", [0, 3])
 def test_a_push_that_fails_changes_nothing(code: int) -> None:
     arguments = ["push", "--gateway", NOWHERE, "--job", "j", "--retries", "0", "--run"]
@@ -369,7 +375,12 @@ def test_told_to_end_while_it_pushes() -> None:
     assert (process.returncode, out, err) == (4, "", "")
 
 
-def test_interrupted_while_it_pushes_how_a_command_went() -> None:
+@pytest.mark.parametrize(
+    ("command", "code"), [(("sh", "-c", "exit 4"), 4), (("no-such-program-here",), 127)]
+)
+def test_interrupted_while_it_pushes_how_a_command_went(
+    command: tuple[str, ...], code: int
+) -> None:
     arrived = threading.Event()
 
     def late(connection: Any, ended: threading.Event) -> None:
@@ -378,9 +389,9 @@ def test_interrupted_while_it_pushes_how_a_command_went() -> None:
         ended.wait(60)
 
     with listening(late) as (address, _):
-        process = start(["push", "--gateway", address, "--job", "j", "--run", "sh", "-c", "exit 4"])
+        process = start(["push", "--gateway", address, "--job", "j", "--run", *command])
         assert arrived.wait(60)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (4, "")
+        out, err = process.communicate(timeout=30)  # less than the deadline of pushes
+    assert (process.returncode, out) == (code, "")
     assert "interrupted while pushing" in err

@@ -104,6 +104,7 @@ def test_what_is_missing_is_said(
 )
 def test_where_it_listens(text: str, place: tuple[str, int]) -> None:
     assert serve.address(text) == place
+    assert serve.address(serve.written(place)) == place
 
 
 @pytest.mark.parametrize("text", ["", "9100", ":9100/a", ":9100?a", "joe@:9100", "@:9100", ":-1"])

@@ -100,6 +100,7 @@ def test_the_last_line_gets_its_end(folder: Path) -> None:
         ('a 1\na{b=""} 2\n', "twice"),
         ('a{b="",c="d"} 1\na{c="d"} 2\n', "twice"),
         ('a{__x="1"} 1\n', "a has the label __x"),
+        ('{"a.b"} 1\n', "line 1: invalid metric name"),
         # These it takes, and shows 2**64 and 2**63 instead.
         ("# TYPE a summary\na_count -1\na_sum 0\n", "line 2: expected a count, got -1"),
         ("# TYPE a histogram\na_count NaN\na_sum 0\n", "line 2: expected a count, got nan"),
@@ -214,6 +215,22 @@ def test_a_name_that_node_exporter_does_not_read(folder: Path) -> None:
     assert (folder / "my.txt").read_text() == TEXT
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("errors", ["2>/dev/full", "2>&-"])
+def test_a_remark_that_cannot_be_told(folder: Path, errors: str) -> None:
+    command = [*COMMAND, "textfile", "-o", "my.txt"]
+    done = subprocess.run(
+        ["bash", "-c", f'exec "$@" {errors}', "bash", *command],
+        input=TEXT,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+    assert (folder / "my.txt").read_text() == TEXT
+
+
 @pytest.mark.parametrize("target", ["/dev/null", "none/my.prom", "."])
 def test_a_target_that_is_none(folder: Path, target: str) -> None:
     done = run("textfile", "-o", target, cwd=folder, text=TEXT)
@@ -268,6 +285,32 @@ def test_nor_do_failures_that_cannot_be_told(folder: Path) -> None:
         finally:
             process.terminate()
             process.communicate(timeout=30)
+
+
+MAKES = """\
+from prometheus_client import REGISTRY, Counter
+
+
+def make():
+    print("made", flush=True)
+    Counter("rows", "Rows.").inc()
+    return REGISTRY
+"""
+
+
+def test_what_is_made_is_made_once(folder: Path) -> None:
+    (folder / "makes.py").write_text(MAKES)
+    target = folder / "new.prom"
+    process = start(["textfile", "-o", "new.prom", "--interval", "0.05", "makes:make"], cwd=folder)
+    try:
+        for _ in range(2):
+            assert eventually(target.exists, bool)
+            assert "rows_total 1.0" in target.read_text()
+            target.unlink()
+    finally:
+        process.terminate()
+        done = process.communicate(timeout=30)
+    assert (process.returncode, done) == (0, ("made\n", ""))
 
 
 def test_failures_do_not_end_an_interval(folder: Path) -> None:

@@ -19,6 +19,8 @@ sources.py     where a command's metrics come from: a module, a URL, the standar
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Event
 from time import monotonic
 
@@ -30,6 +32,23 @@ LATEST = 1.0
 
 class CommandError(Exception):
     """What a command cannot do, in words for its user; the exit code is 1."""
+
+
+@contextmanager
+def told(source: str) -> Iterator[None]:
+    """Have whatever the code that `source` names raises be a CommandError.
+
+    The end of the program as well: its code would be taken for ours, and 0 says that nothing is
+    wrong.
+    """
+    try:
+        yield
+    except CommandError:
+        raise
+    except SystemExit as error:
+        raise CommandError(f"{source}: it ends the program: {error!r}") from error
+    except Exception as error:
+        raise CommandError(f"{source}: {type(error).__name__}: {error}") from error
 
 
 def wait(over: Event, seconds: float = math.inf) -> None:

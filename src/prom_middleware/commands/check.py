@@ -12,7 +12,7 @@ from prom_middleware.check.cardinality import table
 from prom_middleware.check.checking import MAX_SERIES
 from prom_middleware.check.formats import announced
 from prom_middleware.check.reporting import FORMATS
-from prom_middleware.commands import CommandError, arguments, sources, streams
+from prom_middleware.commands import CommandError, arguments, sources, streams, told
 from prom_middleware.commands.scraping import Page, Request, ScrapeError, scrape_app
 from prom_middleware.logins import shown
 from prom_middleware.options import collects
@@ -82,7 +82,9 @@ def run(options: argparse.Namespace) -> int:
 def _show(report: Report, options: argparse.Namespace) -> None:
     text = FORMATS[options.format](report, shown(options.source))
     # People's remarks go where promtool writes them; programs read the standard output.
-    print(text, end="", file=sys.stderr if options.format == "text" else sys.stdout, flush=True)
+    output = sys.stderr if options.format == "text" else sys.stdout
+    if output is not None:  # else `print` would take the standard output
+        print(text, end="", file=output, flush=True)
     if options.extended and options.format == "text" and not report.error:
         print(table(report.cardinality), end="", flush=True)
 
@@ -134,7 +136,7 @@ STATUSES = {
 def _scraped(source: str, app: object, options: argparse.Namespace) -> bytes:
     page = _page(source, app, options)
     if page.trouble:
-        print(f"{source}: {page.trouble}", file=sys.stderr)
+        streams.tell(f"{source}: {page.trouble}")
     if page.status != 200:
         why = STATUSES.get(page.status, "")
         problem = f"{source}: {options.path} is answered with {page.status}"
@@ -143,9 +145,8 @@ def _scraped(source: str, app: object, options: argparse.Namespace) -> bytes:
 
 
 def _page(source: str, app: object, options: argparse.Namespace) -> Page:
-    try:
-        return scrape_app(app, Request(options.path, sources.ACCEPT, options.timeout))
-    except ScrapeError as error:
-        raise CommandError(f"{source}: {error}") from error
-    except Exception as error:
-        raise CommandError(f"{source}: {type(error).__name__}: {error}") from error
+    with told(source):
+        try:
+            return scrape_app(app, Request.of(options.path, sources.ACCEPT, options.timeout))
+        except ScrapeError as error:
+            raise CommandError(f"{source}: {error}") from error

@@ -21,7 +21,7 @@ def problem(content: bytes) -> str | None:
     try:
         families = list(parse(ended, "text/plain"))
         # Prometheus' parser takes blanks at the end of a line, and Go's, which it has, does not.
-        parse_text(ended, utf8_names=True)
+        parse_text(ended, utf8_names=False)
     except (ParseError, BodyError) as error:
         return f"this is not the text format: {error}"
     found = _twice(families) or _timestamp(families) or _reserved(families)

@@ -25,6 +25,7 @@ class Child:
         self._command = command
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
+        self._is_over = False
         self._early: list[int] = []
         self._before: dict[int, Any] = {}
 
@@ -43,21 +44,26 @@ class Child:
     def wait(self) -> int:
         """Run the command to its end; return the exit code that a shell would have for it."""
         try:
-            self._process = subprocess.Popen(self._command, env=self._environment)  # noqa: S603
+            # What else is open is for the command, as it is where a shell starts it.
+            self._process = subprocess.Popen(  # noqa: S603
+                self._command, env=self._environment, close_fds=False
+            )
         except OSError as error:
+            self._is_over = True
             complain(f"{self._command[0]}: {error.strerror}")
             return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_RUN
         for number in self._early:
             self._process.send_signal(number)
         code = self._process.wait()
+        self._is_over = True
         return code if code >= 0 else SIGNALLED - code
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
-        if self._process is None:
-            self._early.append(number)
-        elif self._process.returncode is not None:
+        if self._is_over:
             if number == signal.SIGINT:  # there is only our push to interrupt
                 raise KeyboardInterrupt
+        elif self._process is None:
+            self._early.append(number)
         elif not _came_from_terminal(number):
             self._process.send_signal(number)
 

@@ -13,7 +13,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from prom_middleware.commands import CommandError, arguments
+from prom_middleware.commands import CommandError, arguments, told
 from prom_middleware.commands.modules import load
 from prom_middleware.doctor import findings
 from prom_middleware.stores.shared import DIRECTORY
@@ -64,13 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the findings."""
-    try:
-        with tempfile.TemporaryDirectory() as stand_in:
-            everything = _examined(options, stand_in)
-    except CommandError:
-        raise
-    except Exception as error:
-        raise CommandError(f"{options.application}: {type(error).__name__}: {error}") from error
+    with told(options.application), tempfile.TemporaryDirectory() as stand_in:
+        everything = _examined(options, stand_in)
     found = [one for one in everything if one.check not in options.ignore]
     with suppress(BrokenPipeError):  # who reads has seen enough; the exit code tells the rest
         _show(options.application, found)

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from prom_middleware.applications import signature_of
-from prom_middleware.commands import CommandError
+from prom_middleware.commands import told
 
 # What servers call applications with, PEP 3333 and ASGI; who has defaults for it is no factory.
 SERVED = ({"environ", "start_response"}, {"scope", "receive", "send"})
@@ -27,16 +27,10 @@ def load(source: str, default: Callable[[ModuleType], Any]) -> Any:
     name, colon, attribute = source.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    try:
+    with told(source):
         module = import_module(name)
         found = attrgetter(attribute.removesuffix("()"))(module) if colon else default(module)
         return _made(found) if _is_factory(found) else found
-    except CommandError:
-        raise
-    except SystemExit as error:  # its code would be taken for ours: 0 says that nothing is wrong
-        raise CommandError(f"{source}: it ends the program when it is loaded: {error!r}") from error
-    except Exception as error:
-        raise CommandError(f"{source}: {type(error).__name__}: {error}") from error
 
 
 def _made(factory: Callable[[], Any]) -> Any:

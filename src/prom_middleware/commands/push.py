@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -163,7 +162,7 @@ def _secret(path: str | None, variable: str) -> str | None:
         return os.environ.get(variable)
     try:
         with open(path, encoding="utf-8") as file:
-            return file.read().rstrip("\r\n")
+            return file.read().rstrip("\n")
     except UnicodeError:  # not shown, nor chained: it has the secret
         raise OptionError(f"{path}: what is in it is not UTF-8") from None
 
@@ -188,5 +187,5 @@ def _run_command(command: list[str], delivery: Delivery) -> int:
         try:
             delivery.send(partial(rendered, run))
         except KeyboardInterrupt:
-            print("prom-middleware push: interrupted while pushing", file=sys.stderr)
+            streams.tell("prom-middleware push: interrupted while pushing")
     return code

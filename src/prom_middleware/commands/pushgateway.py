@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import gc
-import sys
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from prom_middleware.commands import CommandError, serve, wait
+from prom_middleware.commands import CommandError, serve, streams, wait
 from prom_middleware.errors import OptionError
 from prom_middleware.exposition.connections import Configured
 from prom_middleware.pushgateway.durable import StorageError
@@ -146,7 +145,7 @@ def run(options: argparse.Namespace) -> int:
     except (OSError, ValueError, StorageError) as error:
         raise CommandError(str(error)) from error
     if gateway.moved_aside:
-        print(gateway.moved_aside, file=sys.stderr, flush=True)
+        streams.tell(gateway.moved_aside)
     try:
         wait(over)
     finally:
@@ -177,7 +176,7 @@ def _options(
 def _flags(options: argparse.Namespace) -> dict[str, str]:
     """Return what the options of the gateway do not know of the command line."""
     ignored = {name: getattr(options, name) for name in IGNORED}
-    addresses = [f"{host}:{port}" for host, port in options.addresses or [DEFAULT]]
+    addresses = map(serve.written, options.addresses or [DEFAULT])
     return {
         **ignored,
         "web.config.file": options.web_config_file or "",

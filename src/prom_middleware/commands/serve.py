@@ -47,6 +47,12 @@ def address(text: str) -> tuple[str, int]:
     return parts.hostname or "0.0.0.0", port  # noqa: S104 - as exporters do
 
 
+def written(place: tuple[str, int]) -> str:
+    """Return a host and a port as `address` reads them."""
+    host, port = place
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def run(options: argparse.Namespace) -> int:
     """Serve until the process is told to end."""
     registry = sources.load_registry(options.source)

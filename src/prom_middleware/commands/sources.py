@@ -5,6 +5,7 @@ from __future__ import annotations
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
+from functools import cache
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from time import monotonic
 from typing import Any
@@ -14,7 +15,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
 from prom_middleware.applications import is_application
-from prom_middleware.commands import CommandError, modules, streams
+from prom_middleware.commands import CommandError, modules, streams, told
 from prom_middleware.exposition.negotiation import negotiate
 from prom_middleware.logins import basic, login_of, said, shown
 from prom_middleware.options import collects
@@ -49,6 +50,12 @@ def load_registry(source: str) -> Collector:
     raise CommandError(f"{source}: {found!r} is neither a registry nor a collector")
 
 
+@cache
+def _loaded(source: str) -> Collector:
+    """Return a registry that is loaded once: a function that makes one may make others too."""
+    return load_registry(source)
+
+
 def is_url(source: str) -> bool:
     """Tell whether a source is a URL."""
     return source.startswith(("http://", "https://"))
@@ -63,16 +70,14 @@ def content_of(source: str, timeout: float) -> Iterable[bytes]:
         return [_checked("standard input", streams.read())]
     if is_url(source):
         return [_checked(shown(source), fetched(source, timeout)[0])]
-    content = b"".join(rendered(source, load_registry(source)))
+    content = b"".join(rendered(source, _loaded(source)))
     return [_checked(source, content) if content else content]
 
 
 def rendered(source: str, registry: Collector) -> Iterable[bytes]:
     """Return a registry's metrics in the text format. Raises CommandError."""
-    try:
+    with told(source):
         return negotiate(ACCEPT).render(list(registry.collect()))
-    except Exception as error:
-        raise CommandError(f"{source}: {type(error).__name__}: {error}") from error
 
 
 def fetched(url: str, timeout: float, accept: str = ACCEPT) -> tuple[bytes, str]:
@@ -120,4 +125,4 @@ def _checked(source: str, content: bytes) -> bytes:
     found = problem(content)
     if found:
         raise CommandError(f"{source}: {found}")
-    return streams.ended(content) if content else content
+    return streams.ended(content)

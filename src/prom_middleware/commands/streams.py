@@ -31,7 +31,7 @@ def write(content: Iterable[bytes]) -> None:
 def tell(message: object) -> None:
     """Write a line to the standard error, if that can be written now."""
     with suppress(OSError, ValueError):
-        if sys.stderr is not None:
+        if sys.stderr is not None:  # else `print` would take the standard output
             print(message, file=sys.stderr, flush=True)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from threading import Event
 
@@ -58,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     if options.interval and options.source == "-":
         options.refuse("--interval: the standard input can be read only once")
     if options.output != "-" and not options.output.endswith(".prom"):
-        print(f"{options.output}: node_exporter reads *.prom only", file=sys.stderr)
+        streams.tell(f"{options.output}: node_exporter reads *.prom only")
     if options.interval is None:
         write(options)
         return 0

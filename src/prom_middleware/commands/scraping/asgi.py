@@ -95,7 +95,7 @@ class Lifespan:
         message = ""
         try:
             await self._app(scope, self._told.get, self._answers.put)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             message = f"its lifespan has ended with {said(error)}"
         self._answers.put_nowait({"type": ENDED, "message": message})
 
@@ -117,7 +117,10 @@ class _Call:
         self._requests = [{"type": "http.request", "body": b"", "more_body": False}]
 
     async def of(self, app: App) -> Page:
-        await app(self._scope(), self._receive, self._send)
+        try:
+            await app(self._scope(), self._receive, self._send)
+        except SystemExit as error:
+            raise ScrapeError(said(error)) from error  # asyncio would not leave it in its task
         if not self._started:
             raise ScrapeError(f"{self._request.path}: it has started no response")
         headers = {bytes(name).lower(): value for name, value in self._started.get("headers", ())}
@@ -136,18 +139,18 @@ class _Call:
             self._body.append(message.get("body", b""))
 
     def _scope(self) -> dict[str, Any]:
-        path, accept = self._request.path, self._request.accept
+        request = self._request
         return {
             "type": "http",
             "asgi": VERSIONS,
             "http_version": "1.1",
             "method": "GET",
             "scheme": "http",
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": b"",
+            "path": request.path,
+            "raw_path": request.raw_path.encode(),
+            "query_string": request.query.encode(),
             "root_path": "",
-            "headers": [(b"host", b"127.0.0.1"), (b"accept", accept.encode())],
+            "headers": [(b"host", b"127.0.0.1"), (b"accept", request.accept.encode())],
             "client": ("127.0.0.1", 0),
             "server": ("127.0.0.1", 80),
             "state": dict(self._state),

@@ -64,7 +64,8 @@ def _interrupted(found: list[Page | Failure | None]) -> None:
 async def _ask(site: Site, request: Request) -> Page:
     port = reactor.listenTCP(0, site, interface="127.0.0.1")
     try:
-        url = f"http://127.0.0.1:{port.getHost().port}{request.path}"
+        query = f"?{request.query}" if request.query else ""
+        url = f"http://127.0.0.1:{port.getHost().port}{request.raw_path}{query}"
         headers = Headers({"Accept": [request.accept], "Connection": ["close"]})
         answer = await Agent(reactor).request(b"GET", url.encode(), headers)
         body = await readBody(answer)

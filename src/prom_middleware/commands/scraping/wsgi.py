@@ -12,8 +12,10 @@ from prom_middleware.commands.scraping.answers import Page, Request, ScrapeError
 
 def scrape_wsgi(app: Callable[..., Any], request: Request) -> Page:
     """Return what a WSGI application answers (PEP 3333); it takes its time."""
-    environ: dict[str, Any] = {"PATH_INFO": request.path, "HTTP_ACCEPT": request.accept}
-    environ |= {"QUERY_STRING": "", "REMOTE_ADDR": "127.0.0.1", "wsgi.errors": io.StringIO()}
+    path = request.path.encode().decode("latin-1")  # PEP 3333: bytes, as text
+    environ: dict[str, Any] = {"PATH_INFO": path, "QUERY_STRING": request.query}
+    environ |= {"HTTP_ACCEPT": request.accept, "REMOTE_ADDR": "127.0.0.1"}
+    environ["wsgi.errors"] = io.StringIO()
     setup_testing_defaults(environ)
     started: list[tuple[str, dict[str, str]]] = []
     written: list[bytes] = []
