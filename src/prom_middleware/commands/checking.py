@@ -20,7 +20,7 @@ def problem(content: bytes) -> str | None:
     ended = streams.ended(content)
     try:
         families = list(parse(ended, "text/plain"))
-        # Prometheus' parser takes blanks at the end of a line, and Go's, which it has, does not.
+        # Go's parser, which it has, takes no blanks at the end of a line, and no names in quotes.
         parse_text(ended, utf8_names=False)
     except (ParseError, BodyError) as error:
         return f"this is not the text format: {error}"
