@@ -108,7 +108,7 @@ def full(command: list[str], directory: str) -> list[str]:
     return with_tmpfs(directory, "size=4k", command)
 
 
-@pytest.mark.parametrize("wrap", [read_only, full])
+@pytest.mark.parametrize(("wrap", "kind"), [(read_only, "wsgi"), (full, "asgi")], indirect=["kind"])
 def test_where_nothing_can_be_written_every_worker_counts_alone(
     wrap: Wrapper, kind: Kind, tmp_path: Path
 ) -> None:
@@ -122,7 +122,7 @@ def test_where_nothing_can_be_written_every_worker_counts_alone(
             assert lost(visitor.server.metrics()) == {"store"}
 
 
-@pytest.mark.parametrize("wrap", [read_only, full])
+@pytest.mark.parametrize(("wrap", "kind"), [(full, "wsgi"), (read_only, "asgi")], indirect=["kind"])
 def test_where_nothing_can_be_written_a_worker_makes_room_for_the_next(
     wrap: Wrapper, kind: Kind, tmp_path: Path
 ) -> None:
@@ -243,7 +243,9 @@ def put_a_file_in_its_place(directory: Path) -> None:
     directory.write_text("not a directory")
 
 
-@pytest.mark.parametrize("misfortune", [remove, replace_files])
+@pytest.mark.parametrize(
+    ("misfortune", "kind"), [(remove, "wsgi"), (replace_files, "asgi")], indirect=["kind"]
+)
 def test_files_that_are_gone_are_made_again_with_all_that_was_in_them(
     misfortune: Callable[[Path], None], kind: Kind, tmp_path: Path
 ) -> None:
