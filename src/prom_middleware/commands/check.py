@@ -54,7 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--utf8-names", action="store_true", help="allow names in quotes, which promtool refuses"
     )
     parser.add_argument(
-        "--path", default="/metrics", help="what is scraped of an application (default: /metrics)"
+        "--path",
+        default="/metrics",
+        help="the path, and a query, that an application is asked for (default: /metrics)",
     )
     parser.add_argument(
         "--timeout",
