@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from instrumentation.driver import core
 from prom_middleware.bridge import OpenTelemetryReader, StatsdCollector
 from prom_middleware.exposition import start_http_server
 from prom_middleware.forks import in_child
+from prom_middleware.instrumentation import registration
 from prom_middleware.runtime import installation
 from prom_middleware.stores.turn import Turn
 from stores.multiprocess.children import end, fork, run
@@ -100,13 +102,17 @@ def _runtime() -> tuple[Any, Callable[[], object]]:
     return installation._lock, lambda: installation.install(CollectorRegistry())
 
 
+def _door() -> tuple[Any, Callable[[], object]]:
+    return registration._lock, core
+
+
 def _opentelemetry() -> tuple[Any, Callable[[], object]]:
     pytest.importorskip("opentelemetry.sdk.metrics")
     reader = OpenTelemetryReader(CollectorRegistry())
     return reader._turn, reader.read
 
 
-@pytest.mark.parametrize("held", [_incoming, _runtime, _opentelemetry])
+@pytest.mark.parametrize("held", [_incoming, _runtime, _door, _opentelemetry])
 def test_a_lock_that_a_thread_holds_is_free_in_a_child(
     held: Callable[[], tuple[Any, Callable[[], object]]],
 ) -> None:

@@ -67,3 +67,11 @@ class Anew(Route):
     def matches(self, scope: Any) -> tuple[Match, Any]:
         match, child = super().matches(scope)
         return match, {**child, "endpoint": lambda: None} if child else child
+
+
+class Bare(Anew):
+    """One that does not leave itself in the scope, either."""
+
+    def matches(self, scope: Any) -> tuple[Match, Any]:
+        match, child = super().matches(scope)
+        return match, {**child, "route": None} if child else child

@@ -133,10 +133,11 @@ class Copying(Server):
         ([{"count": 100, "more_body": True}, {}], 900),
         ([{"offset": 300}], 700),
         ([{"offset": 300, "count": 50}], 50),
+        ([{"offset": 0}], 1000),
         ([{"more_body": True}, {}], 900),
         ([{"count": 0}], 0),
     ],
-    ids=["all", "in two", "offset", "part", "nothing after all", "none"],
+    ids=["all", "in two", "offset", "part", "from the start", "nothing after all", "none"],
 )
 def test_bytes_of_a_file_are_those_that_the_system_sent(
     registry: CollectorRegistry, tmp_path: Path, steps: list[dict[str, Any]], copied: int

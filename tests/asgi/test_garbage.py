@@ -25,6 +25,29 @@ async def send(message: Any) -> None:
     pass
 
 
+async def talk(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "websocket.accept"})
+    await send({"type": "websocket.close"})
+
+
+def test_a_websocket() -> None:
+    door, marks = PrometheusMiddleware(talk, registry=CollectorRegistry()), []
+
+    async def ask() -> None:
+        mark = Mark()
+        marks.append(weakref.ref(mark))
+        scope = {"type": "websocket", "path": "/x", "headers": [], "mark": mark}
+        await door(scope, None, send)  # type: ignore[arg-type]
+
+    asyncio.run(ask())  # the first one imports
+    gc.disable()
+    try:
+        asyncio.run(ask())
+        assert marks[-1]() is None
+    finally:
+        gc.enable()
+
+
 def test_a_door_inside_another_one_with_a_scope_of_its_own() -> None:
     registry = CollectorRegistry()
     inner = PrometheusMiddleware(app, registry=registry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
@@ -75,12 +76,13 @@ LENGTHS = {
 }
 
 
+@pytest.mark.parametrize("name", [b"content-length", b"Content-Length"])  # as Django has it
 @pytest.mark.parametrize(("lengths", "outcome"), LENGTHS.values(), ids=LENGTHS)
 def test_who_leaves_with_as_much_as_the_length_says_has_all_of_it(
-    registry: CollectorRegistry, lengths: tuple[bytes, ...], outcome: str
+    registry: CollectorRegistry, lengths: tuple[bytes, ...], outcome: str, name: bytes
 ) -> None:
     """What is left to do is no answer: a generator that closes what it has read from."""
-    start = {**STARTED, "headers": [(b"content-length", length) for length in lengths]}
+    start = {**STARTED, "headers": [(name, length) for length in lengths]}
     app = sending(start, BODY, None, None, LAST)
     request(PrometheusMiddleware(app, registry=registry), leaves_after=2)
     check(registry, [(*UNMATCHED, 200, "", outcome)])
@@ -113,3 +115,35 @@ def test_who_listens_on_after_a_request_without_an_answer(registry: CollectorReg
     asyncio.run(main())
     check(registry, [(*UNMATCHED, 500, "", "incomplete")])
     assert failures.counts().get("disconnect", 0) == before
+
+
+@pytest.mark.parametrize("module", ["hypercorn.protocol.http_stream", "another.server"])
+@pytest.mark.parametrize(
+    ("headers", "error"),
+    [([], RuntimeError()), ([(b"content-length", b"9")], asyncio.CancelledError())],
+    ids=["no length that could be too short", "cancelled, not refused"],
+)
+def test_who_leaves_after_a_last_piece_that_was_not_sent(
+    registry: CollectorRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+    headers: Any,
+    error: BaseException,
+    module: str,
+) -> None:
+    monkeypatch.setitem(sys.modules, module, sys)
+    server = http_server(leaves_after=1)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({**STARTED, "headers": headers})
+        with pytest.raises(type(error)):
+            await send(LAST)
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    async def send(message: Any) -> None:
+        if message is LAST:
+            raise error
+        await server.send(message)
+
+    asyncio.run(PrometheusMiddleware(app, registry=registry)(http_scope(), server.receive, send))
+    check(registry, [(*UNMATCHED, 200, "", "disconnect")])

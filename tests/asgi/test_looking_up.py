@@ -8,16 +8,19 @@ from functools import partial
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import PlainTextResponse
-from starlette.routing import Host, Mount, Route, Router
+from starlette.routing import Host, Match, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 
 from asgi.driver import check, ok, request
 from asgi.opaque import (
     Anew,
+    Bare,
     Group,
     between,
     closure,
@@ -91,6 +94,7 @@ STRANGERS = {
     "a mount between": ("/o/v1/users/1", Mount("/o", between(starlette()))),
     "a group": ("/users/1", Group(*users())),
     "made anew": ("/users/1", Anew("/users/{id}", hello)),
+    "made anew, no route": ("/users/1", Bare("/users/{id}", hello)),
     "made anew below a mount": ("/m/users/1", Mount("/m", routes=[Anew("/users/{id}", hello)])),
 }
 
@@ -195,6 +199,87 @@ def refusing_some(app: Starlette) -> Starlette:
 
     app.add_middleware(BaseHTTPMiddleware, dispatch=refuse)
     return app
+
+
+REFUSED = {
+    "a path that only begins as the mount of a host": (
+        [inside_host("/m", users()), Route("/mx/{id}", hello)],
+        ("/mx/1", "/mx/{id}"),
+    ),
+    "a mount in another host": (
+        [Host("other.example", Router([Mount("/m", routes=users())])), Route("/m/{x}", hello)],
+        ("/m/1", "/m/{x}"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("routes", "asked"), REFUSED.values(), ids=REFUSED)
+def test_a_request_that_was_refused_has_no_name_of_another_host_s(
+    registry: CollectorRegistry, routes: list[Any], asked: tuple[str, str]
+) -> None:
+    door = PrometheusMiddleware(Starlette(routes=routes, middleware=[REFUSING]), registry=registry)
+    target, route = asked
+    request(door, target)
+    check(registry, [(GET, route, 401, "", "complete")])
+
+
+def test_a_place_in_sight_does_not_come_before_an_opaque_mount_ahead_of_it(
+    registry: CollectorRegistry,
+) -> None:
+    routes = [Mount("/api", closure(starlette())), Route("/{any}/users/{id}", hello)]
+    request(instrument(Starlette(routes=routes), registry=registry), "/api/users/1")
+    check(registry, [(GET, "/api/users/{id}", 200, "", "complete")])
+
+
+class Versioned(APIRoute):
+    """A route for the requests that ask for its version."""
+
+    def matches(self, scope: Any) -> Any:
+        is_mine = (b"version", str(self.name).encode()) in scope["headers"]
+        return super().matches(scope) if is_mine else (Match.NONE, {})
+
+
+def test_one_function_whose_routes_differ_in_more_than_the_path(
+    registry: CollectorRegistry,
+) -> None:
+    async def read() -> None:
+        """Have nothing to tell."""
+
+    app = FastAPI()
+    app.router.route_class = Versioned
+    for version, path in (("1", "/{book}"), ("2", "/{title}")):
+        app.get(path, name=version)(read)
+    door = PrometheusMiddleware(app, registry=registry)
+    for version in ("1", "2"):
+        assert request(door, "/x", headers={"version": version}).status == 200
+    check(registry, [(GET, path, 200, "", "complete") for path in ("/{book}", "/{title}")])
+
+
+def test_a_path_that_only_begins_like_the_root_path(registry: CollectorRegistry) -> None:
+    app = Starlette(routes=[Route("/apiary/{id}", hello)], middleware=[REFUSING])
+    request(PrometheusMiddleware(app, registry=registry), "/apiary/1", root_path="/api")
+    check(registry, [(GET, "/apiary/{id}", 401, "", "complete")])
+
+
+def test_routes_that_are_added_to_a_mount_below_an_opaque_one(registry: CollectorRegistry) -> None:
+    late = Router([])
+    inner = Starlette(routes=[Mount("/m", late)])
+    door = instrument(Starlette(routes=[Mount("/api", closure(inner))]), registry=registry)
+    for _ in range(2):
+        request(door, "/api/m/late/1")
+        late.routes = [Route("/late/{id}", partial(hello))]
+    found = [("/api/m/late/{id}", 200), ("/api/m/{path}", 404)]
+    check(registry, [(GET, *one, "", "complete") for one in found])
+
+
+def test_an_application_that_is_mounted_in_itself(registry: CollectorRegistry) -> None:
+    app = Starlette(routes=[Route("/users/{id}", hello)])
+    app.mount("/self", app)
+    door = PrometheusMiddleware(app, registry=registry)
+    for target in ("/users/1", "/self/users/1"):
+        request(door, target)
+    routes = ("/self/users/{id}", "/users/{id}")
+    check(registry, [(GET, route, 200, "", "complete") for route in routes])
 
 
 def test_no_more_tables_than_a_process_needs(registry: CollectorRegistry) -> None:

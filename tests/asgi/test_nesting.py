@@ -20,6 +20,7 @@ from flask import Flask
 from flask import request as flask_request
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
@@ -166,6 +167,33 @@ def test_a_dispatcher_that_copies_the_scope(registry: CollectorRegistry, root: s
     check(registry, [(GET, "/by/users/{id}", 200, "", "complete")])
 
 
+def test_what_a_door_further_in_refuses_has_its_route(registry: CollectorRegistry) -> None:
+    """The application itself was not reached, which leaves itself in the scope."""
+    app = TrustedHostMiddleware(Starlette(routes=inner_routes()), allowed_hosts=["other.example"])
+    inner = PrometheusMiddleware(app, registry=registry)
+
+    async def passing(scope: Any, receive: Any, send: Any) -> None:
+        await inner(scope, receive, send)
+
+    request(PrometheusMiddleware(passing, registry=registry), "/users/3")
+    check(registry, [(GET, "/users/{id}", 400, "", "complete")])
+
+
+def test_what_is_asked_after_the_last_byte_is_a_request_of_its_own(
+    registry: CollectorRegistry,
+) -> None:
+    inner, asked = starlette_wrapped(registry), http_server()
+
+    async def answered(scope: Any, receive: Any, send: Any) -> None:
+        await ok(scope, receive, send)
+        await inner(scope, asked.receive, asked.send)
+
+    request(PrometheusMiddleware(answered, registry=registry), "/users/3")
+    assert asked.sent
+    found = [(GET, route, 200, "", "complete") for route in ("/users/{id}", "<unmatched>")]
+    check(registry, sorted(found))
+
+
 def deep(app: Any) -> Any:
     """Return `app` as Hypercorn's ProxyFixMiddleware serves it: with a deep copy of the scope."""
 
@@ -309,6 +337,19 @@ def test_an_application_that_calls_a_wsgi_one(
     request(PrometheusMiddleware(app, registry=registry), target)
     expected = [(GET, target, 200, "", "complete"), (GET, "<unmatched>", 200, "", "complete")]
     check(registry, expected)
+
+
+def test_wsgi_that_is_asked_after_the_last_byte_is_a_request_of_its_own(
+    registry: CollectorRegistry,
+) -> None:
+    backend = WSGIDoor(wsgi_app, registry=registry)
+
+    async def answered(scope: Any, receive: Any, send: Any) -> None:
+        await ok(scope, receive, send)
+        call_wsgi(backend, "/x")
+
+    request(PrometheusMiddleware(answered, registry=registry), "/x")
+    check(registry, [(GET, "<unmatched>", 200, "", "complete")] * 2)
 
 
 # WSGI inside ASGI.

@@ -287,7 +287,8 @@ def nested(app: Any) -> Any:
 @pytest.mark.parametrize("opaque", [rewriting, nested, between])
 def test_what_stands_between_is_not_made_up(registry: CollectorRegistry, opaque: Any) -> None:
     inner = instrument(starlette(), registry=registry)
-    app = instrument(Starlette(routes=[Mount("/api", opaque(inner))]), registry=registry)
+    seen = Route("/users/{id}", hello)  # which `inner` has as well
+    app = instrument(Starlette(routes=[seen, Mount("/api", opaque(inner))]), registry=registry)
     assert request(app, "/api/v1/users/1").status == 200
     check(registry, [("GET", "/api/{path}", 200, "", "complete")])
 
@@ -339,6 +340,7 @@ HOST_IN_HOST = [
         Router([Host("{tenant}.example", Router([Host("testserver", Router(users()))]))]),
     )
 ]
+HOST_IN_ITSELF = Host("testserver", Router([Host("testserver", Router([deep()]))]))
 
 
 @pytest.mark.parametrize(
@@ -347,8 +349,14 @@ HOST_IN_HOST = [
         (HOST_IN_HOST, "<unmatched>"),
         ([Host("a.example", Router([Host("testserver", Router(users()))]))], "<unmatched>"),
         ([Mount("", routes=[Host("testserver", Router([deep()]))])], "/{path}"),
+        ([Mount("", routes=[HOST_IN_ITSELF])], "/{path}"),
     ],
-    ids=["hosts below one that does not match", "below one that does not", "below a mount at /"],
+    ids=[
+        "hosts below one that does not match",
+        "below one that does not",
+        "below a mount at /",
+        "twice below a mount at /",
+    ],
 )
 def test_a_miss_below_hosts(
     registry: CollectorRegistry, routes: list[BaseRoute], template: str

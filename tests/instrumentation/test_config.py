@@ -21,6 +21,7 @@ from prometheus_client import CollectorRegistry
 from prom_middleware import errors, instrument
 from prom_middleware.exposition import allow_networks, basic_auth, bearer_token
 from prom_middleware.instrumentation import Configuration
+from prom_middleware.instrumentation.config import as_taken
 from prom_middleware.instrumentation.presets import PRESETS
 
 Build = Callable[..., object]
@@ -118,12 +119,14 @@ WRONG = [
     ("preset", [["default"]], errors.PresetError),
     ("buckets", [], errors.BucketsError),
     ("buckets", [math.inf], errors.BucketsError),
+    ("buckets", [1, math.inf, math.inf], errors.BucketsError),
     ("buckets", [2, 1], errors.BucketsError),
     ("buckets", [1, 1], errors.BucketsError),
     ("buckets", [1, math.nan], errors.BucketsError),
     ("buckets", [-math.inf, 1], errors.BucketsError),
     ("buckets", ["soon"], errors.BucketsError),
     ("buckets", 5, errors.BucketsError),
+    ("buckets", b"\x01\x02", errors.BucketsError),
     ("buckets", [True, 2], errors.BucketsError),
     ("buckets", [-0.1, 1], errors.BucketsError),
     ("buckets", None, errors.BucketsError),
@@ -522,3 +525,10 @@ def test_asgi_and_wsgi_need_no_framework() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.stdout == "fine\n", done.stderr
+
+
+def test_options_that_several_ask_for_are_read_once() -> None:
+    given: dict[str, Any] = {"exclude": iter(["/health"])}
+    assert [as_taken(given)["exclude"] for _ in range(2)] == [("/health",)] * 2
+    given["exclude"] = ["/other"]  # as the tests of a project override its settings
+    assert as_taken(given)["exclude"] == ("/other",)

@@ -99,6 +99,15 @@ def test_an_exclusion_that_fails_leaves_the_others_alone(broken: Any) -> None:
     assert (test("/c"), test("/d")) == (True, False)
 
 
+@pytest.mark.parametrize("ending", [KeyboardInterrupt, SystemExit])
+def test_an_exclusion_does_not_keep_the_process_from_its_end(ending: type[BaseException]) -> None:
+    def interrupted(path: str) -> bool:
+        raise ending
+
+    with pytest.raises(ending):
+        excluder([interrupted])("/c")
+
+
 async def yes(path: str) -> bool:
     return True
 

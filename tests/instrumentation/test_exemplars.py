@@ -196,9 +196,10 @@ def test_a_clock_that_is_set_back(clock: Clock) -> None:
     assert traces(registry) == {"0.005": 2}
 
 
-def test_event_streams_have_their_own(clock: Clock) -> None:
+@pytest.mark.parametrize("labels", [{}, {"tenant": "acme", "version": "2"}])
+def test_event_streams_have_their_own(clock: Clock, labels: dict[str, str]) -> None:
     registry = CollectorRegistry()
-    request(core(registry), clock, 30.0, header(1), stream=True)
+    request(core(registry, labels=labels), clock, 30.0, header(1), stream=True)
     assert traces(registry, "http_stream_duration_seconds") == {"60.0": 1}
     assert traces(registry) == {}
 

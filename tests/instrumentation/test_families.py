@@ -76,3 +76,11 @@ def test_samples_are_made_when_they_are_asked_for() -> None:
     assert sample.value == 1
     (restricted,) = registry.restricted_registry(["http_requests_total"]).collect()
     assert restricted.samples == family.samples
+
+
+def test_a_user_may_leave_out_samples() -> None:
+    registry = CollectorRegistry()
+    record(core(registry))
+    (family,) = (one for one in registry.collect() if one.name == "http_request_duration_seconds")
+    family.samples = [one for one in family.samples if one.name.endswith("_count")]
+    assert [one.value for one in family.samples] == [1.0]

@@ -36,7 +36,7 @@ from prom_middleware.instrumentation.native import (
     native_of,
     upper_bound,
 )
-from prom_middleware.instrumentation.series import STREAMS
+from prom_middleware.instrumentation.series import STREAMS, Requests
 from prom_middleware.stores.multiprocess import MultiprocessStore
 from stores.multiprocess.children import killed, run, three_at_work
 from stores.multiprocess.deaths import STEPS, Death, at_lines
@@ -390,6 +390,19 @@ def test_a_scrape_in_the_middle_of_an_update(clock: Clock) -> None:
     check(found)
     assert list(found.values) == [1.0, 2.0, 2.0, 0.5]
     assert list(row(registry).values) == [1.0, 2.0, 2.0, 0.5]
+
+
+def test_what_only_the_classic_histogram_has_is_slower_than_every_bound_in_the_native_one(
+    clock: Clock,
+) -> None:
+    registry = CollectorRegistry()
+    instrumentation = core(registry, native_histograms=True, buckets=[1.0])
+    request(instrumentation, 0.5)
+    (offset,) = instrumentation.offsets.values()
+    instrumentation.store.cells[offset + Requests.first] += 1
+    found = row(registry)
+    assert check(found).buckets == {-8: 1.0, INFINITE: 1.0}
+    assert list(found.values) == [2.0, 2.0, 2.0, 0.5]
 
 
 @pytest.mark.once

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from instrumentation.driver import Plain, core, record
-from metrics import collected, value
+from metrics import collected, in_progress, value
 from prom_middleware import failures
 from prom_middleware.instrumentation import Instrumentation, Observation
 from prom_middleware.instrumentation.rare import content_length
@@ -50,6 +50,19 @@ def test_one_that_never_began_is_a_failure_and_no_more(name: str) -> None:
     before = sum(failures.counts().values())
     getattr(Observation(), name)()
     assert sum(failures.counts().values()) == before + 1
+
+
+def test_one_that_began_while_another_had_the_store_and_ends_before_it_is_told() -> None:
+    registry = CollectorRegistry()
+    instrumentation, before = core(registry), failures.counts()
+    give = instrumentation.turn.tokens.pop()
+    observation = instrumentation.start({"route": "/r"}, "GET")
+    give(give)
+    observation.status = "200"
+    observation.finish()
+    assert failures.counts() == before
+    assert in_progress(registry) == 0
+    assert value(collected(registry), "http_requests_total") == 1
 
 
 def chained(kind: type[Exception], error: Exception) -> Exception:
@@ -114,6 +127,19 @@ def test_what_is_taken_out_of_a_group_is_the_same() -> None:
         observation.raised(error)
     observation.failed(first)
     assert exceptions(registry) == {"ValueError": 1}
+
+
+@pytest.mark.parametrize("several", [["name"], "name", 2], ids=["list", "text", "number"])
+def test_an_error_that_has_something_else_as_exceptions_is_no_group(several: Any) -> None:
+    registry, error = CollectorRegistry(), Group()
+    observation = begun(registry)
+    error.exceptions = several
+    before = failures.counts()
+    for one in (error, chained(KeyError, error)):
+        observation.raised(one)
+    observation.returned()
+    assert failures.counts() == before
+    assert exceptions(registry) == {"KeyError": 1}
 
 
 def test_a_group_of_several_stands_for_all_of_them() -> None:

@@ -37,18 +37,41 @@ def promising_first(begun: Observation) -> None:
     begun.note_type("text/event-stream")
 
 
+@pytest.mark.parametrize("before", [0, 1], ids=["the first", "another one"])
 @pytest.mark.parametrize("start", [streaming_first, promising_first])
 def test_an_event_stream_of_a_killed_worker_has_no_latency(
-    shared: MultiprocessStore, start: Callable[[Observation], None]
+    shared: MultiprocessStore, start: Callable[[Observation], None], before: int
 ) -> None:
     registry = CollectorRegistry()
     instrumentation = core(registry)
-    killed(lambda: start(begin(instrumentation)))
+
+    def life() -> None:
+        for _ in range(before):
+            begun = begin(instrumentation)
+            start(begun)
+            begun.finish()
+        start(begin(instrumentation))
+
+    killed(life)
     for _ in range(2):  # before its slot is taken, and after
         samples = collected(registry)
-        assert value(samples, REQUESTS, {"route": "/r"}) == 1
+        assert value(samples, REQUESTS, {"route": "/r"}) == 1 + before
         assert value(samples, LATENCIES, {"route": "/r"}) == 0
         record(instrumentation, "/other")
+
+
+def test_a_response_is_promised_once(shared: MultiprocessStore) -> None:
+    registry = CollectorRegistry()
+    instrumentation = core(registry)
+
+    def life() -> None:
+        record(instrumentation)
+        begun = begin(instrumentation)
+        for _ in range(2):
+            begun.promise()
+
+    killed(life)
+    assert value(collected(registry), REQUESTS) == 2
 
 
 @pytest.mark.parametrize("start", [streaming_first, promising_first])

@@ -94,6 +94,14 @@ def test_the_histogram_is_there_only_with_the_header() -> None:
     assert 0.2 < value(samples, "http_request_queue_seconds_sum") < 60
 
 
+def test_the_histogram_has_the_bounds_of_the_door() -> None:
+    registry = CollectorRegistry()
+    core(registry, buckets=[0.1, 60.0]).queued(f"t={time():.3f}")
+    name = "http_request_queue_seconds_bucket"
+    bounds = [dict(labels)["le"] for each, labels in collected(registry) if each == name]
+    assert bounds == ["0.1", "60.0", "+Inf"]
+
+
 def test_a_failure_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(header: str) -> float:
         raise RuntimeError(header)

@@ -141,6 +141,15 @@ def test_the_larger_limit_of_two_doors_counts(registry: CollectorRegistry) -> No
     assert value(samples, "http_requests_total") == 4
 
 
+def test_the_overflow_series_takes_no_place_of_a_larger_limit(registry: CollectorRegistry) -> None:
+    for route in ("/a", "/b"):
+        record(limited(registry, 1), route)
+    instrumentation = limited(registry, 3)
+    for route in ("/c", "/d", "/e"):
+        record(instrumentation, route)
+    assert routes(collected(registry)) == {"/a", "/c", "/d", OVERFLOW}
+
+
 def test_scrapes_are_not_limited(registry: CollectorRegistry) -> None:
     recorder = limited(registry, 1).recorder
     for code in ("200", "401", "403", "500"):
