@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import NamedTuple
 
 import pytest
@@ -128,6 +129,20 @@ def test_headers_that_are_no_text_change_nothing(
     assert records(asked.registry) == [expected(door, ROWS[0])]
     assert in_progress(asked.registry) == 0
     assert failures.counts() == before
+
+
+@pytest.mark.parametrize("door", INSTALLED)
+def test_the_time_in_the_queue_is_that_of_the_first_name(
+    door: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = ((b"x-queue-start", 300), (b"x-request-start", 30))
+    headers = tuple((name, b"%f" % (time.time() - ago)) for name, ago in told)
+    monkeypatch.setitem(failsafe_apps.REQUESTS, "plain", failsafe_apps.Request(headers=headers))
+    asked = Door(INSTALLED[door], "plain")
+    asked.ask()
+    samples = collected(asked.registry)
+    assert value(samples, "http_request_queue_seconds_count") == 1
+    assert 29 <= value(samples, "http_request_queue_seconds_sum") < 200
 
 
 @pytest.mark.parametrize("door", INSTALLED)

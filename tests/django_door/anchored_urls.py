@@ -21,6 +21,7 @@ urlpatterns = [
     path("^top/$", views.root),
     re_path(r"^top/$", views.root),
     path("", include([re_path(r"^below/$", views.root)])),
+    re_path(r"\A^twice\Z$", views.root),
     re_path(r"^end$", include([path("", views.root)])),
     re_path(r"^look/(?!no$)\w+/$", views.root),
     re_path(r"(?i)^flags/$", views.root),

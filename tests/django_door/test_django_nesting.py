@@ -122,12 +122,14 @@ def test_a_scrape_is_recorded_by_no_door(case: Any, path: str) -> None:
         assert in_progress(project.registry) == 0
 
 
+@pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")
 @pytest.mark.parametrize(
     ("path", "body", "exception", "outcome"),
     [
         ("/stboom/", b"one", "ValueError", "error"),
         ("/st/", b"onetwo", "", "complete"),
         ("/fr/", FILE, "", "complete"),
+        ("/ast/", b"onetwo", "", "complete"),
         ("/u/3/", b"3 0", "", "complete"),
     ],
 )

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import gc
 import io
+import os
+import signal
 import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple
 from wsgiref.util import FileWrapper
 
 import django
 import pytest
+from django.http import HttpRequest
 
 from django_door import views
 from django_door.project import Project
@@ -19,7 +23,9 @@ from django_door.views import FILE
 from metrics import collected, in_progress, records, value
 from prom_middleware import instrument
 from prom_middleware.asgi import PrometheusMiddleware as ASGIDoor
-from wsgi_door.driver import environ
+from prom_middleware.stores.multiprocess import MultiprocessStore
+from stores.multiprocess.children import run
+from wsgi_door.driver import call, environ
 
 pytestmark = pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume")
 
@@ -200,6 +206,57 @@ def test_in_progress_during_a_stream() -> None:
     with Project("wsgi") as project:
         project.fetch("GET", "/st/", on_piece=lambda: during.append(in_progress(project.registry)))
     assert during == [1, 1]
+
+
+def closing(following: Callable[[HttpRequest], Any]) -> Any:
+    def middleware(request: HttpRequest) -> Any:
+        response = following(request)
+        response._resource_closers.append(request.environ["closing"])
+        return response
+
+    return middleware
+
+
+@pytest.mark.parametrize("path", ["/st/", "/u/3/"])
+def test_what_others_do_when_a_response_is_closed_is_part_of_the_request(path: str) -> None:
+    during: list[float] = []
+    with Project("wsgi", MIDDLEWARE=[OURS, f"{__name__}.closing"]) as project:
+        closed = {"closing": lambda: during.append(in_progress(project.registry))}
+        call(project.handler, environ(path=path, **closed))
+        assert in_progress(project.registry) == 0
+    assert during == [1]
+
+
+@pytest.mark.parametrize("path", ["/u/3/", "/st/", "/fr/"])
+def test_a_worker_that_dies_leaves_the_request_that_it_has_begun_to_answer(
+    shared: MultiprocessStore, path: str
+) -> None:
+    def serve(handler: Any) -> None:
+        body = handler(environ(path=path, **{"wsgi.file_wrapper": FileWrapper}), lambda *_: None)
+        next(iter(body))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with Project("wsgi") as project:
+        assert run(lambda: serve(project.handler)) == -signal.SIGKILL
+        assert value(collected(project.registry), "http_requests_total", {"status": "200"}) == 1
+
+
+def promising(following: Callable[[HttpRequest], Any]) -> Any:
+    def middleware(request: HttpRequest) -> Any:
+        response = following(request)
+        response["Content-Length"] = "6"
+        return response
+
+    return middleware
+
+
+@pytest.mark.parametrize(("pieces", "outcome"), [(1, "disconnect"), (2, "complete")])
+def test_a_server_that_knows_the_length_need_not_look_for_the_end(
+    pieces: int, outcome: str
+) -> None:
+    with Project("wsgi", MIDDLEWARE=[OURS, f"{__name__}.promising"]) as project:
+        project.fetch("GET", "/st/", leave_after=pieces)
+        assert records(project.registry) == [("GET", "/st/", 200, "", outcome)]
 
 
 @pytest.mark.parametrize(("path", "size"), [("/fr/", len(FILE)), ("/mfr/", len(FILE))])

@@ -20,6 +20,7 @@ import werkzeug  # noqa: E402
 from flask import Flask, Response  # noqa: E402
 from flask.signals import got_request_exception  # noqa: E402
 from werkzeug.debug import DebuggedApplication  # noqa: E402
+from werkzeug.middleware.dispatcher import DispatcherMiddleware  # noqa: E402
 from werkzeug.middleware.proxy_fix import ProxyFix  # noqa: E402
 from werkzeug.routing import BaseConverter  # noqa: E402
 
@@ -161,6 +162,32 @@ def test_what_came_to_a_host_that_is_not_trusted_is_named_by_its_path(
     call(app, environ(method, path, HTTP_HOST="elsewhere.example"))
     assert [record[:2] for record in records(registry)] == [(method, route)]
     assert value(collected(registry), "prom_middleware_errors_total") == failures
+
+
+@pytest.mark.parametrize("path", ["/u/3", "/nope"])
+def test_what_is_refused_below_a_mount_has_its_route(
+    registry: CollectorRegistry, path: str
+) -> None:
+    app = bare()
+    app.wsgi_app = refusing(app.wsgi_app, False)  # type: ignore[method-assign]
+    Prometheus(app, registry=registry)
+    mounted = PrometheusMiddleware(DispatcherMiddleware(app, {"/f": app}), registry=registry)
+    assert call(mounted, environ(path=f"/f{path}")).status == 401
+    route = f"/f{USER}" if path == "/u/3" else "<unmatched>"
+    assert records(registry) == [("GET", route, 401, "", "complete")]
+
+
+@pytest.mark.parametrize(("method", "route"), [("GET", "/who/<name>"), ("POST", "/who/<path:new>")])
+def test_what_came_to_a_host_that_is_not_trusted_has_the_rule_of_its_method(
+    registry: CollectorRegistry, method: str, route: str
+) -> None:
+    app = bare()
+    app.config["TRUSTED_HOSTS"] = ["shop.example"]
+    app.add_url_rule("/who/<name>", "one", lambda name: name)
+    app.add_url_rule("/who/<path:new>", "new", lambda new: new, methods=["POST"])
+    Prometheus(app, registry=registry)
+    call(app, environ(method, "/who/me", HTTP_HOST="elsewhere.example"))
+    assert [record[:2] for record in records(registry)] == [(method, route)]
 
 
 @pytest.mark.parametrize("method", ["TRACE", "DELETE"])

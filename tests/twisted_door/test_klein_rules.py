@@ -13,7 +13,8 @@ from waiting import becomes
 klein = pytest.importorskip("klein", reason="Klein is not installed")
 
 from twisted.internet.defer import Deferred  # noqa: E402
-from twisted.web.resource import Resource  # noqa: E402
+from twisted.web.resource import EncodingResourceWrapper, Resource  # noqa: E402
+from twisted.web.server import GzipEncoderFactory  # noqa: E402
 from werkzeug.routing import BaseConverter  # noqa: E402
 
 from prom_middleware import failures, instrument  # noqa: E402
@@ -94,6 +95,8 @@ ROWS = {
     "deferred fails": ("GET /klein/failed", ("GET", "/klein/failed", 500, "KeyError")),
     "slash redirect": ("GET /klein/slash", ("GET", "<unmatched>", 308, "")),
     "slash redirect of the resource": ("GET /klein", ("GET", "<unmatched>", 308, "")),
+    "behind a wrapper": ("GET /zipped/hello/bob", ("GET", "/zipped/hello/<name>", 200, "")),
+    "slash redirect behind a wrapper": ("GET /zipped", ("GET", "<unmatched>", 308, "")),
     "branch": ("GET /klein/tree/leaf", ("GET", "/klein/tree/{path}", 200, "")),
     "miss below a branch": ("GET /klein/tree/nope", ("GET", "/klein/tree/{path}", 404, "")),
     "static beside": ("GET /leaf", ("GET", "/leaf", 200, "")),
@@ -104,6 +107,8 @@ def instrumented(registry: CollectorRegistry) -> Any:
     root = Resource()
     root.putChild(b"klein", application().resource())
     root.putChild(b"leaf", Leaf())
+    zipped = EncodingResourceWrapper(application().resource(), [GzipEncoderFactory()])
+    root.putChild(b"zipped", zipped)
     return instrument(root, registry=registry)
 
 

@@ -22,7 +22,7 @@ from twisted.web.test.requesthelper import DummyRequest
 
 from metrics import collected, in_progress, records, value
 from prom_middleware import basic_auth, failures, instrument
-from prom_middleware.twisted import MetricsResource
+from prom_middleware.twisted import MetricsResource, resources
 from twisted_door.reactor import TIMEOUT, ask, connect, in_reactor, read_all, request, serving
 from twisted_door.resources import Later, Leaf, Never
 from waiting import becomes, eventually
@@ -481,3 +481,14 @@ def test_a_write_that_raises_after_the_headers_went_out(
     assert sum(pieces) > len(begun)
     for one in (registry, other):
         assert value(collected(one), "http_response_body_bytes_total") == sum(pieces)
+
+
+def test_who_scrapes_is_not_left_waiting_for_what_cannot_be_sent(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(resources, "_head", broken)
+    with serving(instrument(Resource(), registry=registry)) as port:
+        assert read_all(connect(port, request("GET /metrics"))) == b""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +13,13 @@ import pytest
 from prometheus_client import CollectorRegistry
 from twisted.web.resource import EncodingResourceWrapper, Resource
 from twisted.web.server import NOT_DONE_YET, GzipEncoderFactory, Site
+from twisted.web.test.requesthelper import DummyChannel
 from twisted.web.vhost import NameVirtualHost
 
 from metrics import collected, in_progress, records, value
 from prom_middleware import instrument
+from prom_middleware.stores.multiprocess import MultiprocessStore
+from stores.multiprocess.children import run
 from twisted_door.reactor import ask, connect, in_reactor, parse, read_all, request, serving
 from twisted_door.resources import NOBODY, USER, Leaf, tree
 from waiting import becomes, eventually
@@ -281,3 +287,24 @@ def test_an_exception_after_the_start_keeps_the_status(tmp_path: Path) -> None:
     assert answer.body.startswith(b"half<html>")  # Twisted's error page comes after what was begun
     assert value(counted, "http_response_body_bytes_total", where) == len(answer.body)
     assert value(counted, "http_requests_in_progress") == 0
+
+
+class Dies(Leaf):
+    """Begin an answer, which the process does not live to finish."""
+
+    def render_GET(self, request: Any) -> Any:
+        request.write(b"begun")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_dies_leaves_the_request_that_it_has_begun_to_answer(
+    shared: MultiprocessStore,
+) -> None:
+    registry = CollectorRegistry()
+    channel = DummyChannel()
+    channel.site = instrument(Dies(b""), registry=registry)
+    request = channel.site.requestFactory(channel, False)
+    request.gotLength(0)
+    served = partial(request.requestReceived, b"GET", b"/", b"HTTP/1.1")
+    assert run(served) == -signal.SIGKILL
+    assert value(collected(registry), "http_requests_total", {"status": "200"}) == 1

@@ -79,3 +79,14 @@ def test_a_pickled_environ_is_of_a_request_of_its_own() -> None:
     assert (exchange.error, exchange.body) == (None, b"onetwo")
     assert records(registry) == seen(200) * 2
     assert failures.counts() == before
+
+
+def test_what_is_empty_may_be_missing() -> None:
+    """PEP 3333: so it is with most variables of CGI."""
+    registry, before = CollectorRegistry(), failures.counts()
+    asked = environ()
+    del asked["SCRIPT_NAME"], asked["PATH_INFO"]
+    exchange = call(instrument(lists, registry=registry), asked)
+    assert (exchange.error, exchange.body) == (None, b"onetwo")
+    assert records(registry) == seen(200)
+    assert failures.counts() == before

@@ -151,3 +151,19 @@ def test_a_handshake_may_be_a_scrape(registry: CollectorRegistry) -> None:
     call(door, environ(**HANDSHAKE))
     assert records(registry) == []
     assert in_progress(registry) == 0
+
+
+def test_a_handshake_that_is_a_scrape_leaves_other_requests_in_progress(
+    registry: CollectorRegistry,
+) -> None:
+    door = PrometheusMiddleware(make_wsgi_app(registry), registry=registry)
+    running: list[float] = []
+
+    def asks(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        call(door, environ(**HANDSHAKE))
+        running.append(in_progress(registry))
+        return hello(env, start)
+
+    call(PrometheusMiddleware(asks, registry=registry), environ())
+    assert running == [1]
+    assert records(registry) == seen(200)

@@ -32,6 +32,9 @@ class Input:
     def read(self, size: int = -1) -> bytes:
         return self.file.read(size)
 
+    def readall(self) -> bytes:
+        return self.file.read()
+
     def readinto(self, buffer: Any) -> int:
         return self.file.readinto(buffer)
 
@@ -46,6 +49,7 @@ READS: dict[str, tuple[Callable[[Any], object], object, int]] = {
     "next": (next, b"first\n", 6),
     "next, to the end": (lambda stream: [next(stream, b"") for _ in range(5)][3:], [b"", b""], 18),
     "size by name": (lambda stream: stream.read(size=7), b"first\ns", 7),
+    "as a raw stream": (lambda stream: stream.readall(), b"first\nsecond\nthird", 18),
     "buffer by name": (lambda stream: stream.readinto(buffer=bytearray(4)), 4, 4),
 }
 
@@ -94,6 +98,21 @@ def test_input_is_copied_and_closed_as_the_server_s(
     assert value(collected(registry), "http_request_body_bytes_total") == 5
 
 
+def test_input_that_hushes_up_what_is_raised_does_so(registry: CollectorRegistry) -> None:
+    class Hushing(io.BytesIO):
+        def __exit__(self, *raised: object) -> bool:  # type: ignore[override]
+            return True
+
+    def reading(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        start("200 OK", [])
+        with env["wsgi.input"]:
+            raise ValueError
+        return [b"goes on"]
+
+    request = environ(**{"wsgi.input": Hushing(b"hello"), "CONTENT_LENGTH": "5"})
+    assert call(PrometheusMiddleware(reading, registry=registry), request).body == b"goes on"
+
+
 def test_input_that_is_entered_twice_is_left_twice(registry: CollectorRegistry) -> None:
     left: list[object] = []
 
@@ -130,6 +149,7 @@ def test_input_without_an_exit_is_refused_as_the_server_s(registry: CollectorReg
         ("HTTP/2", None, 5),
         ("HTTP/2.0", None, 5),
         ("HTTP/3", None, 5),
+        ("HTTP/3.0", None, 5),
         ("HTTP/1.1", "5", 5),
         ("HTTP/1.1", None, 0),  # then there is none, whatever the stream says
     ],

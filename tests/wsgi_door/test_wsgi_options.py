@@ -52,6 +52,7 @@ READS: dict[str, tuple[Callable[[Any], object], int]] = {
     "for-and-read": (lambda stream: [next(iter(stream)), stream.read()], len(BODY)),
     "readinto": (readinto, len(BODY)),
     "read1": (lambda stream: stream.read1(5), 5),
+    "readinto1": (lambda stream: stream.readinto1(bytearray(6)), 6),
     "rewound": (lambda stream: [stream.read(), stream.seek(0), stream.read()], len(BODY)),
     "rewound-to-the-middle": (
         lambda stream: [stream.read(9), stream.seek(4), stream.read(3), stream.read()],
@@ -71,6 +72,7 @@ READS: dict[str, tuple[Callable[[Any], object], int]] = {
         5,
     ),
     "skipped": (lambda stream: [stream.seek(5), stream.read(3), stream.seek(0), stream.read(8)], 8),
+    "skipped-and-left": (lambda stream: [stream.seek(5), stream.read(3)], 8),
     "wrapped": (lambda stream: io.BufferedReader(stream).read(), len(BODY)),
     "not-read": (lambda stream: None, 0),
 }
@@ -94,10 +96,26 @@ class Silent(io.BytesIO):
         raise OSError("no position")
 
 
-def test_a_stream_that_does_not_tell_is_read_as_it_is() -> None:
+class SilentOnceSought(io.BytesIO):
+    """A stream that tells where it stands as long as it was not moved."""
+
+    moved = False
+
+    def seek(self, *place: int) -> int:
+        self.moved = True
+        return super().seek(*place)
+
+    def tell(self) -> int:
+        if self.moved:
+            raise OSError("no position")
+        return super().tell()
+
+
+@pytest.mark.parametrize("kind", [Silent, SilentOnceSought])
+def test_a_stream_that_does_not_tell_is_read_as_it_is(kind: Any) -> None:
     app = reader(lambda stream: [stream.read(), stream.seek(0), stream.read(5)])
     registry = CollectorRegistry()
-    request = environ("POST", body=BODY, **{"wsgi.input": Silent(BODY)})
+    request = environ("POST", body=BODY, **{"wsgi.input": kind(BODY)})
     exchange = call(PrometheusMiddleware(app, registry=registry), request)
     assert exchange.error is None
     assert exchange.body == repr([BODY, 0, BODY[:5]]).encode()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import io
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -16,7 +18,9 @@ from prometheus_client import CollectorRegistry
 
 from metrics import collected, in_progress, records, value
 from prom_middleware.instrumentation import nesting
+from prom_middleware.stores.multiprocess import MultiprocessStore
 from prom_middleware.wsgi import PrometheusMiddleware
+from stores.multiprocess.children import run
 from wsgi_door.driver import answers, call, environ, ignore, seen, sent
 
 Start = Callable[..., Any]
@@ -337,6 +341,37 @@ def test_who_makes_light_of_a_write_that_broke_has_not_sent_all(
     list(PrometheusMiddleware(app, registry=registry)(environ(), lambda *_: write))
     assert records(registry) == seen(200, "", "disconnect")
     assert (sent(registry), in_progress(registry)) == (2, 0)
+
+
+def test_who_makes_light_of_a_first_write_that_broke_has_answered_nobody(
+    registry: CollectorRegistry,
+) -> None:
+    def app(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        write = start("200 OK", [])
+        with suppress(OSError):
+            write(b"ab")
+        return []
+
+    def write(data: bytes) -> None:
+        raise BrokenPipeError
+
+    list(PrometheusMiddleware(app, registry=registry)(environ(), lambda *_: write))
+    assert records(registry) == seen(499, "", "disconnect")
+    assert (sent(registry), in_progress(registry)) == (0, 0)
+
+
+@pytest.mark.parametrize(("piece", "number"), [(b"", 0), (b"one", 1)])
+def test_a_worker_that_dies_after_an_empty_piece_has_answered_nobody(
+    shared: MultiprocessStore, registry: CollectorRegistry, piece: bytes, number: int
+) -> None:
+    def app(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        start("200 OK", [])
+        yield piece
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    door = PrometheusMiddleware(app, registry=registry)
+    assert run(lambda: call(door, environ())) == -signal.SIGKILL
+    assert value(collected(registry), "http_requests_total") == number
 
 
 # What is no iterable of bytes goes back as it is: the server knows it, or raises without us, too.
