@@ -130,6 +130,7 @@ def test_a_scrape_is_recorded_by_no_door(case: Any, path: str) -> None:
         ("/st/", b"onetwo", "", "complete"),
         ("/fr/", FILE, "", "complete"),
         ("/ast/", b"onetwo", "", "complete"),
+        ("/astboom/", b"", "ValueError", "error"),
         ("/u/3/", b"3 0", "", "complete"),
     ],
 )

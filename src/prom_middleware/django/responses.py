@@ -6,7 +6,7 @@ A handler calls `response.close()` once the last byte was sent, whatever kind of
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -22,7 +22,6 @@ from prom_middleware.instrumentation import (
     DISCONNECT,
     ERROR,
     STATUSES,
-    Observation,
     status_label,
 )
 from prom_middleware.instrumentation.cancelling import is_cancelled
@@ -87,23 +86,28 @@ def watch_stream(request: HttpRequest, key: str, response: Any) -> None:
         if outer is None:
             return
         is_file = getattr(response, "file_to_stream", None) is not None  # the server's own to send
-        if "REQUEST_METHOD" not in below:
-            if response.is_async:  # Django hushes up that it was cancelled
-                response.streaming_content = _telling(response.streaming_content, outer)
-        elif is_to_be_told(outer) and not response.is_async and not is_file:
+        is_wsgi = "REQUEST_METHOD" in below
+        if is_wsgi and (is_file or not is_to_be_told(outer)):
+            return
+        if response.is_async:  # Django hushes up that it was cancelled
+            tell = outer.broke if is_wsgi else outer.raised
+            response.streaming_content = _telling(response.streaming_content, tell)
+        elif is_wsgi:
             response.streaming_content = Watched(response.streaming_content, outer)
     except Exception as error:
         failures.report("response", error)
 
 
-async def _telling(pieces: AsyncIterator[bytes], outer: Observation) -> AsyncIterator[bytes]:
+async def _telling(
+    pieces: AsyncIterator[bytes], tell: Callable[[BaseException], object]
+) -> AsyncIterator[bytes]:
     try:
         async for piece in pieces:
             yield piece
     except GeneratorExit:
         raise
     except BaseException as error:
-        outer.raised(error)
+        tell(error)
         raise
 
 
