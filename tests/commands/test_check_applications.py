@@ -264,8 +264,9 @@ def test_a_path_and_a_query_as_a_server_has_them() -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": body.encode()})
 
+    assert scrape_app(asgi, Request("/a%2Fb", "", 30)).body == b"/a/b /a%2Fb "
     for target in (QUERY, QUERY.replace("\u00e9", "%C3%A9").replace("%C3%A9&", "\u00e9&")):
-        request = Request.of(target, "text/plain", 30)
+        request = Request(target, "text/plain", 30)
         said = "/m\u00e9triques {}name[]=caf%C3%A9&b"
         assert scrape_app(wsgi, request).body.decode() == said.format("")
         assert scrape_app(asgi, request).body.decode() == said.format("/m%C3%A9triques ")

@@ -36,10 +36,9 @@ class CommandError(Exception):
 
 @contextmanager
 def told(source: str) -> Iterator[None]:
-    """Have whatever the code that `source` names raises be a CommandError.
+    """Have any error of the code that `source` names be a CommandError.
 
-    The end of the program as well: its code would be taken for ours, and 0 says that nothing is
-    wrong.
+    A SystemExit as well: its code would be taken for ours, and 0 says that nothing is wrong.
     """
     try:
         yield

@@ -149,6 +149,6 @@ def _scraped(source: str, app: object, options: argparse.Namespace) -> bytes:
 def _page(source: str, app: object, options: argparse.Namespace) -> Page:
     with told(source):
         try:
-            return scrape_app(app, Request.of(options.path, sources.ACCEPT, options.timeout))
+            return scrape_app(app, Request(options.path, sources.ACCEPT, options.timeout))
         except ScrapeError as error:
             raise CommandError(f"{source}: {error}") from error

@@ -49,8 +49,8 @@ class Child:
                 self._command, env=self._environment, close_fds=False
             )
         except OSError as error:
-            self._is_over = True
             complain(f"{self._command[0]}: {error.strerror}")
+            self._is_over = True
             return NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_RUN
         for number in self._early:
             self._process.send_signal(number)

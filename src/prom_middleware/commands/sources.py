@@ -5,7 +5,6 @@ from __future__ import annotations
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
-from functools import cache
 from http.client import HTTPException, HTTPResponse, IncompleteRead
 from time import monotonic
 from typing import Any
@@ -50,12 +49,6 @@ def load_registry(source: str) -> Collector:
     raise CommandError(f"{source}: {found!r} is neither a registry nor a collector")
 
 
-@cache
-def _loaded(source: str) -> Collector:
-    """Return a registry that is loaded once: a function that makes one may make others too."""
-    return load_registry(source)
-
-
 def is_url(source: str) -> bool:
     """Tell whether a source is a URL."""
     return source.startswith(("http://", "https://"))
@@ -70,7 +63,7 @@ def content_of(source: str, timeout: float) -> Iterable[bytes]:
         return [_checked("standard input", streams.read())]
     if is_url(source):
         return [_checked(shown(source), fetched(source, timeout)[0])]
-    content = b"".join(rendered(source, _loaded(source)))
+    content = b"".join(rendered(source, load_registry(source)))
     return [_checked(source, content) if content else content]
 
 

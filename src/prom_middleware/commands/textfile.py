@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--interval",
         type=arguments.seconds,
-        help="write again every so many seconds, until stopped",
+        help="write again every so many seconds, until stopped; a function is called each time",
     )
     parser.add_argument(
         "--timeout",

@@ -31,7 +31,8 @@ DURATIONS = Durations(
 )
 
 
-# Of the youngest generation; a worker that is killed takes so many along.
+YOUNGEST = ("0",)
+# Of the youngest generation; who ends by a signal takes so many along.
 MOST_WAITING = 16
 
 
@@ -52,13 +53,10 @@ class Pauses:
             self._callbacks.append(self._notice)
 
     def stop(self) -> None:
-        """End, and write what waits."""
+        """End, and write what waits where its like was written before."""
         if self._notice in self._callbacks:
             self._callbacks.remove(self._notice)
-        try:
-            self.flush()
-        except Exception as error:
-            failures.report("gc", error)
+        self._store.turn.update(self._write_last)
 
     def flush(self) -> None:
         """Write what waits; before this process is looked at."""
@@ -82,6 +80,12 @@ class Pauses:
                 self.flush()
         except Exception as error:
             failures.report("gc", error)
+
+    def _write_last(self) -> None:
+        # For the first one the store may wait for a lock, and for files that are gone.
+        if YOUNGEST not in self._store.offsets(DURATIONS.family):
+            self._waiting.clear()
+        self._write()
 
     def _write(self) -> None:
         if not has_slot(self._store):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from typing import NamedTuple
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote_to_bytes
 
-# What a query may have in it (RFC 3986), and what is escaped already.
+# What a path or a query may have in it (RFC 3986), and what is escaped already.
 KEPT = "%:/?[]@!$&'()*+,;="
 
 
@@ -14,26 +14,26 @@ class ScrapeError(Exception):
 
 
 class Request(NamedTuple):
-    """What is asked for: a path as people read it, and a query as it is in a URL.
+    """What is asked for: the path, and perhaps a query, of a URL; `timeout` is in seconds."""
 
-    `timeout` is in seconds.
-    """
-
-    path: str
+    target: str
     accept: str
     timeout: float
-    query: str = ""
-
-    @classmethod
-    def of(cls, target: str, accept: str, timeout: float) -> Request:
-        """Return a request for the path, and perhaps the query, of a URL."""
-        path, _, query = target.partition("?")
-        return cls(unquote(path), accept, timeout, quote(query, safe=KEPT))
 
     @property
     def raw_path(self) -> str:
-        """Return the path as it is in a URL."""
-        return quote(self.path)
+        """Return the path as it is sent."""
+        return quote(self.target.partition("?")[0], safe=KEPT)
+
+    @property
+    def path(self) -> bytes:
+        """Return the path without escapes."""
+        return unquote_to_bytes(self.raw_path)
+
+    @property
+    def query(self) -> str:
+        """Return the query as it is sent."""
+        return quote(self.target.partition("?")[2], safe=KEPT)
 
 
 class Page(NamedTuple):

@@ -28,7 +28,7 @@ async def _scrape(app: App, request: Request) -> Page:
     await lifespan.begin()
     try:
         call = _Call(request, lifespan.state)
-        what = f"{request.path}: no answer"
+        what = f"{request.target}: no answer"
         page = await _within(request.timeout, what, call.of(app))
     except Exception as error:
         trouble = await lifespan.end() or lifespan.unsupported
@@ -122,7 +122,7 @@ class _Call:
         except SystemExit as error:
             raise ScrapeError(said(error)) from error  # asyncio would not leave it in its task
         if not self._started:
-            raise ScrapeError(f"{self._request.path}: it has started no response")
+            raise ScrapeError(f"{self._request.target}: it has started no response")
         headers = {bytes(name).lower(): value for name, value in self._started.get("headers", ())}
         content_type = bytes(headers.get(b"content-type", b"")).decode("latin-1")
         return Page(self._started["status"], content_type, b"".join(self._body))
@@ -146,7 +146,7 @@ class _Call:
             "http_version": "1.1",
             "method": "GET",
             "scheme": "http",
-            "path": request.path,
+            "path": request.path.decode("utf-8", "replace"),
             "raw_path": request.raw_path.encode(),
             "query_string": request.query.encode(),
             "root_path": "",

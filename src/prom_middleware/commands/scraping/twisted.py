@@ -76,7 +76,7 @@ async def _ask(site: Site, request: Request) -> Page:
 
 
 def _too_late(request: Request) -> ScrapeError:
-    return ScrapeError(f"{request.path}: no answer within {request.timeout:g} seconds")
+    return ScrapeError(f"{request.target}: no answer within {request.timeout:g} seconds")
 
 
 def _page(found: Page | Failure, request: Request) -> Page:
@@ -84,4 +84,4 @@ def _page(found: Page | Failure, request: Request) -> Page:
         return found
     if found.check(ScrapeError):
         raise found.value
-    raise ScrapeError(f"{request.path}: {said(found.value)}")
+    raise ScrapeError(f"{request.target}: {said(found.value)}")

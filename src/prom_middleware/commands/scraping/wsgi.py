@@ -12,7 +12,7 @@ from prom_middleware.commands.scraping.answers import Page, Request, ScrapeError
 
 def scrape_wsgi(app: Callable[..., Any], request: Request) -> Page:
     """Return what a WSGI application answers (PEP 3333); it takes its time."""
-    path = request.path.encode().decode("latin-1")  # PEP 3333: bytes, as text
+    path = request.path.decode("latin-1")  # PEP 3333: bytes, as text
     environ: dict[str, Any] = {"PATH_INFO": path, "QUERY_STRING": request.query}
     environ |= {"HTTP_ACCEPT": request.accept, "REMOTE_ADDR": "127.0.0.1"}
     environ["wsgi.errors"] = io.StringIO()
@@ -30,6 +30,6 @@ def scrape_wsgi(app: Callable[..., Any], request: Request) -> Page:
     finally:
         getattr(body, "close", lambda: None)()
     if not started:
-        raise ScrapeError(f"{request.path}: it has started no response")
+        raise ScrapeError(f"{request.target}: it has started no response")
     ((line, headers),) = started
     return Page(int(line.split()[0]), headers.get("content-type", ""), b"".join(written))
