@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -183,6 +185,19 @@ def test_what_fails_at_the_end_is_told_and_the_page_is_checked(
     assert done.returncode == 0
     assert done.stderr == f"shop:{name}: {said}\n"
     assert '"metric": "shop_open"' in done.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("errors", ["2>&-", "2>/dev/full"])
+def test_what_cannot_be_told_is_not_in_the_json(folder: Path, errors: str) -> None:
+    command = [*programs.COMMAND, "check", "shop:broken", "--format=json"]
+    script = f'exec "$@" {errors}'
+    done = subprocess.run(
+        ["bash", "-c", script, "bash", *command], cwd=folder, stdout=subprocess.PIPE, timeout=60
+    )
+    told = done.stdout.decode().partition("{")
+    assert (done.returncode, "jammed" in told[0]) == (0, False)
+    assert json.loads(told[1] + told[2])["exit_code"] == 0
 
 
 @pytest.mark.parametrize(

@@ -395,3 +395,22 @@ def test_interrupted_while_it_pushes_how_a_command_went(
         out, err = process.communicate(timeout=30)  # less than the deadline of pushes
     assert (process.returncode, out) == (code, "")
     assert "interrupted while pushing" in err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_that_it_is_interrupted_need_not_be_heard() -> None:
+    arrived = threading.Event()
+
+    def late(connection: Any, ended: threading.Event) -> None:
+        connection.recv(65536)
+        arrived.set()
+        ended.wait(60)
+
+    script = 'exec "$@" 2>/dev/full'
+    with listening(late) as (address, _):
+        given = ["push", "--gateway", address, "--job", "j", "--run", "sh", "-c", "exit 4"]
+        process = start(given, wrap=lambda command: ["sh", "-c", script, "sh", *command])
+        assert arrived.wait(60)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode == 4
