@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,9 @@ def test_a_deadline() -> None:
     assert "attempts: 1" in done.stderr
 
 
-def test_interrupted_while_it_pushes() -> None:
+@contextmanager
+def never_answering() -> Iterator[tuple[str, threading.Event]]:
+    """Yield the address of who answers no push, and what is set when one has come."""
     arrived = threading.Event()
 
     def late(connection: Any, ended: threading.Event) -> None:
@@ -105,6 +108,11 @@ def test_interrupted_while_it_pushes() -> None:
         ended.wait(60)
 
     with listening(late) as (address, _):
+        yield address, arrived
+
+
+def test_interrupted_while_it_pushes() -> None:
+    with never_answering() as (address, arrived):
         process = subprocess.Popen(
             [*COMMAND, "push", "--gateway", address, "--job", "j"],
             env=environment(),
@@ -381,14 +389,7 @@ def test_told_to_end_while_it_pushes() -> None:
 def test_interrupted_while_it_pushes_how_a_command_went(
     command: tuple[str, ...], code: int
 ) -> None:
-    arrived = threading.Event()
-
-    def late(connection: Any, ended: threading.Event) -> None:
-        connection.recv(65536)
-        arrived.set()
-        ended.wait(60)
-
-    with listening(late) as (address, _):
+    with never_answering() as (address, arrived):
         process = start(["push", "--gateway", address, "--job", "j", "--run", *command])
         assert arrived.wait(60)
         process.send_signal(signal.SIGINT)
@@ -399,15 +400,8 @@ def test_interrupted_while_it_pushes_how_a_command_went(
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_that_it_is_interrupted_need_not_be_heard() -> None:
-    arrived = threading.Event()
-
-    def late(connection: Any, ended: threading.Event) -> None:
-        connection.recv(65536)
-        arrived.set()
-        ended.wait(60)
-
     script = 'exec "$@" 2>/dev/full'
-    with listening(late) as (address, _):
+    with never_answering() as (address, arrived):
         given = ["push", "--gateway", address, "--job", "j", "--run", "sh", "-c", "exit 4"]
         process = start(given, wrap=lambda command: ["sh", "-c", script, "sh", *command])
         assert arrived.wait(60)

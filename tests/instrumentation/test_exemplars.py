@@ -18,6 +18,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_s
 from prometheus_client import CollectorRegistry
 from prometheus_client.samples import Exemplar
 
+from clocks import Clock
 from instrumentation.driver import core
 from prom_middleware import failures
 from prom_middleware.instrumentation import Instrumentation, exemplars, observation
@@ -88,19 +89,9 @@ def test_any_header(header: str | bytes) -> None:
     assert trace is None or (0 < trace >> 64 < 1 << 128 and trace & ((1 << 64) - 1))
 
 
-class Clock:
-    """Both clocks; what is recorded takes no time but what a test says."""
-
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.25
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+    clock = Clock(1_700_000_000.25)
     monkeypatch.setattr(exemplars, "time", clock)
     monkeypatch.setattr(exemplars, "perf_counter", clock)
     monkeypatch.setattr(observation, "perf_counter", clock)

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from clocks import Clock
 from instrumentation.driver import core, record
 from metrics import collected, value
 from prom_middleware import failures
@@ -219,14 +220,6 @@ def test_the_resolution_does_not_come_back(order: list[int]) -> None:
 
 
 # --- from requests to rows
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

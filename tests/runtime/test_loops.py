@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from clocks import Clock
 from prom_middleware import failures
 from prom_middleware.runtime import loops
 from prom_middleware.runtime.loops import ASYNCIO, SHARE, Loops, LoopSampler, Sampler
@@ -17,19 +18,9 @@ from prom_middleware.stores.multiprocess import MultiprocessStore
 from stores.multiprocess.children import run
 
 
-class Clock:
-    """Says what it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
+    clock = Clock(100.0)
     monkeypatch.setattr(loops, "monotonic", clock)
     monkeypatch.setattr(loops, "perf_counter", clock)
     return clock
