@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -151,14 +151,25 @@ ALONE = "PROM_MIDDLEWARE_ALONE"
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what need not run more than once, and put first what takes longest."""
-    names = {item: item.path.relative_to(TESTS).as_posix() for item in items}
-    for item, name in names.items():
+    names = {path: path.relative_to(TESTS).as_posix() for path in {item.path for item in items}}
+    for item in items:
+        name = names[item.path]
         if name in ONCE:
             item.add_marker("once")
         if name.startswith(UNMEASURED):
             item.add_marker("no_cover")
     places = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(names[item], len(LONGEST)))
+    items.sort(key=lambda item: places.get(names[item.path], len(LONGEST)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Have the garbage collector wait: what comes into being here stays."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 @pytest.hookimpl(trylast=True)
