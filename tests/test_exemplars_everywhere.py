@@ -7,12 +7,21 @@ from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 
-from failsafe_apps import REQUESTS, TRACEPARENT, Request, asgi_app, asgi_client, wsgi_client
+from failsafe_apps import (
+    REQUESTS,
+    TRACEPARENT,
+    Request,
+    asgi_app,
+    asgi_client,
+    wsgi_app,
+    wsgi_client,
+)
 from failsafe_doors import INSTALLED, Door
 from prom_middleware import instrument
 from prom_middleware.asgi import PrometheusMiddleware as ASGIDoor
@@ -140,6 +149,32 @@ def test_a_span_inside_wsgi() -> None:
             spans.append(span)
             start_response("200 OK", [])
             return [b"item"]
+
+    wsgi_client(WSGIDoor(traced, registry=registry), Request())
+    assert exemplars(registry) == [ids(spans[0])]
+
+
+def test_the_header_where_the_span_inside_is_not_sampled() -> None:
+    registry, unsampled = CollectorRegistry(), TracerProvider(sampler=ALWAYS_OFF).get_tracer("off")
+
+    def traced(environ: Any, start_response: Any) -> Any:
+        with unsampled.start_as_current_span("request"):
+            return wsgi_app(environ, start_response)
+
+    wsgi_client(WSGIDoor(traced, registry=registry), REQUESTS["traced"])
+    assert exemplars(registry) == [{"trace_id": TRACE, "span_id": SPAN}]
+
+
+def test_the_first_of_two_spans_inside_wsgi() -> None:
+    """The second one is of what tells of an error, say: the request had begun in the first."""
+    registry, spans = CollectorRegistry(), []
+
+    def traced(environ: Any, start_response: Any) -> list[bytes]:
+        for error in (None, (ValueError, ValueError(), None)):
+            with TRACER.start_as_current_span("request") as span:
+                spans.append(span)
+                start_response("200 OK", [], error)
+        return [b"item"]
 
     wsgi_client(WSGIDoor(traced, registry=registry), Request())
     assert exemplars(registry) == [ids(spans[0])]

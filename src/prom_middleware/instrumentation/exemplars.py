@@ -100,7 +100,7 @@ class Exemplars:
             context = core.context
             is_current = self.find_context(core) if context is None else context()
             if is_current and not isinstance(observation.trace, int):
-                observation.trace = span_trace(_begun(observation)) or observation.trace
+                observation.trace = span_trace(_begun(observation))
         except Exception as error:
             failures.report("exemplar", error)
 

@@ -56,8 +56,6 @@ def _iterate(passed_on: PassedOn | Pieces) -> Iterator[bytes]:
     except BaseException as error:
         response.failed(error)
         raise
-    if promises:
-        response.promise()
     response.finish(COMPLETE)
 
 
