@@ -19,7 +19,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from bridge.systems import Sink
-from commands.programs import run, start
+from commands.programs import ask, start
 from ports import free_port
 from prom_middleware.cli import main
 from prom_middleware.commands import bridge, sources
@@ -164,7 +164,7 @@ def _said(process: subprocess.Popen[str]) -> str:
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_cannot_be_is_said_in_a_line(arguments: list[str], code: int, said: str) -> None:
-    done = run("bridge", *arguments)
+    done = ask("bridge", *arguments)
     assert done.returncode == code
     assert said in done.stderr
     assert "cret" not in done.stderr

@@ -129,6 +129,10 @@ def run(folder: Path, name: str, *options: str) -> Any:
     return programs.run("check", f"shop:{name}", *options, cwd=folder)
 
 
+def ask(folder: Path, name: str, *options: str, imported: str = "") -> Any:
+    return programs.ask("check", f"shop:{name}", *options, cwd=folder, imported=imported)
+
+
 @pytest.mark.parametrize("name", ["shop", "around"])
 def test_the_lifespan_begins_before_the_scrape_and_ends_after_it(folder: Path, name: str) -> None:
     done = run(folder, name, "--extended")
@@ -140,7 +144,7 @@ def test_the_lifespan_begins_before_the_scrape_and_ends_after_it(folder: Path, n
 
 
 def test_an_application_without_a_lifespan(folder: Path) -> None:
-    done = run(folder, "bare")
+    done = ask(folder, "bare")
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -164,7 +168,7 @@ def test_an_application_without_a_lifespan(folder: Path) -> None:
     ],
 )
 def test_where_it_fails(folder: Path, name: str, said: str) -> None:
-    done = run(folder, name, *HASTE.get(name, ()))
+    done = ask(folder, name, *HASTE.get(name, ()))
     assert done.returncode == 1
     assert done.stderr.startswith(f"prom-middleware check: shop:{name}: {said}")
     assert len(done.stderr.splitlines()) == 1
@@ -181,7 +185,7 @@ def test_where_it_fails(folder: Path, name: str, said: str) -> None:
 def test_what_fails_at_the_end_is_told_and_the_page_is_checked(
     folder: Path, name: str, said: str
 ) -> None:
-    done = run(folder, name, *HASTE.get(name, ()), "--format=json")
+    done = ask(folder, name, *HASTE.get(name, ()), "--format=json")
     assert done.returncode == 0
     assert done.stderr == f"shop:{name}: {said}\n"
     assert '"metric": "shop_open"' in done.stdout
@@ -293,7 +297,7 @@ def test_a_lifespan_of_starlette(tmp_path: Path) -> None:
     done = run(tmp_path, "app", "--extended")
     assert (done.returncode, done.stderr) == (0, "")
     assert "shop_open " in done.stdout
-    done = run(tmp_path, "closed")
+    done = ask(tmp_path, "closed")
     assert done.returncode == 1
     assert "its lifespan fails when it begins: RuntimeError: the till is locked" in done.stderr
 
@@ -330,6 +334,8 @@ app = instrument(Starlette(lifespan=opening), registry=registry)
 closed = instrument(Starlette(lifespan=failing), registry=registry)
 """
 
+# Not the reactor, which has files that processes cannot share.
+SITES = "prom_middleware.twisted twisted.web.server"
 # Twisted warns of itself when it is imported, so it is run without `-W error`.
 TWISTED = """\
 from prometheus_client import CollectorRegistry, Counter
@@ -411,13 +417,14 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_a_site_of_twisted(site: Path, name: str, metric: str) -> None:
-    done = run(site, name, "--extended")
+    done = ask(site, name, "--extended", imported=SITES)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"{metric} " in done.stdout
 
 
 def test_a_path_and_a_query_of_a_site(site: Path) -> None:
-    done = run(site, "accented", "--extended", "--path", "/m\u00e9triques?name[]=jobs_total")
+    query = "/m\u00e9triques?name[]=jobs_total"
+    done = ask(site, "accented", "--extended", "--path", query, imported=SITES)
     assert (done.returncode, done.stderr) == (0, "")
     assert [line.split()[0] for line in done.stdout.splitlines()[1:-1]] == ["jobs_total"]
 
@@ -438,7 +445,7 @@ def test_an_application_of_klein(site: Path) -> None:
     ],
 )
 def test_where_a_site_fails(site: Path, name: str, said: str) -> None:
-    done = run(site, name, *HASTE.get(name, ()))
+    done = ask(site, name, *HASTE.get(name, ()), imported=SITES)
     assert done.returncode == 1
     assert f"prom-middleware check: shop:{name}: {said}\n" in done.stderr
     assert "Traceback" not in done.stderr

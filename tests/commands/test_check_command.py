@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from commands.programs import run
+from commands.programs import ask, run
 from prom_middleware.exposition import start_http_server
 
 RIGHT = "# HELP jobs_total Jobs.\n# TYPE jobs_total counter\njobs_total 3\n"
@@ -76,7 +76,7 @@ def test_standard_input(page: str, code: int, said: str) -> None:
 
 
 def test_a_file(folder: Path) -> None:
-    done = run("check", "wrong.prom", cwd=folder)
+    done = ask("check", "wrong.prom", cwd=folder)
     assert (done.returncode, done.stderr) == (3, REMARKS)
 
 
@@ -97,14 +97,14 @@ def url() -> Iterator[str]:
 
 
 def test_a_url(url: str) -> None:
-    done = run("check", url, "--extended")
+    done = ask("check", url, "--extended")
     assert (done.returncode, done.stderr) == (0, "")
     assert "jobs_total " in done.stdout
 
 
 @pytest.mark.parametrize("name", ["wsgi", "asgi", "registry", "create_app"])
 def test_an_application_in_this_process(folder: Path, name: str) -> None:
-    done = run("check", f"shop:{name}", "--format=json", cwd=folder)
+    done = ask("check", f"shop:{name}", "--format=json", cwd=folder)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["error"], found["problems"]) == (None, [])
@@ -125,7 +125,7 @@ def test_an_application_in_this_process(folder: Path, name: str) -> None:
     ],
 )
 def test_what_cannot_be_had(folder: Path, source: str, said: str) -> None:
-    done = run("check", source, cwd=folder)
+    done = ask("check", source, cwd=folder)
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
@@ -133,7 +133,7 @@ def test_what_cannot_be_had(folder: Path, source: str, said: str) -> None:
 
 def test_json(folder: Path) -> None:
     found: Any = json.loads(
-        run("check", "wrong.prom", "--format=json", "--extended", cwd=folder).stdout
+        ask("check", "wrong.prom", "--format=json", "--extended", cwd=folder).stdout
     )
     assert found["exit_code"] == 3
     assert [one["rule"] for one in found["problems"]] == ["camel-case", "help", "reserved-label"]
@@ -145,7 +145,7 @@ def test_json(folder: Path) -> None:
         "label": "le",
         "values": 1,
     }
-    found = json.loads(run("check", "broken.prom", "--format=json", cwd=folder).stdout)
+    found = json.loads(ask("check", "broken.prom", "--format=json", cwd=folder).stdout)
     assert found["error"] == {
         "message": ERROR,
         "line": 2,
@@ -155,7 +155,7 @@ def test_json(folder: Path) -> None:
 
 
 def test_github(folder: Path) -> None:
-    done = run("check", "wrong.prom", "--format=github", cwd=folder)
+    done = ask("check", "wrong.prom", "--format=github", cwd=folder)
     assert done.stdout.splitlines()[1:] == [
         "::warning file=wrong.prom,line=2,title=help::jobCount no help text",
         (
@@ -163,15 +163,15 @@ def test_github(folder: Path) -> None:
             'jobCount non-histogram metrics should not have "le" label'
         ),
     ]
-    done = run("check", "broken.prom", "--format=github", cwd=folder)
+    done = ask("check", "broken.prom", "--format=github", cwd=folder)
     assert done.stdout == f"::error file=broken.prom,line=2,col=12,title=check::{ERROR}\n"
 
 
 def test_the_rules_can_be_chosen() -> None:
     page = "# HELP a_total a\n# TYPE a_total counter\na_total -1\n"
-    assert run("check", text=page).returncode == 3
-    assert run("check", "--lint=promtool", text=page).returncode == 0
-    done = run("check", "--lint=none", "--extended", text=WRONG)
+    assert ask("check", text=page).returncode == 3
+    assert ask("check", "--lint=promtool", text=page).returncode == 0
+    done = ask("check", "--lint=none", "--extended", text=WRONG)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[0].split() == [
         *("Metric", "Cardinality", "Percentage", "Label", "(values)")
@@ -180,7 +180,7 @@ def test_the_rules_can_be_chosen() -> None:
 
 def test_the_limit_of_series_and_names_in_quotes() -> None:
     page = '# HELP a a\n# TYPE a gauge\na{x="1"} 1\na{x="2"} 1\n'
-    assert "high cardinality" in run("check", "--max-series=1", text=page).stderr
+    assert "high cardinality" in ask("check", "--max-series=1", text=page).stderr
     page = '# HELP "a.b" a\n# TYPE "a.b" gauge\n{"a.b"} 1\n'
-    assert run("check", text=page).returncode == 1
-    assert run("check", "--utf8-names", text=page).returncode == 0
+    assert ask("check", text=page).returncode == 1
+    assert ask("check", "--utf8-names", text=page).returncode == 0

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from commands.programs import run
+from commands.programs import ask
 from prom_middleware.cli import main
 from prom_middleware.commands import check, scraping, sources
 from prom_middleware.exposition.negotiation import negotiate
@@ -49,7 +49,7 @@ def serving_at_url(content_type: str, body: bytes) -> Iterator[tuple[str, list[A
 def test_a_server_that_has_no_text(content_type: str, name: str) -> None:
     """It is asked for the text, and what comes instead is named."""
     with serving_at_url(content_type, page(content_type)) as (url, asked):
-        done = run("check", url)
+        done = ask("check", url)
     assert asked == [ASKED]
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
@@ -88,20 +88,20 @@ def test_an_application_that_has_no_text(
 
 def test_a_server_that_names_its_text_otherwise() -> None:
     with serving_at_url("text/html", page(ASKED)) as (url, _):
-        done = run("check", url)
+        done = ask("check", url)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_page_for_people() -> None:
     with serving_at_url("text/html", b"<!DOCTYPE html>\n<p>Hello") as (url, _):
-        done = run("check", url)
+        done = ask("check", url)
     assert done.returncode == 1
     assert "\nhint: this is HTML; metrics are elsewhere, mostly at /metrics\n" in done.stderr
 
 
 def test_a_file_of_openmetrics(tmp_path: Path) -> None:
     (tmp_path / "shop.prom").write_bytes(b"# TYPE jobs unknown\njobs 3 # {} 1\n# EOF\n")
-    done = run("check", "shop.prom", cwd=tmp_path)
+    done = ask("check", "shop.prom", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     first, second = done.stderr.splitlines()
     assert first.startswith("error while linting: ")
@@ -117,6 +117,6 @@ def test_what_cannot_be_read_has_its_hint_without_any_rules(tmp_path: Path, caps
 
 def test_a_hint_is_a_remark_on_remarks(tmp_path: Path) -> None:
     (tmp_path / "shop.prom").write_bytes(b"# TYPE jobs counter\njobs_total 3\n# EOF\n")
-    assert "\nhint: this is OpenMetrics" in run("check", "shop.prom", cwd=tmp_path).stderr
-    done = run("check", "--lint=none", "shop.prom", cwd=tmp_path)
+    assert "\nhint: this is OpenMetrics" in ask("check", "shop.prom", cwd=tmp_path).stderr
+    done = ask("check", "--lint=none", "shop.prom", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

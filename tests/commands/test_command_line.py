@@ -14,7 +14,7 @@ from time import monotonic
 
 import pytest
 
-from commands.programs import COMMAND, run, start
+from commands.programs import COMMAND, ask, run, start
 from prom_middleware import __version__
 from prom_middleware import commands as room
 from prom_middleware.cli import COMMANDS, main
@@ -51,7 +51,7 @@ def test_version() -> None:
 
 @pytest.mark.parametrize("arguments", [("nothing",), ("--nothing",), ("textfile",), ("serve",)])
 def test_wrong_arguments(arguments: tuple[str, ...]) -> None:
-    done = run(*arguments)
+    done = ask(*arguments)
     assert done.returncode == 2
     assert "usage: prom-middleware" in done.stderr
     assert "Traceback" not in done.stderr
@@ -74,7 +74,7 @@ def test_wrong_arguments(arguments: tuple[str, ...]) -> None:
     ],
 )
 def test_values_that_arguments_cannot_have(arguments: tuple[str, ...], argument: str) -> None:
-    done = run(*arguments)
+    done = ask(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert f"error: argument {argument}" in done.stderr
 

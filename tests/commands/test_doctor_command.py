@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.programs import run
+from commands.programs import ask, run
 
 MODULE = """\
 from prometheus_client import CollectorRegistry
@@ -71,7 +71,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_a_healthy_application(folder: Path, named: str) -> None:
-    done = run("doctor", named, cwd=folder)
+    done = ask("doctor", named, cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"{named}: nothing was found\n"
 
@@ -87,21 +87,21 @@ def test_findings(folder: Path) -> None:
 
 
 def test_what_is_meant_to_be_so(folder: Path) -> None:
-    assert run("doctor", "shop:opened", cwd=folder).stdout.startswith("open-metrics: ")
-    done = run("doctor", "shop:opened", "--ignore=routes", "--ignore=open-metrics", cwd=folder)
+    assert ask("doctor", "shop:opened", cwd=folder).stdout.startswith("open-metrics: ")
+    done = ask("doctor", "shop:opened", "--ignore=routes", "--ignore=open-metrics", cwd=folder)
     assert (done.returncode, done.stdout) == (0, "shop:opened: nothing was found\n")
 
 
 @pytest.mark.parametrize("name", ["decorated", "served", "handled"])
 def test_what_a_server_calls_is_no_factory(folder: Path, name: str) -> None:
-    assert run("doctor", f"shop:{name}", cwd=folder).stdout.startswith("no-door: ")
+    assert ask("doctor", f"shop:{name}", cwd=folder).stdout.startswith("no-door: ")
 
 
 def test_workers(folder: Path) -> None:
-    done = run("doctor", "shop", "--workers", "4", "--server", "mod_wsgi", cwd=folder)
+    done = ask("doctor", "shop", "--workers", "4", "--server", "mod_wsgi", cwd=folder)
     assert done.returncode == 2
     assert done.stdout.startswith("workers: 4 workers without a shared directory")
-    assert run("doctor", "shop", "--workers=4", "--server=uvicorn", cwd=folder).returncode == 0
+    assert ask("doctor", "shop", "--workers=4", "--server=uvicorn", cwd=folder).returncode == 0
 
 
 def test_the_directory_of_the_workers_is_left_alone(
@@ -160,7 +160,7 @@ def test_what_cannot_be_examined(folder: Path, arguments: list[str], code: int, 
     (folder / "quits.py").write_text(QUITS)
     (folder / "empty.py").write_text("")
     (folder / "wrong.py").write_text("from shop import *\napp = instrument(hello, max_series=0)")
-    done = run("doctor", *arguments, cwd=folder)
+    done = ask("doctor", *arguments, cwd=folder)
     assert done.returncode == code
     assert named in done.stderr
     assert "Traceback" not in done.stderr

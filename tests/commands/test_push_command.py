@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from commands.programs import COMMAND, environment, run, start
+from commands.programs import COMMAND, ask, environment, run, start
 from metrics import Series, series, value
 from prom_middleware.commands.children import Child
 from push.gateways import Scripted, listening, scripted, silent
@@ -57,34 +57,34 @@ def test_standard_input(server: Scripted, arguments: list[str], method: str, pat
 
 
 def test_a_last_line_without_an_end(server: Scripted) -> None:
-    assert run(*to(server), text="a 1").returncode == 0
+    assert ask(*to(server), text="a 1").returncode == 0
     assert server.asked[0].body == b"a 1\n"
 
 
 def test_compression(server: Scripted) -> None:
     import gzip
 
-    assert run(*to(server, "--compression", "gzip"), text=TEXT).returncode == 0
+    assert ask(*to(server, "--compression", "gzip"), text=TEXT).returncode == 0
     assert server.asked[0].headers["Content-Encoding"] == "gzip"
     assert gzip.decompress(server.asked[0].body).decode() == TEXT
 
 
 @pytest.mark.parametrize("text", ["", "\n \n"], ids=["empty", "blank"])
 def test_no_metrics_are_no_push(server: Scripted, text: str) -> None:
-    done = run(*to(server, "--method", "put"), text=text)
+    done = ask(*to(server, "--method", "put"), text=text)
     assert done.returncode == 1
     assert "no metrics" in done.stderr
     assert server.asked == [], "it would empty the group"
 
 
 def test_delete_reads_nothing(server: Scripted) -> None:
-    assert run(*to(server, "--method", "delete")).returncode == 0
+    assert ask(*to(server, "--method", "delete")).returncode == 0
     assert (server.asked[0].method, server.asked[0].body) == ("DELETE", b"")
 
 
 def test_what_fails_is_said_once() -> None:
     with scripted((400, {}, b"line 1 is wrong")) as server:
-        done = run(*to(server), text=TEXT)
+        done = ask(*to(server), text=TEXT)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("400 Bad Request: line 1 is wrong") == 1
     assert "Traceback" not in done.stderr
@@ -92,7 +92,7 @@ def test_what_fails_is_said_once() -> None:
 
 def test_a_deadline() -> None:
     with listening(silent) as (address, _):
-        done = run("push", "--gateway", address, "--job", "j", "--deadline", "0.3", text=TEXT)
+        done = ask("push", "--gateway", address, "--job", "j", "--deadline", "0.3", text=TEXT)
     assert done.returncode == 1
     assert "attempts: 1" in done.stderr
 
@@ -138,15 +138,15 @@ def test_secrets_from_the_environment_and_files(
 ) -> None:
     (tmp_path / "secret").write_text("from-file\n")
     file = str(tmp_path / "secret")
-    assert run(*to(server, "--bearer-token-file", file), text=TEXT).returncode == 0
-    assert run(*to(server, "--username=joe", "--password-file", file), text=TEXT).returncode == 0
+    assert ask(*to(server, "--bearer-token-file", file), text=TEXT).returncode == 0
+    assert ask(*to(server, "--username=joe", "--password-file", file), text=TEXT).returncode == 0
     monkeypatch.setenv("PROM_MIDDLEWARE_PUSH_BEARER_TOKEN", "from-environment")
-    assert run(*to(server), text=TEXT).returncode == 0
+    assert ask(*to(server), text=TEXT).returncode == 0
     monkeypatch.delenv("PROM_MIDDLEWARE_PUSH_BEARER_TOKEN")
     monkeypatch.setenv("PROM_MIDDLEWARE_PUSH_USERNAME", "joe")
     monkeypatch.setenv("PROM_MIDDLEWARE_PUSH_PASSWORD", "x")
     monkeypatch.setenv("PROM_MIDDLEWARE_PUSH_GATEWAY", server.address)
-    assert run("push", "--job", "j", text=TEXT).returncode == 0
+    assert ask("push", "--job", "j", text=TEXT).returncode == 0
     assert [asked.headers["Authorization"] for asked in server.asked] == [
         "Bearer from-file",
         "Basic am9lOmZyb20tZmlsZQ==",
@@ -162,11 +162,11 @@ def test_a_secret_that_is_not_utf8(
     file = str(tmp_path / "secret")
     command = ("--run", "--", "echo", "it ran")
     said = [
-        run(*to(server, "--bearer-token-file", file, *command)),
-        run(*to(server, "--username=joe", "--password-file", file, *command)),
+        ask(*to(server, "--bearer-token-file", file, *command)),
+        ask(*to(server, "--username=joe", "--password-file", file, *command)),
     ]
     monkeypatch.setenv("PROM_MIDDLEWARE_PUSH_PASSWORD", os.fsdecode(b"hush\xff"))
-    said.append(run(*to(server, "--username=joe", *command)))
+    said.append(ask(*to(server, "--username=joe", *command)))
     for done in said:
         assert (done.returncode, done.stdout) == (2, "")
         assert "UTF-8" in done.stderr
@@ -179,7 +179,7 @@ def test_a_command_does_not_see_secrets(server: Scripted, monkeypatch: pytest.Mo
     monkeypatch.setenv("PROM_MIDDLEWARE_PUSH_USERNAME", "joe")
     monkeypatch.setenv("PROM_MIDDLEWARE_PUSH_PASSWORD", "hush")
     program = "import json, os; print(json.dumps(dict(os.environ)))"
-    done = run(*to(server, "--run", "--", sys.executable, "-c", program))
+    done = ask(*to(server, "--run", "--", sys.executable, "-c", program))
     seen = json.loads(done.stdout)
     assert "hush" not in seen.values()
     assert seen["PROM_MIDDLEWARE_PUSH_USERNAME"] == "joe"
@@ -207,7 +207,7 @@ def test_a_command_does_not_see_secrets(server: Scripted, monkeypatch: pytest.Mo
     ids=str,
 )
 def test_wrong_arguments(arguments: list[str], named: str) -> None:
-    done = run("push", *arguments, text=TEXT)
+    done = ask("push", *arguments, text=TEXT)
     assert (done.returncode, done.stdout) == (2, "")
     assert named in done.stderr
     assert "Traceback" not in done.stderr
@@ -241,7 +241,7 @@ def test_a_command(server: Scripted, code: int, dashes: list[str]) -> None:
     ids=str,
 )
 def test_exit_codes_of_a_shell(server: Scripted, command: list[str], code: int) -> None:
-    done = run(*to(server, "--run", "--", *command))
+    done = ask(*to(server, "--run", "--", *command))
     assert done.returncode == code
     assert "Traceback" not in done.stderr
     assert value(brought(server), "batch_job_exit_code") == code
@@ -268,7 +268,7 @@ def test_what_is_open_is_the_command_s(server: Scripted, tmp_path: Path) -> None
 @pytest.mark.parametrize("code", [0, 3])
 def test_a_push_that_fails_changes_nothing(code: int) -> None:
     arguments = ["push", "--gateway", NOWHERE, "--job", "j", "--retries", "0", "--run"]
-    done = run(*arguments, "--", "sh", "-c", f"exit {code}")
+    done = ask(*arguments, "--", "sh", "-c", f"exit {code}")
     assert done.returncode == code
     assert done.stderr.count("refused") == 1
 

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from commands.programs import run, start
+from commands.programs import ask, start
 from prom_middleware.cli import main
 from prom_middleware.commands import serve
 
@@ -75,7 +75,7 @@ def test_a_web_config_file(folder: Path) -> None:
     ],
 )
 def test_what_cannot_be_served(folder: Path, arguments: list[str], code: int, named: str) -> None:
-    done = run("serve", *arguments, cwd=folder)
+    done = ask("serve", *arguments, cwd=folder)
     assert done.returncode == code
     assert named in done.stderr
     assert "Traceback" not in done.stderr
@@ -118,6 +118,6 @@ def test_a_port_in_use(folder: Path) -> None:
         one.bind(("127.0.0.1", 0))
         one.listen()
         address = f"--web.listen-address=127.0.0.1:{one.getsockname()[1]}"
-        done = run("serve", "jobs:registry", address, cwd=folder)
+        done = ask("serve", "jobs:registry", address, cwd=folder)
     assert done.returncode == 1
     assert "in use" in done.stderr

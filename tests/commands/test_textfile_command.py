@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from commands.programs import COMMAND, run, start
+from commands.programs import COMMAND, ask, run, start
 from prom_middleware.commands.checking import problem
 from prom_middleware.exposition import start_http_server
 from push.gateways import listening
@@ -78,7 +78,7 @@ def test_standard_input(folder: Path) -> None:
 
 def test_the_last_line_gets_its_end(folder: Path) -> None:
     """node_exporter refuses a file without it."""
-    assert run("textfile", "-o", "old.prom", "-", cwd=folder, text="a 1").returncode == 0
+    assert ask("textfile", "-o", "old.prom", "-", cwd=folder, text="a 1").returncode == 0
     assert (folder / "old.prom").read_text() == "a 1\n"
 
 
@@ -107,7 +107,7 @@ def test_the_last_line_gets_its_end(folder: Path) -> None:
     ],
 )
 def test_what_node_exporter_would_refuse(folder: Path, text: str, named: str) -> None:
-    done = run("textfile", "-o", "old.prom", cwd=folder, text=text)
+    done = ask("textfile", "-o", "old.prom", cwd=folder, text=text)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("prom-middleware textfile: standard input: ")
     assert named in done.stderr
@@ -149,7 +149,7 @@ def test_bytes_that_are_no_text(folder: Path) -> None:
     ],
 )
 def test_modules(folder: Path, source: str, sample: str) -> None:
-    assert run("textfile", "-o", "old.prom", source, cwd=folder).returncode == 0
+    assert ask("textfile", "-o", "old.prom", source, cwd=folder).returncode == 0
     lines = (folder / "old.prom").read_text().splitlines()
     assert sample in lines
     assert ("of_default_total 1.0" in lines) == (source == "jobs")
@@ -170,7 +170,7 @@ def test_modules(folder: Path, source: str, sample: str) -> None:
     ],
 )
 def test_sources_that_are_none(folder: Path, source: str, named: str) -> None:
-    done = run("textfile", "-o", "old.prom", source, cwd=folder)
+    done = ask("textfile", "-o", "old.prom", source, cwd=folder)
     assert done.returncode == 1
     assert named in done.stderr
     assert "Traceback" not in done.stderr
@@ -189,7 +189,7 @@ def served() -> Iterator[str]:
 
 
 def test_a_url(folder: Path, served: str) -> None:
-    assert run("textfile", "-o", "old.prom", served, cwd=folder).returncode == 0
+    assert ask("textfile", "-o", "old.prom", served, cwd=folder).returncode == 0
     assert "served_total 1.0" in (folder / "old.prom").read_text().splitlines()
 
 
@@ -198,7 +198,7 @@ def test_a_url_that_does_not_answer(folder: Path) -> None:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
-        done = run("textfile", "-o", "old.prom", "--timeout", "0.3", url, cwd=folder)
+        done = ask("textfile", "-o", "old.prom", "--timeout", "0.3", url, cwd=folder)
     assert done.returncode == 1
     assert "timed out" in done.stderr
     assert (folder / "old.prom").read_text() == "old 1\n"
@@ -209,7 +209,7 @@ def test_printing(folder: Path) -> None:
 
 
 def test_a_name_that_node_exporter_does_not_read(folder: Path) -> None:
-    done = run("textfile", "-o", "my.txt", cwd=folder, text=TEXT)
+    done = ask("textfile", "-o", "my.txt", cwd=folder, text=TEXT)
     assert done.returncode == 0
     assert "reads *.prom only" in done.stderr
     assert (folder / "my.txt").read_text() == TEXT
@@ -233,7 +233,7 @@ def test_a_remark_that_cannot_be_told(folder: Path, errors: str) -> None:
 
 @pytest.mark.parametrize("target", ["/dev/null", "none/my.prom", "."])
 def test_a_target_that_is_none(folder: Path, target: str) -> None:
-    done = run("textfile", "-o", target, cwd=folder, text=TEXT)
+    done = ask("textfile", "-o", target, cwd=folder, text=TEXT)
     assert done.returncode == 1
     assert target in done.stderr
     assert "Traceback" not in done.stderr
@@ -242,11 +242,11 @@ def test_a_target_that_is_none(folder: Path, target: str) -> None:
 
 @pytest.mark.parametrize("number", ["0", "-1", "often", "nan"])
 def test_intervals_that_are_none(number: str) -> None:
-    assert run("textfile", "-o", "-", "--interval", number, "jobs").returncode == 2
+    assert ask("textfile", "-o", "-", "--interval", number, "jobs").returncode == 2
 
 
 def test_an_interval_needs_a_source_that_stays(folder: Path) -> None:
-    done = run("textfile", "-o", "old.prom", "--interval", "1", cwd=folder, text=TEXT)
+    done = ask("textfile", "-o", "old.prom", "--interval", "1", cwd=folder, text=TEXT)
     assert done.returncode == 2
     assert "only once" in done.stderr
 
