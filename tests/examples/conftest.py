@@ -65,7 +65,7 @@ def running(program: str) -> Iterator[Served]:
         process.communicate(timeout=PATIENCE)
 
 
-def client_of(port: int) -> httpx.Client:
+def client_of(port: int | None) -> httpx.Client:
     # A connection for each request: some servers close theirs after an error without a word.
     limits = httpx.Limits(max_keepalive_connections=0)
     url = f"http://127.0.0.1:{port}"
