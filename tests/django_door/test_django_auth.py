@@ -1,14 +1,12 @@
 """Django's sessions, users, CSRF and security, /metrics before and behind them.
 
-Each server's project is a process of its own, with a database in a file.
+Each server's project is a process of its own, with a copy of one database in a file.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ import django
 import pytest
 
 from django_door.auth_project import LOGIN_REQUIRED, MIDDLEWARE
+from django_door.prepared import Prepared
 from metrics import series, value
 
 SERVERS = pytest.mark.parametrize("server", ["wsgi", "asgi"])
@@ -29,31 +28,43 @@ ORDER, BARE, API, STAFF = (
 TOKEN = "t" * 32
 NOBODY: tuple[Any, ...] = ("", {})
 SCRAPES = ("/metrics", "/metrics/")
+PROGRAM = "from django_door.auth_project import main; main()"
+Serve = Callable[..., list[dict[str, Any]]]
 
 
+def databases(file: Path) -> dict[str, Any]:
+    return {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(file)}}
+
+
+@pytest.fixture(scope="module")
+def users(
+    django_process: Prepared, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, str]]:
+    """Return a database, and a session's cookie for each of its users."""
+    file = tmp_path_factory.mktemp("users") / "db.sqlite3"
+    return file, django_process.run(PROGRAM, {"settings": {"DATABASES": databases(file)}})
+
+
+@pytest.fixture
 def serve(
-    server: str, requests: list[Any], directory: Path, **settings: Any
-) -> list[dict[str, Any]]:
-    """Serve `requests`, (method, path, user, headers) each, one after the other."""
-    database = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(directory / "db.sqlite3")}
-    told = {
-        "server": server,
-        "requests": [[*request, *NOBODY[len(request) - 2 :]] for request in requests],
-        "settings": {"DATABASES": {"default": database}, **settings},
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "django_door.auth_project"],
-        input=json.dumps(told),
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    answers: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
-    assert len(answers) == len(requests)
-    return answers
+    django_process: Prepared, users: tuple[Path, dict[str, str]], server: str, tmp_path: Path
+) -> Serve:
+    """Serve requests, (method, path, user, headers) each, one after the other."""
+    database, cookies = users
+
+    def serve(requests: list[Any], **settings: Any) -> list[dict[str, Any]]:
+        copy = databases(Path(shutil.copy(database, tmp_path)))
+        told = {
+            "server": server,
+            "requests": [[*request, *NOBODY[len(request) - 2 :]] for request in requests],
+            "settings": {"DATABASES": copy, **settings},
+            "cookies": cookies,
+        }
+        answers: list[dict[str, Any]] = django_process.run(PROGRAM, told)
+        assert len(answers) == len(requests)
+        return answers
+
+    return serve
 
 
 def check(answer: dict[str, Any], method: str, route: str, status: int) -> None:
@@ -95,15 +106,15 @@ CASES: list[tuple[tuple[Any, ...], str, int]] = [
 
 
 @SERVERS
-def test_answers_have_their_route(server: str, tmp_path: Path) -> None:
-    answers = serve(server, [case[0] for case in CASES], tmp_path)
+def test_answers_have_their_route(serve: Serve) -> None:
+    answers = serve([case[0] for case in CASES])
     for (request, route, status), answer in zip(CASES, answers, strict=True):
         check(answer, request[0], route, status)
 
 
 @pytest.mark.skipif(not HAS_LOGIN_REQUIRED, reason="LoginRequiredMiddleware is new in Django 5.1")
 @SERVERS
-def test_login_required_middleware(server: str, tmp_path: Path) -> None:
+def test_login_required_middleware(serve: Serve) -> None:
     cases: list[tuple[tuple[Any, ...], str, int]] = [
         (("GET", "/bare/3/"), BARE, 302),
         (("GET", "/bare/3/", "joe"), BARE, 200),
@@ -113,7 +124,7 @@ def test_login_required_middleware(server: str, tmp_path: Path) -> None:
     ]
     requests = [case[0] for case in cases]
     scrapes = [("GET", path, user) for path in SCRAPES for user in ("", "joe")]
-    answers = serve(server, requests + scrapes, tmp_path, MIDDLEWARE=[*MIDDLEWARE, LOGIN_REQUIRED])
+    answers = serve(requests + scrapes, MIDDLEWARE=[*MIDDLEWARE, LOGIN_REQUIRED])
     for (request, route, status), answer in zip(cases, answers, strict=False):
         check(answer, request[0], route, status)
     for answer in answers[len(cases) :]:
@@ -123,11 +134,9 @@ def test_login_required_middleware(server: str, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not HAS_LOGIN_REQUIRED, reason="LoginRequiredMiddleware is new in Django 5.1")
 @SERVERS
-def test_metrics_behind_login_required_middleware(server: str, tmp_path: Path) -> None:
+def test_metrics_behind_login_required_middleware(serve: Serve) -> None:
     refused, scrape = serve(
-        server,
         [("GET", "/metrics"), ("GET", "/metrics", "joe")],
-        tmp_path,
         MIDDLEWARE=[*MIDDLEWARE, LOGIN_REQUIRED],
         PROM_MIDDLEWARE={"metrics_path": None},
     )
@@ -137,16 +146,14 @@ def test_metrics_behind_login_required_middleware(server: str, tmp_path: Path) -
 
 
 @SERVERS
-def test_metrics_outside(server: str, tmp_path: Path) -> None:
+def test_metrics_outside(serve: Serve) -> None:
     """Sessions that are saved with every request are not even looked at."""
     requests: list[Any] = [("GET", "/visits/", "joe")]
     hosts: list[dict[str, str]] = [{}, {"host": "elsewhere"}]
     for path in SCRAPES:
         requests += [("GET", path, user, h) for user in ("", "joe", "broken") for h in hosts]
     page, *scrapes = serve(
-        server,
         requests,
-        tmp_path,
         SESSION_SAVE_EVERY_REQUEST=True,
         SECURE_SSL_REDIRECT=False,
     )
@@ -158,11 +165,9 @@ def test_metrics_outside(server: str, tmp_path: Path) -> None:
 
 
 @SERVERS
-def test_security_does_not_stop_a_scrape(server: str, tmp_path: Path) -> None:
+def test_security_does_not_stop_a_scrape(serve: Serve) -> None:
     redirected, *scrapes = serve(
-        server,
         [("GET", "/orders/3/"), *(("GET", path) for path in SCRAPES)],
-        tmp_path,
         SECURE_SSL_REDIRECT=True,
         SECURE_HSTS_SECONDS=60,
         ALLOWED_HOSTS=["testserver"],
@@ -181,11 +186,11 @@ INSIDE: dict[str, tuple[str, str, int]] = {
 
 
 @SERVERS
-def test_metrics_inside(server: str, tmp_path: Path) -> None:
+def test_metrics_inside(serve: Serve) -> None:
     requests: list[Any] = []
     for path, user, _ in INSIDE.values():
         requests += [("GET", path), ("GET", path, user), ("HEAD", path, user)]
-    answers = serve(server, requests, tmp_path, PROM_MIDDLEWARE={"metrics_path": None})
+    answers = serve(requests, PROM_MIDDLEWARE={"metrics_path": None})
     for index, (path, _, status) in enumerate(INSIDE.values()):
         refused, scrape, head = answers[3 * index : 3 * index + 3]
         check(refused, "GET", path, status)
@@ -196,15 +201,13 @@ def test_metrics_inside(server: str, tmp_path: Path) -> None:
 
 
 @SERVERS
-def test_metrics_behind_the_security_middleware(server: str, tmp_path: Path) -> None:
+def test_metrics_behind_the_security_middleware(serve: Serve) -> None:
     """The door can stand where it is told to, and then it answers what comes that far."""
     ours = "prom_middleware.django.PrometheusMiddleware"
     security, *others = MIDDLEWARE
     secure = {"x-forwarded-proto": "https"}
     redirected, scrape = serve(
-        server,
         [("GET", "/metrics"), ("GET", "/metrics", "", secure)],
-        tmp_path,
         MIDDLEWARE=[security, ours, *others],
         SECURE_SSL_REDIRECT=True,
         SECURE_PROXY_SSL_HEADER=("HTTP_X_FORWARDED_PROTO", "https"),
