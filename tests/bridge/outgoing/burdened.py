@@ -1,4 +1,4 @@
-"""An application with many series and a bridge that holds as many: `burdened.py PORT TO SERIES`."""
+"""An application with many series and a bridge that holds as many: `burdened.py PORT TO SERIES INTERVAL`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from starlette.routing import Route
 from prom_middleware import instrument
 from prom_middleware.bridge import Bridge
 
-PORT, TO, SERIES = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+PORT, TO, SERIES, INTERVAL = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
 
 registry = CollectorRegistry()
 number = Gauge("number", "Many.", ["label"], registry=registry)
 for one in range(SERIES):
     number.labels(str(one)).set(one)
-bridge = Bridge(TO, registry, interval=0.2, jitter=0, timeout=0.5, buffer=SERIES)
+bridge = Bridge(TO, registry, interval=INTERVAL, jitter=0, timeout=0.5, buffer=SERIES)
 
 
 @asynccontextmanager
