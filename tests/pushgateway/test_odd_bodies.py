@@ -15,7 +15,7 @@ from prom_middleware.pushgateway import make_asgi_app, server
 from prom_middleware.pushgateway.asgi import GatewayApp
 from pushgateway.gateways import Client, served
 
-PIECES = 200_000
+PIECES = 50_000
 PIECE = b"##"
 
 

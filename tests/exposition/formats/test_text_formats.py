@@ -48,14 +48,10 @@ def several(**options: Any) -> Any:
 
 
 @given(several())
-def test_text_of_any_family(given_families: list[Metric]) -> None:
+def test_any_family(given_families: list[Metric]) -> None:
     expected = generate_latest(registry(*given_families))
     assert render("text/plain;version=0.0.4", given_families) == expected
     assert render("text/plain;version=1.0.0", given_families) == expected
-
-
-@given(several())
-def test_openmetrics_of_any_family(given_families: list[Metric]) -> None:
     expected = generate_openmetrics(registry(*given_families))
     assert render(OPENMETRICS, given_families) == expected
     assert render("application/openmetrics-text", given_families) == expected
@@ -63,14 +59,9 @@ def test_openmetrics_of_any_family(given_families: list[Metric]) -> None:
 
 @knows_utf_8
 @given(several(names=UTF_8, labels=(*UTF_8_LABELS, *LABELS)))
-def test_text_with_any_names(given_families: list[Metric]) -> None:
+def test_any_names(given_families: list[Metric]) -> None:
     expected = generate_latest(registry(*given_families), "allow-utf-8")
     assert render(UTF_8_TEXT, given_families) == expected
-
-
-@knows_utf_8
-@given(several(names=UTF_8, labels=(*UTF_8_LABELS, *LABELS)))
-def test_openmetrics_with_any_names(given_families: list[Metric]) -> None:
     expected = generate_openmetrics(registry(*given_families), "allow-utf-8")
     assert render(f"{OPENMETRICS};escaping=allow-utf-8", given_families) == expected
 
