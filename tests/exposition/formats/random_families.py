@@ -14,6 +14,8 @@ ODD = ["%", "%s", "%%r", '"', "\\", "\\n", "\n", "{}", "a,b", "}", "#", " ", "",
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\x85"), max_size=6)
 VALUES = st.sampled_from(ODD) | TEXTS
 NUMBERS = st.floats(allow_nan=True) | st.sampled_from([0.0, -0.0, 999999.0, 1e6, 1e16, 5e-324])
+POSITIVE = st.floats(min_value=0, allow_nan=False)
+QUANTILES = st.floats(min_value=0)
 COUNTS = st.sampled_from([0.0, 1.0, 3.0, 999_999.0, 1e6, 123_456_789.0, 2.0**53])
 CLASSIC = st.sampled_from(["requests", "a", "z_seconds", "up9"])
 UTF_8 = st.sampled_from(["a.b", "tempé_°", "9lives", "a b", "x%y", 'quo"te', "back\\slash", "a/b"])
@@ -27,13 +29,19 @@ EXEMPLARS = st.none() | st.builds(
     st.none() | st.sampled_from([1520879607.789, 3]),
 )
 BOUNDS = (0.005, 1.0, 2.5, 1e6, float("inf"))
+BUCKETS = st.tuples(*[COUNTS for _ in BOUNDS])
+UNITS = st.sampled_from(["", "", "seconds"])
+CREATED = st.none() | st.sampled_from([1520430000.123, 1.0, 1795694508.6512632])
 
 
 @st.composite
 def families(draw: Any, names: Any = CLASSIC, labels: tuple[str, ...] = LABELS) -> Metric:
-    """Return one family, whose samples are those that its type has."""
-    kind = draw(st.sampled_from(sorted(MAKERS)))
-    unit = draw(st.sampled_from(["", "", "seconds"])) if kind not in ("info", "stateset") else ""
+    """Return one family, whose samples are those that its type has.
+
+    Strategies that do not depend on what was drawn are made once: that takes longer than to draw.
+    """
+    kind = draw(KINDS)
+    unit = draw(UNITS) if kind not in ("info", "stateset") else ""
     family = Metric("a", draw(VALUES), kind, unit)
     # Set here, since prometheus_client 0.20 refuses names in UTF-8.
     family.name = draw(names)
@@ -53,7 +61,7 @@ def families(draw: Any, names: Any = CLASSIC, labels: tuple[str, ...] = LABELS) 
 
 
 def _counter(draw: Any, name: str) -> Iterable[Any]:
-    yield f"{name}_total", {}, draw(st.floats(min_value=0, allow_nan=False)), draw(EXEMPLARS)
+    yield f"{name}_total", {}, draw(POSITIVE), draw(EXEMPLARS)
     yield from _created(draw, name)
 
 
@@ -62,11 +70,11 @@ def _number(draw: Any, name: str) -> Iterable[Any]:
 
 
 def _histogram(draw: Any, name: str) -> Iterable[Any]:
-    counts = sorted(draw(st.lists(COUNTS, min_size=len(BOUNDS), max_size=len(BOUNDS))))
+    counts = sorted(draw(BUCKETS))
     for bound, count in zip(BOUNDS, counts, strict=True):
         yield f"{name}_bucket", {"le": floatToGoString(bound)}, count, draw(EXEMPLARS)
     yield f"{name}_count", {}, counts[-1], None
-    yield f"{name}_sum", {}, draw(st.floats(min_value=0, allow_nan=False)), None
+    yield f"{name}_sum", {}, draw(POSITIVE), None
     yield from _created(draw, name)
 
 
@@ -84,9 +92,9 @@ def _gauge_histogram(draw: Any, name: str) -> Iterable[Any]:
 
 def _summary(draw: Any, name: str) -> Iterable[Any]:
     for quantile in ("0.5", "0.99"):
-        yield name, {"quantile": quantile}, draw(st.floats(min_value=0)), None
+        yield name, {"quantile": quantile}, draw(QUANTILES), None
     yield f"{name}_count", {}, draw(COUNTS), None
-    yield f"{name}_sum", {}, draw(st.floats(min_value=0, allow_nan=False)), None
+    yield f"{name}_sum", {}, draw(POSITIVE), None
     yield from _created(draw, name)
 
 
@@ -100,7 +108,7 @@ def _states(draw: Any, name: str) -> Iterable[Any]:
 
 
 def _created(draw: Any, name: str) -> Iterable[Any]:
-    created = draw(st.none() | st.sampled_from([1520430000.123, 1.0, 1795694508.6512632]))
+    created = draw(CREATED)
     if created is not None:
         yield f"{name}_created", {}, created, None
 
@@ -115,6 +123,7 @@ MAKERS = {
     "info": _info,
     "stateset": _states,
 }
+KINDS = st.sampled_from(sorted(MAKERS))
 
 
 class Families:
