@@ -396,13 +396,18 @@ def served(registry: CollectorRegistry, **options: Any) -> Iterator[str]:
 
 def test_a_port_of_its_own(registry: CollectorRegistry) -> None:
     with served(registry, external_labels={"datacenter": "a"}) as url:
-        answer = httpx.get(f"{url}/federate", params={"match[]": "depth"}, trust_env=False)
+        answer = httpx.get(
+            f"{url}/federate", params={"match[]": "depth"}, trust_env=False, verify=False
+        )
     assert answer.text.startswith("# HELP depth Depth.\n# TYPE depth gauge\ndepth{datacenter=")
 
 
 def test_the_rules_of_access_are_those_of_scrapes(registry: CollectorRegistry) -> None:
     with served(registry, access=basic_auth("joe", "secret")) as url:
-        assert httpx.get(f"{url}/federate?match[]=depth", trust_env=False).status_code == 401
+        assert (
+            httpx.get(f"{url}/federate?match[]=depth", trust_env=False, verify=False).status_code
+            == 401
+        )
 
 
 def test_twisted(registry: CollectorRegistry) -> None:

@@ -10,17 +10,17 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import httpx
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.utils import floatToGoString
 
+from metrics import value
 from ports import free_port
 from prom_middleware.exposition import start_http_server
 from servers.newer import newer_program, program
 from servers.scrapers import Job, Scraper, prometheus
-from servers.support import HERE, Server, python, running, stop
+from servers.support import HERE, Server, client, python, running, stop
 from waiting import eventually
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
@@ -36,6 +36,7 @@ PORTS = {
     "dc-a": 9091,
     "dc-b": 9092,
     "payments-prometheus": 9093,
+    "sender": 9094,
     "victoria": 8428,
 }
 LISTENING = re.compile(r"(?<=127\.0\.0\.1:)\d+")
@@ -293,7 +294,8 @@ def test_the_same_as_what_prometheus_says(
 
 
 def federated(url: str) -> list[Any]:
-    answer = httpx.get(f"{url}/federate", params=FEDERATED, trust_env=False, timeout=30)
+    with client(url) as http:
+        answer = http.get("/federate", params=FEDERATED)
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4; charset=utf-8")
     lines = answer.text.splitlines()
@@ -349,13 +351,11 @@ def test_a_scrape_of_it_honors_labels(
 
 
 def test_remote_write_to_victoria_metrics(
-    real_program: Callable[[str, str], str], tmp_path: Path
+    scene: Scene, real_program: Callable[[str, str], str], tmp_path: Path
 ) -> None:
-    pytest.importorskip("fastapi")
     program = real_program("prometheus", "prometheus")
     victoria = newer_program("victoria-metrics")
-    copies = Copies(tmp_path)
-    port = copies.ports["victoria"]
+    port = scene.copies.ports["victoria"]
     command = [
         victoria,
         f"-storageDataPath={tmp_path / 'victoria'}",
@@ -365,13 +365,19 @@ def test_remote_write_to_victoria_metrics(
     ]
     with (
         running(command, port, "/health") as receiving,
-        copies.application("shop-1", "shop.py") as shop,
-        copies.prometheus(program, "dc-a", "remote-write.yml"),
+        scene.copies.prometheus(program, "sender", "remote-write.yml"),
     ):
+        shop = scene.applications["shop-1"]
         order(shop, 3)
+        ordered = value(shop.metrics(), "http_requests_total", {"route": "/orders"})
         scraper = Scraper(receiving)
-        query = 'http_requests_total{job="shop",route="/orders",datacenter="a",replica="1"}'
-        found = eventually(
-            lambda: [value for _, value in scraper.query(query)], lambda rows: rows == [3], PATIENCE
+        query = (
+            f'http_requests_total{{job="shop",instance="127.0.0.1:{shop.port}",route="/orders",'
+            'datacenter="a",replica="1"}'
         )
-        assert found == [3]
+        found = eventually(
+            lambda: [number for _, number in scraper.query(query)],
+            lambda rows: rows == [ordered],
+            PATIENCE,
+        )
+        assert found == [ordered]

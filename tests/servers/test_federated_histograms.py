@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
@@ -20,6 +20,7 @@ from prom_middleware.exposition import start_http_server
 from prom_middleware.parser import parse
 from servers.newer import program
 from servers.scrapers import PROTOCOLS, Job, Scraper, prometheus, version
+from servers.support import client
 from waiting import eventually
 
 pytestmark = [pytest.mark.real, pytest.mark.once, pytest.mark.timeout(300)]
@@ -66,7 +67,8 @@ def scraping(path: str, directory: Path, job: Job) -> Iterator[Scraper]:
 
 def classic(port: int) -> list[tuple[float, float]]:
     """Return the cumulative buckets of the text format: (bound, how many are not above it)."""
-    text = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+    with client(f"http://127.0.0.1:{port}") as http:
+        text = http.get("/metrics").text
     found = [(dict(key[1])["le"], value) for key, value in series(text).items() if _bucket(key)]
     return sorted((float(bound), value) for bound, value in found)
 
@@ -116,10 +118,14 @@ class Shown(NamedTuple):
     buckets: dict[int, float]
 
 
+def federated(url: str, headers: Mapping[str, str] = {}) -> httpx.Response:
+    with client(url) as http:
+        return http.get("/federate", params=ALL, headers=dict(headers))
+
+
 def natives(url: str) -> tuple[list[tuple[str, str]], list[Shown]]:
     """Return the names and types of what is federated as protobuf, and the histograms in it."""
-    accept = {"Accept": PROTOCOLS[PROTOBUF]}
-    answer = httpx.get(f"{url}/federate", params=ALL, headers=accept, trust_env=False)
+    answer = federated(url, {"Accept": PROTOCOLS[PROTOBUF]})
     families = list(parse(answer.content, answer.headers["content-type"]))
     samples = [one for family in families for one in family.samples]
     assert all(one.timestamp for one in samples)
@@ -148,8 +154,7 @@ BOTH: dict[str, dict[str, Any]] = {
 
 def histograms_for_people(url: str) -> int:
     """Return how many histograms are federated as protobuf that people can read."""
-    accept = {"Accept": PROTOCOLS[PROTOBUF].replace("delimited", "text")}
-    answer = httpx.get(f"{url}/federate", params=ALL, headers=accept, trust_env=False)
+    answer = federated(url, {"Accept": PROTOCOLS[PROTOBUF].replace("delimited", "text")})
     assert "encoding=text" in answer.headers["content-type"]
     # Go puts blanks and colons there, or not, so that nobody relies on them.
     return len(re.findall(r"^ *histogram:? *\{", answer.text, re.MULTILINE))
@@ -164,7 +169,7 @@ def test_the_same_histogram_as_prometheus_federates(
     with scraping(program(name, real_program), tmp_path / "server", job) as scraper:
         url = scraper.server.url
         kinds, (known,) = eventually(lambda: natives(url), lambda found: bool(found[1]), PATIENCE)
-        text = httpx.get(f"{url}/federate", params=ALL, trust_env=False).text
+        text = federated(url).text
         if name == "prometheus3":  # version 2.42 writes them for programs alone
             assert histograms_for_people(url) == 1
     own, (ours,) = natives(f"http://127.0.0.1:{port}")
@@ -175,7 +180,7 @@ def test_the_same_histogram_as_prometheus_federates(
     same = [(one, "unknown" if one == "asked_total" else kind) for one, kind in own]
     assert kinds == (same if BOTH[name] else same[:2])
     # And neither shows it in the text format.
-    mine = httpx.get(f"http://127.0.0.1:{port}/federate", params=ALL, trust_env=False).text
+    mine = federated(f"http://127.0.0.1:{port}").text
     assert DURATION not in _names(mine) | _names(text)
     assert _names(mine) == {one for one, _ in own} - {DURATION}
 

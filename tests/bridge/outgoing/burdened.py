@@ -1,4 +1,7 @@
-"""An application with many series and a bridge that holds as many: `burdened.py PORT TO SERIES INTERVAL`."""
+"""An application with many series and a bridge that holds as many.
+
+Run as `burdened.py PORT TO SERIES INTERVAL`.
+"""
 
 from __future__ import annotations
 
