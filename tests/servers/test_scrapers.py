@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from check.promtool import promtool_says
 from metrics import series
 from servers.examples import FRAMEWORKS, Key, examples, send
 from servers.newer import program
@@ -208,3 +209,12 @@ def test_the_examples_answer_a_person_with_text(scene: Scene) -> None:
         answer = server.client.get("/metrics", headers={"Accept": browser})
         assert answer.headers["content-type"].startswith(TEXT), app
         assert series(answer.text)
+
+
+@pytest.mark.parametrize("app", FRAMEWORKS)
+def test_promtool_accepts_every_door(
+    scene: Scene, app: str, real_program: Callable[[str, str], str]
+) -> None:
+    exposition = scene.examples[app].client.get("/metrics").content
+    assert b"http_requests_total{" in exposition
+    assert promtool_says(real_program("promtool", "prometheus"), exposition) == (0, [])
