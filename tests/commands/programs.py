@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import atexit
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
+from forked import Forked
+from prom_middleware import cli
+
 Wrapper = Callable[[list[str]], list[str]]
-FORKING = str(Path(__file__).with_name("forking.py"))
 COMMAND = [sys.executable, "-W", "error", "-m", "prom_middleware"]
+PROGRAM = "import sys; from prom_middleware.cli import main; sys.exit(main())"
 
 
 def environment() -> dict[str, str]:
@@ -36,32 +36,24 @@ def run(*arguments: str, cwd: Path | None = None, text: str = "") -> Any:
 
 
 @cache
-def _forking(*command: str) -> subprocess.Popen[str]:
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(
-        command, env=environment(), stdin=pipe, stdout=pipe, encoding="utf-8"
-    )
-    atexit.register(process.communicate)
-    return process
+def _forked(python: tuple[str, ...], imported: tuple[str, ...]) -> Forked:
+    return Forked(python, imported, environment())
 
 
-def ask(*arguments: str, cwd: Path | None = None, text: str = "", imported: str = "") -> Any:
+def ask(
+    *arguments: str,
+    cwd: Path | None = None,
+    text: str = "",
+    imported: str = "",
+    program: str = PROGRAM,
+) -> Any:
     """Do what `run` does, in a fork, where how Python starts and how it ends is not the point.
 
     The commands are imported before, and what is named.
     """
-    process = _forking(*COMMAND[:-2], FORKING, *imported.split())
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with TemporaryDirectory() as folder:
-        streams = [Path(folder, name) for name in ("input", "output", "errors")]
-        for stream in streams:
-            stream.write_text(text if stream is streams[0] else "", encoding="utf-8")
-        asked = (arguments, str(cwd or Path.cwd()), environment(), [str(one) for one in streams])
-        print(json.dumps(asked), file=process.stdin, flush=True)
-        code = int(process.stdout.readline())
-        said = [stream.read_text(encoding="utf-8") for stream in streams[1:]]
-    return subprocess.CompletedProcess(arguments, code, *said)
+    modules = ("prom_middleware.cli", *(command.module for command in cli.COMMANDS.values()))
+    process = _forked(tuple(COMMAND[:-2]), (*modules, *imported.split()))
+    return process.run(program, *arguments, cwd=cwd, env=environment(), text=text)
 
 
 def start(

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-
-from django_door.prepared import Prepared, prepared
 
 collect_ignore_glob: list[str] = []
 
@@ -30,9 +26,3 @@ def _untranslated():  # type: ignore[no-untyped-def]
 
     yield
     translation.deactivate_all()
-
-
-@pytest.fixture(scope="session")
-def django_process() -> Iterator[Prepared]:
-    with prepared() as process:
-        yield process

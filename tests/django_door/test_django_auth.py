@@ -13,8 +13,8 @@ from typing import Any
 import django
 import pytest
 
+from django_door import programs
 from django_door.auth_project import LOGIN_REQUIRED, MIDDLEWARE
-from django_door.prepared import Prepared
 from metrics import series, value
 
 SERVERS = pytest.mark.parametrize("server", ["wsgi", "asgi"])
@@ -37,18 +37,14 @@ def databases(file: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def users(
-    django_process: Prepared, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, dict[str, str]]:
+def users(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """Return a database, and a session's cookie for each of its users."""
     file = tmp_path_factory.mktemp("users") / "db.sqlite3"
-    return file, django_process.run(PROGRAM, {"settings": {"DATABASES": databases(file)}})
+    return file, programs.run(PROGRAM, {"settings": {"DATABASES": databases(file)}})
 
 
 @pytest.fixture
-def serve(
-    django_process: Prepared, users: tuple[Path, dict[str, str]], server: str, tmp_path: Path
-) -> Serve:
+def serve(users: tuple[Path, dict[str, str]], server: str, tmp_path: Path) -> Serve:
     """Serve requests, (method, path, user, headers) each, one after the other."""
     database, cookies = users
 
@@ -60,7 +56,7 @@ def serve(
             "settings": {"DATABASES": copy, **settings},
             "cookies": cookies,
         }
-        answers: list[dict[str, Any]] = django_process.run(PROGRAM, told)
+        answers: list[dict[str, Any]] = programs.run(PROGRAM, told)
         assert len(answers) == len(requests)
         return answers
 

@@ -5,15 +5,11 @@ Most are forks of one that has imported Django; where imports are the point, it 
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from django_door.prepared import ENVIRONMENT, Prepared
+from django_door import programs
 from django_door.settings import CHAIN, OURS, PROCESS, PROJECT
 
 APP = "prom_middleware.django"
@@ -41,38 +37,18 @@ print(json.dumps({
     "records": records(REGISTRY), "in_progress": in_progress(REGISTRY),
 }))
 """
-Run = Callable[..., Any]
 
 
-def started(program: str, told: object) -> Any:
-    """Run a program in a process that has imported nothing before."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        input=json.dumps(told),
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-@pytest.fixture
-def run(django_process: Prepared) -> Run:
-    """Serve requests on both handlers of a project with the settings that are given."""
-
-    def run(
-        requests: list[tuple[str, str]] = [("GET", "/u/3/")],  # noqa: B006
-        program: str = PROGRAM,
-        setup: bool = True,
-        alone: bool = False,
-        **changes: Any,
-    ) -> Any:
-        settings = {**PROCESS, **PROJECT, **changes, "requests": requests, "setup": setup}
-        return (started if alone else django_process.run)(program, settings)
-
-    return run
+def run(
+    requests: list[tuple[str, str]] = [("GET", "/u/3/")],  # noqa: B006
+    program: str = PROGRAM,
+    setup: bool = True,
+    alone: bool = False,
+    **changes: Any,
+) -> Any:
+    """Serve `requests` on both handlers of a project with these settings."""
+    settings = {**PROCESS, **PROJECT, **changes, "requests": requests, "setup": setup}
+    return (programs.run_alone if alone else programs.run)(program, settings)
 
 
 BOTH = [["GET", "/u/<int:id>/", 200, "", "complete"]] * 2
@@ -106,7 +82,7 @@ ALONE = ("the-app-alone", "the-middleware-alone")
 
 
 @pytest.mark.parametrize("name", INSTALLATIONS)
-def test_installation(run: Run, name: str) -> None:
+def test_installation(name: str) -> None:
     changes, middleware = INSTALLATIONS[name]
     result = run(alone=name in ALONE, **changes)
     assert result["middleware"] == middleware
@@ -115,12 +91,12 @@ def test_installation(run: Run, name: str) -> None:
     assert result["in_progress"] == 0
 
 
-def test_the_handlers_set_django_up_by_themselves(run: Run) -> None:
+def test_the_handlers_set_django_up_by_themselves() -> None:
     result = run(INSTALLED_APPS=APPS, MIDDLEWARE=WITHOUT, setup=False, alone=True)
     assert result["records"] == BOTH
 
 
-def test_the_app_answers_scrapes_in_front_of_everything(run: Run) -> None:
+def test_the_app_answers_scrapes_in_front_of_everything() -> None:
     result = run(
         [("GET", "/metrics"), ("GET", "/metrics/"), ("POST", "/metrics")],
         INSTALLED_APPS=APPS,
@@ -130,7 +106,7 @@ def test_the_app_answers_scrapes_in_front_of_everything(run: Run) -> None:
     assert result["records"] == []
 
 
-def test_atomic_requests(run: Run) -> None:
+def test_atomic_requests() -> None:
     atomic = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:", "ATOMIC_REQUESTS": True}
     result = run(
         [("GET", "/boom/")],
@@ -156,7 +132,7 @@ except Exception as error:
 """
 
 
-def test_wrong_options_stop_the_project_at_its_start(run: Run) -> None:
+def test_wrong_options_stop_the_project_at_its_start() -> None:
     name, message = run(
         program=WRONG,
         alone=True,
@@ -169,7 +145,7 @@ def test_wrong_options_stop_the_project_at_its_start(run: Run) -> None:
 
 
 @pytest.mark.parametrize("wrong", [None, [["metrics_path", "/x"]], "metrics"], ids=str)
-def test_settings_that_are_no_dictionary_stop_the_project(run: Run, wrong: object) -> None:
+def test_settings_that_are_no_dictionary_stop_the_project(wrong: object) -> None:
     name, message = run(program=WRONG, INSTALLED_APPS=APPS, PROM_MIDDLEWARE=wrong)
     assert name == "OptionError"
     assert message.startswith(f"settings.PROM_MIDDLEWARE={wrong!r}: give a dictionary")
@@ -199,17 +175,17 @@ answers = []
 @pytest.mark.parametrize(
     "changes", [{"INSTALLED_APPS": APPS}, {"MIDDLEWARE": [OURS, *CHAIN]}], ids=["app", "middleware"]
 )
-def test_settings_may_have_iterators(run: Run, changes: Any) -> None:
+def test_settings_may_have_iterators(changes: Any) -> None:
     """The project's start reads them, and after it each handler."""
     configure = "settings.configure(**changes)"
     program = PROGRAM.replace(configure, ITERATORS + configure)
     assert run(program=program, **changes)["records"] == []
 
 
-def test_an_iterator_is_for_both_doors_of_a_handler(run: Run) -> None:
+def test_an_iterator_is_for_both_doors_of_a_handler() -> None:
     program = PROGRAM.replace("answers = []\n", INSTRUMENTED)
     assert run(program=program, MIDDLEWARE=WITHOUT)["records"] == []
 
 
 def test_no_framework_is_imported_unless_its_door_is() -> None:
-    assert started(LAZY, None) == []
+    assert programs.run_alone(LAZY, None) == []

@@ -140,13 +140,13 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 DJANGO = "django.core.management.commands.check django.core.handlers.asgi django.urls"
 
 
-def ask(folder: Path, *arguments: str) -> Any:
-    return programs.ask(*arguments, cwd=folder, imported=DJANGO)
+def ask(folder: Path, *arguments: str, **program: str) -> Any:
+    return programs.ask(*arguments, cwd=folder, imported=DJANGO, **program)
 
 
 def findings(folder: Path) -> tuple[list[str], list[str]]:
     """Return what the doctor finds, and the warnings of the system checks, less their numbers."""
-    done = ask(folder, "-c", BOTH)
+    done = ask(folder, program=BOTH)
     assert done.returncode == 0, done.stderr
     told, _, code = done.stdout.partition("exit code ")
     *lines, last = told.splitlines()
