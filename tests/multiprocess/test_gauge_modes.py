@@ -149,12 +149,20 @@ def history(chance: random.Random, length: int) -> list[tuple[Any, ...]]:
     return happens
 
 
+@pytest.mark.forks
 @pytest.mark.parametrize(
-    "seed", [0, *(pytest.param(seed, marks=pytest.mark.once) for seed in range(1, 8))]
+    "seeds", [range(1), pytest.param(range(1, 8), marks=pytest.mark.once)], ids=["one", "more"]
 )
-def test_any_history_ends_as_with_their_own_files(seed: int, tmp_path: Path) -> None:
-    their_path, our_path = tmp_path / "theirs", tmp_path / "ours"
-    their_path.mkdir()
+def test_any_history_ends_as_with_their_own_files(seeds: range, tmp_path: Path) -> None:
+    for seed in seeds:
+        print("seed", seed)
+        live_through(history(random.Random(seed), 150), tmp_path / str(seed))
+
+
+def live_through(events: list[tuple[Any, ...]], base: Path) -> None:
+    """Have workers with their files, and with ours, do the same."""
+    their_path, our_path = base / "theirs", base / "ours"
+    their_path.mkdir(parents=True)
     scraper = Process(lambda: Scraper(our_path))
     pairs: dict[int, tuple[Process, Process]] = {}
     their_numbers: dict[int, int] = {}
@@ -170,29 +178,29 @@ def test_any_history_ends_as_with_their_own_files(seed: int, tmp_path: Path) -> 
         assert merged
         assert normal(metrics_only(found), our_numbers, keep) == normal(merged, their_numbers, keep)
 
-    for step, (worker, what, *arguments) in enumerate(history(random.Random(seed), 150)):
-        if what == "start":
-            pairs[worker] = Process(theirs(their_path)), Process(ours(our_path))
-            their_numbers[pairs[worker][0].pid] = worker
-            our_numbers[pairs[worker][1].pid] = worker
-            alive.add(worker)
-            for process in pairs[worker]:  # until it has written, no other worker knows of it
-                process.call("do", "count", "a", 1, "sum")
-        elif what == "kill":
-            alive.remove(worker)
-            for process in pairs[worker]:
-                process.kill()
-            mark_process_dead(pairs[worker][0].pid, str(their_path))
-        else:
-            for process in pairs[worker]:
-                process.call("do", what, *arguments)
-        if step % 10 == 0:
-            compare()
-    compare()
-    for worker in alive:
-        for process in pairs[worker]:
+    try:
+        for step, (worker, what, *arguments) in enumerate(events):
+            if what == "start":
+                pairs[worker] = Process(theirs(their_path)), Process(ours(our_path))
+                their_numbers[pairs[worker][0].pid] = worker
+                our_numbers[pairs[worker][1].pid] = worker
+                alive.add(worker)
+                for process in pairs[worker]:  # until it has written, no other worker knows of it
+                    process.call("do", "count", "a", 1, "sum")
+            elif what == "kill":
+                alive.remove(worker)
+                for process in pairs[worker]:
+                    process.kill()
+                mark_process_dead(pairs[worker][0].pid, str(their_path))
+            else:
+                for process in pairs[worker]:
+                    process.call("do", what, *arguments)
+            if step % 10 == 0:
+                compare()
+        compare()
+    finally:  # who runs this test alone waits for all that have its output
+        for process in (scraper, *(process for worker in alive for process in pairs[worker])):
             process.kill()
-    scraper.kill()
 
 
 def test_who_has_called_install_and_who_has_not_are_together_as_if_all_had_not(
