@@ -177,16 +177,16 @@ def test_uvicorn_writes_at_its_end_what_it_could_not_before(
     directory = tmp_path / "metrics"
     directory.mkdir()
     (tmp_path / "shop.py").write_text(SHOP.format(served=served))
-    options = ("--workers", number, "--app-dir", str(tmp_path), "shop:app")
+    options = ("--app-dir", str(tmp_path), "shop:app", "--workers")
     with launching(tmp_path / "log", PROMETHEUS_MULTIPROC_DIR=str(directory)) as launch:
         command = python("-m", "uvicorn", "--port", str(launch.port), *options)
         with (directory / "prom_middleware-1.lock").open("w") as lock:
             flock(lock, LOCK_EX)
-            with serving(launch, command, "/items") as server:
+            with serving(launch, [*command, number], "/items") as server:
                 for _ in range(5):
                     assert server.client.get("/items").status_code == 200
                 flock(lock, LOCK_UN)
-        with serving(launch, command) as server:
+        with serving(launch, [*command, "1"]) as server:
             assert value(server.metrics(), "http_requests_total", {"status": "200"}) == 6
 
 
@@ -292,7 +292,7 @@ def test_a_disk_that_is_full_for_a_while_ends_no_worker(kind: Kind, tmp_path: Pa
         # The disk is the server's alone; this is the way to it from here.
         inside = Path(f"/proc/{visitor.server.process.pid}/root{directory}")
         fill(inside / "ballast")
-        visitor.visit(600)  # more than a worker's file has room for
+        visitor.visit(420)  # more than a worker's file has room for
         assert "store" in loss_told(visitor) <= {"store"}
         (inside / "ballast").unlink()
         nothing_is_lost(visitor)
