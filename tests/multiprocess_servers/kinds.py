@@ -48,6 +48,8 @@ WSGI, ASGI, DJANGO = "wsgi_app:app", "asgi_app:app", "django_app:app"
 # Not its 30 seconds: on a busy machine, it would kill workers that no test wants dead.
 _PATIENT = ("--timeout", "300", "--log-level", "critical")
 _GUNICORN = ("-m", "gunicorn", "--bind", ADDRESS, "--workers", COUNT, *_PATIENT)
+# Its control socket's thread is there as well, which `gunicorn.conf.py` does without.
+_PRELOAD = ("--preload", "--config", os.devnull)
 SYNC = (*_GUNICORN, "--worker-class", "sync", WSGI)
 GTHREAD = (*_GUNICORN, "--worker-class", "gthread", "--threads", "4", WSGI)
 UVICORN_WORKER = (*_GUNICORN, "--worker-class", "uvicorn_worker.UvicornWorker")
@@ -67,10 +69,10 @@ TWISTED = ("twisted_fleet.py", "{port}", COUNT)
 
 KINDS = {
     "gunicorn-sync": Kind(SYNC, 10, private=True),
-    "gunicorn-sync-preload": Kind((*SYNC, "--preload"), 440),
-    "gunicorn-sync-max-requests": Kind((*SYNC, "--preload", "--max-requests", "50"), 125),
+    "gunicorn-sync-preload": Kind((*SYNC, *_PRELOAD), 440),
+    "gunicorn-sync-max-requests": Kind((*SYNC, *_PRELOAD, "--max-requests", "50"), 125),
     "gunicorn-gthread": Kind(GTHREAD, 10),
-    "gunicorn-gthread-preload": Kind((*GTHREAD, "--preload"), 337, private=True),
+    "gunicorn-gthread-preload": Kind((*GTHREAD, *_PRELOAD), 337, private=True),
     "gunicorn-uvicorn": Kind((*UVICORN_WORKER, ASGI), 10, private=True),
     "gunicorn-uvicorn-preload": Kind((*UVICORN_WORKER, "--preload", ASGI), 20),
     "gunicorn-uvicorn-django": Kind((*UVICORN_WORKER, "--preload", DJANGO), 15, private=True),
