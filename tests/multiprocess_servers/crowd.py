@@ -1,4 +1,4 @@
-"""Clients that send requests all the time, and know which answers they got whole."""
+"""Clients that send one request after another, and know which answers they got whole."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from threading import Event, Lock, Thread
 from types import TracebackType
 
 CLIENTS = 6
+REST = 0.02  # seconds between two requests of a client, at most
 TIMEOUT = 60.0  # a worker that is gone closes its connections; nothing else should take long
 
 # Path, method, weight, body.
@@ -78,6 +79,7 @@ class Crowd:
         while not self._enough.is_set():
             path, method, _, body = dice.choices(REQUESTS, weights)[0]
             self.ask(path, method, body)
+            self._enough.wait(dice.random() * REST)
 
     def ask(self, path: str, method: str = "GET", body: bytes | None = None) -> bool:
         """Send one request, and note how it went."""

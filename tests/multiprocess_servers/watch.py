@@ -1,4 +1,4 @@
-"""A scraper that never rests, and looks for what must not be in a scrape."""
+"""A scraper that rests little, and looks for what must not be in a scrape."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from metrics import Series, series
 from multiprocess_servers.crowd import ended
 
 PATIENCE = 60.0
+REST = 0.03  # seconds between two scrapes
 GROWING = ("_total", "_count", "_sum", "_bucket")
 # What prometheus_client tells of the interpreter is one process's.
 SHARED = ("http_", "websocket_", "prom_middleware_", "process_cpu_")
@@ -89,6 +90,7 @@ class Watch(Thread):
                 self.faults += [*faults(last, now), *self._look(now)]
                 last = now
                 self.scrapes += 1
+                self._enough.wait(REST)
             except Exception as error:
                 self.faults.append(repr(error))
 

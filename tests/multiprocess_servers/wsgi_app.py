@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -56,3 +57,5 @@ def pages(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
 
 # A server without a framework has no routes.
 app = instrument(pages, labels={"page": lambda facts: facts.path})
+# As is advised where workers are forked: no collection in one of them touches what all share.
+gc.freeze()
