@@ -129,7 +129,7 @@ def besiege(siege: Siege, directory: Path) -> Watch:
 
 
 def assert_all_is_counted(siege: Siege) -> None:
-    """Ask every worker once more, and compare what clients got with what is counted."""
+    """Have every worker that lives answer, and compare what clients got with what is counted."""
     # Some are about to record, to die or to be started; a server may have to be started again.
     assert eventually(lambda: list(wrong(siege)), lambda found: not found, 60) == []
 
