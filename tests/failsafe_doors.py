@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from time import time
 from types import ModuleType
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import opentelemetry.trace  # noqa: F401 - doors ask it for the current span once it is there
 from prometheus_client import CollectorRegistry, Counter
@@ -104,7 +105,7 @@ def wsgi(options: Mapping[str, Any], doors: int) -> Client:
 def flask(options: Mapping[str, Any], doors: int) -> Client:
     from flask import Flask, Response, request
 
-    app = Flask("failsafe")
+    app = Flask("failsafe", static_folder=None)
 
     @app.route("/items/<int:number>", methods=["GET", "POST"])
     def item(number: int) -> bytes:
@@ -206,10 +207,12 @@ def django_client(
         handler = _asgi_handler() if asynchronous else WSGIHandler()
         if doors == 2:
             handler = instrument(handler, **options)
+        # To override anew tells everybody, who forget what they have found out: once is enough.
+        wrapped = settings._wrapped
     client = asgi_client if asynchronous else wsgi_client
 
     def call(request: Request) -> Outcome:
-        with overridden:
+        with patch.object(settings, "_wrapped", wrapped):
             return client(handler, request)
 
     return call

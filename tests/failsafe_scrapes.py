@@ -15,10 +15,19 @@ from weakref import finalize
 
 from prometheus_client import CollectorRegistry, Enum, Gauge, Histogram, Info, Summary
 
-from failsafe_apps import REQUESTS, TRACEPARENT, Request, asgi_app, asgi_client
+from failsafe_apps import (
+    REQUESTS,
+    TRACEPARENT,
+    Request,
+    asgi_app,
+    asgi_client,
+    wsgi_app,
+    wsgi_client,
+)
 from failsafe_doors import Client, Place
 from prom_middleware.asgi import PrometheusMiddleware
 from prom_middleware.stores import shared
+from prom_middleware.wsgi import PrometheusMiddleware as WSGIDoor
 from stores.multiprocess.children import IN_MEMORY
 
 Options = Mapping[str, Any]
@@ -43,11 +52,14 @@ BY_HEADERS = {name: ((b"accept", accepted.encode()),) for name, accepted in ACCE
 
 
 def forms(options: Options, doors: int) -> Client:
-    """Return one that has metrics of every kind to show, and exemplars."""
+    """Return one that has metrics of every kind to show, and exemplars.
+
+    WSGI's door, which answers in the thread that asks, and rests for no event loop meanwhile.
+    """
     _fill(options["registry"])
-    app = PrometheusMiddleware(asgi_app, **options)
-    asgi_client(app, Request(headers=((b"traceparent", TRACEPARENT),)))
-    return partial(asgi_client, app)
+    app = WSGIDoor(wsgi_app, **options)
+    wsgi_client(app, Request(headers=((b"traceparent", TRACEPARENT),)))
+    return partial(wsgi_client, app)
 
 
 def _fill(registry: CollectorRegistry) -> None:
@@ -97,7 +109,7 @@ SHARED = {name: REQUESTS[name] for name in ("plain", "labels", "traced", "stream
     name: REQUESTS[name] for name in ("left", "websocket", "scrape-whole")
 }
 FILLED = {
-    "forms": Place("asyncio", forms, set(FORMS), FORMS),
-    "federation": Place("asyncio", forms, set(FEDERATED), FEDERATED),
+    "forms": Place("wsgiref", forms, set(FORMS), FORMS),
+    "federation": Place("wsgiref", forms, set(FEDERATED), FEDERATED),
     "shared": Place("asyncio", shared_numbers, set(SHARED), SHARED),
 }

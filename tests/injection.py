@@ -23,6 +23,7 @@ import prom_middleware
 from garbage import no_collection
 
 PACKAGE = Path(prom_middleware.__file__).parent
+OURS = str(PACKAGE)
 
 
 class InjectedError(Exception):
@@ -43,21 +44,25 @@ def functions_of(call: Callable[[], object]) -> dict[str, set[Stack]]:
 
     A way is the code of the package's frames, the function's own first.
     """
-    seen: dict[str, set[Stack]] = {}
+    # By identity: codes are compared by their contents, which takes longer than to run them.
+    ways: dict[tuple[int, ...], Stack] = {}
 
-    def watch(frame: FrameType, event: str, _: object) -> None:
-        code = frame.f_code
-        if event == "call" and is_ours(code) and code.co_name != "<module>":
-            seen.setdefault(name_of(code), set()).add(tuple(_stack(frame)))
+    def note(frame: FrameType) -> None:
+        if frame.f_code.co_name != "<module>":
+            way = tuple(_stack(frame))
+            ways.setdefault(tuple(map(id, way)), way)
 
-    with profiling(watch):
+    with _starting(note):
         call()
+    seen: dict[str, set[Stack]] = {}
+    for way in ways.values():
+        seen.setdefault(name_of(way[0]), set()).add(way)
     return seen
 
 
 def is_ours(code: CodeType) -> bool:
     """Tell whether `code` is the package's."""
-    return code.co_filename.startswith(str(PACKAGE))
+    return code.co_filename.startswith(OURS)
 
 
 def _stack(frame: FrameType | None) -> Iterator[CodeType]:
@@ -98,6 +103,24 @@ if sys.version_info >= (3, 12):
             monitoring.set_local_events(ours, code, 0)
             monitoring.free_tool_id(ours)
 
+    @contextmanager
+    def _starting(note: Callable[[FrameType], None]) -> Iterator[None]:
+        monitoring, ours = sys.monitoring, 4
+        start = monitoring.events.PY_START
+
+        def started(code: CodeType, _: int) -> object:
+            return note(sys._getframe(1)) if is_ours(code) else monitoring.DISABLE
+
+        monitoring.use_tool_id(ours, "injection")
+        monitoring.register_callback(ours, start, started)
+        monitoring.set_events(ours, start)
+        try:
+            with no_collection():
+                yield
+        finally:
+            monitoring.set_events(ours, 0)
+            monitoring.free_tool_id(ours)
+
 else:
 
     @contextmanager
@@ -105,6 +128,15 @@ else:
         def profile(frame: FrameType, event: str, _: object) -> None:
             if frame.f_code is code and event == "call":
                 call()
+
+        with profiling(profile):
+            yield
+
+    @contextmanager
+    def _starting(note: Callable[[FrameType], None]) -> Iterator[None]:
+        def profile(frame: FrameType, event: str, _: object) -> None:
+            if event == "call" and is_ours(frame.f_code):
+                note(frame)
 
         with profiling(profile):
             yield
