@@ -39,10 +39,10 @@ class InjectedError(Exception):
 Stack = tuple[CodeType, ...]
 
 
-def functions_of(call: Callable[[], object]) -> dict[str, set[Stack]]:
+def functions_of(call: Callable[[], object]) -> dict[str, list[Stack]]:
     """Return the package's functions that run during `call`, each with the ways it was reached.
 
-    A way is the code of the package's frames, the function's own first.
+    A way is the code of the package's frames, the function's own first. The first one comes first.
     """
     # By identity: codes are compared by their contents, which takes longer than to run them.
     ways: dict[tuple[int, ...], Stack] = {}
@@ -54,9 +54,9 @@ def functions_of(call: Callable[[], object]) -> dict[str, set[Stack]]:
 
     with _starting(note):
         call()
-    seen: dict[str, set[Stack]] = {}
+    seen: dict[str, list[Stack]] = {}
     for way in ways.values():
-        seen.setdefault(name_of(way[0]), set()).add(way)
+        seen.setdefault(name_of(way[0]), []).append(way)
     return seen
 
 
