@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from copy import copy
+from threading import Thread
+from time import sleep
 from typing import Any
 from wsgiref.util import FileWrapper
 
@@ -18,6 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from metrics import collected, in_progress, records, value
 from prom_middleware.instrumentation import nesting
+from prom_middleware.stores import turn
 from prom_middleware.stores.multiprocess import MultiprocessStore
 from prom_middleware.wsgi import PrometheusMiddleware
 from stores.multiprocess.children import run
@@ -372,6 +375,34 @@ def test_a_worker_that_dies_after_an_empty_piece_has_answered_nobody(
     door = PrometheusMiddleware(app, registry=registry)
     assert run(lambda: call(door, environ())) == -signal.SIGKILL
     assert value(collected(registry), "http_requests_total") == number
+
+
+@pytest.mark.parametrize("body", [list, iter], ids=["list", "iterator"])
+def test_a_worker_that_dies_once_an_empty_body_has_ended_has_answered(
+    shared: MultiprocessStore,
+    registry: CollectorRegistry,
+    monkeypatch: pytest.MonkeyPatch,
+    body: Callable[[Any], Any],
+) -> None:
+    """Another thread may have the store at that moment: what waits for it is lost."""
+    monkeypatch.setattr(turn, "PATIENCE", 30_000)  # milliseconds
+    door = PrometheusMiddleware(answers(body(())), registry=registry)
+    call(PrometheusMiddleware(answers([]), registry=registry), environ())
+
+    def serve() -> None:
+        give = shared.turn.tokens.pop()
+
+        def gives_it_back() -> None:
+            while not shared.turn.pending:
+                sleep(0.001)
+            give(give)
+
+        Thread(target=gives_it_back, daemon=True).start()
+        call(door, environ())
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert run(serve) == -signal.SIGKILL
+    assert value(collected(registry), "http_requests_total") == 2
 
 
 # What is no iterable of bytes goes back as it is: the server knows it, or raises without us, too.

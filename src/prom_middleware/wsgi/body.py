@@ -56,6 +56,8 @@ def _iterate(passed_on: PassedOn | Pieces) -> Iterator[bytes]:
     except BaseException as error:
         response.failed(error)
         raise
+    if promises:  # what finds the store taken waits in memory, and the server sends an empty body
+        response.promise()
     response.finish(COMPLETE)
 
 
