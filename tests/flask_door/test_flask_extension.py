@@ -148,6 +148,13 @@ def test_w50_below_an_instrumented_dispatcher(
     assert in_progress(registry) == 0
 
 
+def test_the_root_of_what_is_mounted_has_the_mount_in_its_name() -> None:
+    registry, inner = CollectorRegistry(), bare()
+    inner.add_url_rule("/", "root", lambda: "root")
+    call(mounted(instrumented(registry, inner), registry), environ(path="/pre/"))
+    assert records(registry) == [("GET", "/pre/", 200, "", "complete")]
+
+
 def test_w50_two_dispatchers_deep() -> None:
     registry = CollectorRegistry()
     app = PrometheusMiddleware(

@@ -20,6 +20,7 @@ import werkzeug  # noqa: E402
 from flask import Flask, Response  # noqa: E402
 from flask.signals import got_request_exception  # noqa: E402
 from werkzeug.debug import DebuggedApplication  # noqa: E402
+from werkzeug.exceptions import NotFound  # noqa: E402
 from werkzeug.middleware.dispatcher import DispatcherMiddleware  # noqa: E402
 from werkzeug.middleware.proxy_fix import ProxyFix  # noqa: E402
 from werkzeug.routing import BaseConverter  # noqa: E402
@@ -270,6 +271,13 @@ def signal_and_answer(error: Exception) -> Any:
     return getattr(error, "response", None) or (str(error), getattr(error, "code", 500))
 
 
+def refuse(what: Any) -> None:
+    if isinstance(what, NotFound):
+        raise what
+    if what:
+        flask.abort(what)
+
+
 def forbid(response: Any) -> Any:
     flask.abort(403)
 
@@ -279,10 +287,11 @@ def forbid(response: Any) -> Any:
     [
         ("/u/3", 404, 404, ""),
         ("/u/3", Response("no", 402), 402, ""),
+        ("/u/3", NotFound(response=Response("no", 402)), 402, ""),
         ("/boom", None, 500, "ValueError"),
         ("/u/3", forbid, 500, "Forbidden"),
     ],
-    ids=["a-code", "a-response", "another", "after-the-view"],
+    ids=["a-code", "a-response", "a-code-with-a-response", "another", "after-the-view"],
 )
 def test_an_answer_that_is_signalled_is_no_exception(
     registry: CollectorRegistry, path: str, what: Any, status: int, exception: str
@@ -292,7 +301,7 @@ def test_an_answer_that_is_signalled_is_no_exception(
         app.after_request(what)  # there, Flask makes a 500 of it
     else:
         app.register_error_handler(Exception, signal_and_answer)
-        app.before_request(lambda: flask.abort(what) if what else None)
+        app.before_request(lambda: refuse(what))
     Prometheus(app, registry=registry)
     answer = call(app, environ(path=path))
     route = USER if path == "/u/3" else path
@@ -465,6 +474,22 @@ def test_who_answers_in_the_end_names_it(
         instrument(first_found(pages, shop, copies=copies), registry=registry), environ(path=path)
     ).status
     assert records(registry) == [("GET", route, status, "", "complete")]
+
+
+def test_who_is_asked_after_the_answer_has_begun_does_not_name_it(
+    registry: CollectorRegistry,
+) -> None:
+    pages, shop = finds_nothing(), bare()
+    for app in (pages, shop):
+        Prometheus(app, registry=registry)
+
+    def asks_another(env: dict[str, Any], start: Any) -> Any:
+        body = shop(env, start)
+        list(pages({**env}, lambda *_: print))
+        return body
+
+    assert call(instrument(asks_another, registry=registry), environ(path="/u/1")).body == b"1"
+    assert records(registry) == [("GET", USER, 200, "", "complete")]
 
 
 @pytest.mark.parametrize("copies", [False, True])

@@ -45,6 +45,17 @@ def application() -> Any:
     def me(request: Any) -> bytes:
         return b"me"
 
+    @app.route("/by/<reader>", methods=["GET"])
+    @app.route("/by/<writer>", methods=["POST"])
+    def by(request: Any, **parts: Any) -> bytes:
+        return b"by"
+
+    @app.route("/more/", branch=True)
+    def more(request: Any) -> Any:
+        further = klein.Klein()
+        further.route("/<x>")(lambda request, x: b"further")
+        return further.resource()
+
     @app.route("/boom")
     def boom(request: Any) -> bytes:
         raise ValueError("boom")
@@ -99,6 +110,8 @@ ROWS = {
     "slash redirect behind a wrapper": ("GET /zipped", ("GET", "<unmatched>", 308, "")),
     "branch": ("GET /klein/tree/leaf", ("GET", "/klein/tree/{path}", 200, "")),
     "miss below a branch": ("GET /klein/tree/nope", ("GET", "/klein/tree/{path}", 404, "")),
+    "the method's own rule": ("POST /klein/by/me", ("POST", "/klein/by/<writer>", 200, "")),
+    "another application": ("GET /klein/more/x", ("GET", "/klein/more/{path}", 200, "")),
     "static beside": ("GET /leaf", ("GET", "/leaf", 200, "")),
 }
 

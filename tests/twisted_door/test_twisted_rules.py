@@ -21,7 +21,7 @@ from prom_middleware import instrument
 from prom_middleware.stores.multiprocess import MultiprocessStore
 from stores.multiprocess.children import run
 from twisted_door.reactor import ask, connect, in_reactor, parse, read_all, request, serving
-from twisted_door.resources import NOBODY, USER, Leaf, tree
+from twisted_door.resources import NOBODY, USER, Leaf, Never, tree
 from waiting import becomes, eventually
 
 Row = tuple[str, str, int, str, str]
@@ -204,6 +204,21 @@ def test_who_leaves_with_the_whole_answer_has_aborted_nothing(
         expected = [("GET", "/{path}", 200, "", outcome)]
         assert becomes(lambda: records(registry), expected) == expected
     assert in_progress(registry) == 0
+
+
+@pytest.mark.parametrize("announced", [b"0", b"5"])
+def test_who_leaves_before_an_answer_that_is_announced_has_not_got_it(announced: bytes) -> None:
+    class Announces(Never):
+        def render_GET(self, request: Any) -> Any:
+            request.setHeader(b"content-length", announced)
+            return super().render_GET(request)
+
+    registry = CollectorRegistry()
+    with serving(instrument(Announces(), registry=registry)) as port:
+        with connect(port, request("GET /x")):
+            assert becomes(lambda: in_progress(registry), 1.0) == 1
+        expected = [("GET", "/{path}", 499, "", "disconnect")]
+        assert becomes(lambda: records(registry), expected) == expected
 
 
 HOSTS = {

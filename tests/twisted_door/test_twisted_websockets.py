@@ -95,8 +95,25 @@ def test_a_websocket_is_no_request(kind: str, monkeypatch: pytest.MonkeyPatch) -
     assert failures.counts() == {}
 
 
-def test_what_only_waits_is_in_progress() -> None:
-    registry, waiting = CollectorRegistry(), Never(b"begun")
+class OfHTTP2:
+    """A channel as a stream of HTTP/2: what it sends by is no attribute that is kept in it."""
+
+    def __init__(self, channel: Any) -> None:
+        self._channel = channel
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channel, name)
+
+
+class Multiplexed(Never):
+    def render_GET(self, request: Any) -> Any:
+        request.channel = OfHTTP2(request.channel)
+        return super().render_GET(request)
+
+
+@pytest.mark.parametrize("kind", [Never, Multiplexed])
+def test_what_only_waits_is_in_progress(kind: type[Never]) -> None:
+    registry, waiting = CollectorRegistry(), kind(b"begun")
     with (
         serving(instrument(waiting, registry=registry)) as port,
         connect(port, request("GET /")) as connection,

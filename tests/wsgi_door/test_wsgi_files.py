@@ -148,6 +148,28 @@ def test_what_sendfile_sent_is_what_there_was(
     assert outcome(registry) == ("complete", sent)
 
 
+def test_what_was_written_before_a_file_is_part_of_the_answer(
+    registry: CollectorRegistry, path: Path
+) -> None:
+    def app(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        start("200 OK", [PLAIN])(b"before")
+        return cast("Iterable[bytes]", env["wsgi.file_wrapper"](path.open("rb"), BLOCK))
+
+    assert serve(registry, app).body == b"before" + CONTENT
+    assert outcome(registry) == ("complete", len(b"before") + SIZE)
+
+
+def test_a_file_that_is_put_back_before_its_start_has_sent_nothing_less(
+    registry: CollectorRegistry, path: Path
+) -> None:
+    door = PrometheusMiddleware(Sends(part(path), SIZE - BLOCK), registry=registry)
+    body: Any = door(environ(**{"wsgi.file_wrapper": FileWrapper}), ignore)
+    body.filelike.read(1)
+    body.filelike.seek(0)
+    body.close()
+    assert outcome(registry) == ("disconnect", 0)
+
+
 def test_sendfile_that_breaks_tells_by_the_position(
     registry: CollectorRegistry, path: Path
 ) -> None:
@@ -440,8 +462,10 @@ def test_each_door_knows_how_far_a_file_came(path: Path, wrapper: Any) -> None:
 
 
 def test_a_file_that_is_not_the_response_is_left_alone(
-    registry: CollectorRegistry, path: Path
+    registry: CollectorRegistry, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(failures, "_counts", {})
+
     def upper(app: Any) -> Any:
         def middleware(env: dict[str, Any], start: Start) -> Iterator[bytes]:
             body = app(env, start)
@@ -457,6 +481,7 @@ def test_a_file_that_is_not_the_response_is_left_alone(
     Server().send(door, to=sent)
     assert b"".join(sent) == CONTENT + b"more"
     assert outcome(registry) == ("complete", SIZE + 4)
+    assert failures.counts() == {}
 
 
 def test_a_method_that_wraps(registry: CollectorRegistry, path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -143,6 +144,26 @@ def test_nothing_is_returned_by_who_has_the_socket_or_has_forgotten_to(
     app = PrometheusMiddleware(lambda env, start: None, registry=registry)
     call(app, environ(**HANDSHAKE), iterate=iterate)
     assert records(registry) == (seen(500, "TypeError", "error") if iterate else [])
+    assert in_progress(registry) == 0
+
+
+def test_who_writes_on_after_the_client_of_a_handshake_has_left_ends_it_once(
+    registry: CollectorRegistry,
+) -> None:
+    def gone_after_the_first(data: bytes) -> None:
+        if data != b"no":
+            raise BrokenPipeError
+
+    def app(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        write = start("403 Forbidden", [])
+        for piece in (b"no", b"entry", b"here"):
+            with suppress(OSError):
+                write(piece)
+        return []
+
+    door = PrometheusMiddleware(app, registry=registry)
+    assert list(door(environ(**HANDSHAKE), lambda *_: gone_after_the_first)) == []
+    assert records(registry) == seen(403, outcome="disconnect")
     assert in_progress(registry) == 0
 
 

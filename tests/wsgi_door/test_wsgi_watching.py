@@ -68,6 +68,15 @@ class Pieces:
             raise self.late
 
 
+class Indexed:
+    """What can be iterated since it has an item for each index from 0; it breaks at 1."""
+
+    def __getitem__(self, index: int) -> bytes:
+        if index:
+            raise ERROR
+        return b"one"
+
+
 def raises(env: dict[str, Any], start: Start) -> Iterable[bytes]:
     raise ERROR
 
@@ -77,11 +86,12 @@ def raises(env: dict[str, Any], start: Start) -> Iterable[bytes]:
     [
         (lambda: raises, b"", ValueError),
         (lambda: answers(Pieces(ERROR)), b"one", ValueError),
+        (lambda: answers(Indexed()), b"one", ValueError),
         (lambda: answers(Pieces(late=ERROR)), b"onetwo", ValueError),
         (lambda: answers(Pieces(SystemExit(3))), b"one", SystemExit),
         (lambda: answers(None), b"", TypeError),
     ],
-    ids=["call", "iteration", "close", "exit", "none"],
+    ids=["call", "iteration", "by-index", "close", "exit", "none"],
 )
 @pytest.mark.parametrize("doors", [1, 2])
 def test_what_is_raised_is_told_and_goes_on(
