@@ -161,6 +161,7 @@ def test_bytes_of_a_file_are_those_that_the_system_sent(
     [
         ("text/event-stream", 1),
         ("text/event-stream; charset=utf-8", 1),
+        ("text/event-stream ;charset=utf-8", 1),  # RFC 9110 section 5.6.6
         ("Text/Event-Stream", 1),  # RFC 9110 section 8.3.1: case-insensitive
         ("text/plain", 0),
         ("text/event-streaming", 0),

@@ -357,6 +357,16 @@ def test_excluded_paths(registry: CollectorRegistry, exclude: Any, root: str) ->
     check(registry, [(*UNMATCHED, 200, "", "complete")])
 
 
+@pytest.mark.parametrize(("exclude", "recorded"), [("/in/health", False), ("/health", True)])
+def test_the_path_that_is_excluded_has_the_mounts_of_the_application(
+    registry: CollectorRegistry, exclude: str, recorded: bool
+) -> None:
+    """A mount of Starlette adds to the root path, and keeps the server's own beside it."""
+    app = PrometheusMiddleware(ok, registry=registry, exclude=exclude)
+    request(app, "/api/in/health", root_path="/api/in", app_root_path="/api")
+    check(registry, [(*UNMATCHED, 200, "", "complete")] if recorded else [])
+
+
 def test_an_exclusion_that_raises_breaks_nothing(registry: CollectorRegistry) -> None:
     app = PrometheusMiddleware(ok, registry=registry, exclude=lambda path: 1 / 0)
     before = value(collected(registry), "prom_middleware_errors_total")

@@ -210,6 +210,13 @@ REFUSED = {
         [Host("other.example", Router([Mount("/m", routes=users())])), Route("/m/{x}", hello)],
         ("/m/1", "/m/{x}"),
     ),
+    "a route below a mount in another host": (
+        [
+            Host("other.example", Router([Mount("/m", routes=users())])),
+            Route("/m/users/{x}", hello),
+        ],
+        ("/m/users/1", "/m/users/{x}"),
+    ),
 }
 
 

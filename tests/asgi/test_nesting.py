@@ -179,6 +179,23 @@ def test_what_a_door_further_in_refuses_has_its_route(registry: CollectorRegistr
     check(registry, [(GET, "/users/{id}", 400, "", "complete")])
 
 
+def test_what_a_door_further_in_was_asked_before_is_not_asked_again(
+    registry: CollectorRegistry,
+) -> None:
+    """An application that tries two places for what it has not: neither door knows the last."""
+    inner = starlette_wrapped(registry)
+
+    async def trying(scope: Any, receive: Any, send: Any) -> None:
+        async def drop(message: Any) -> None:
+            pass
+
+        await inner({**scope, "path": "/new/users/3"}, receive, drop)
+        await inner({**scope, "path": "/old/users/3"}, receive, send)
+
+    request(PrometheusMiddleware(trying, registry=registry), "/users/3")
+    check(registry, [(GET, "<unmatched>", 404, "", "complete")])
+
+
 def test_what_is_asked_after_the_last_byte_is_a_request_of_its_own(
     registry: CollectorRegistry,
 ) -> None:

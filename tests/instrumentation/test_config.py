@@ -127,6 +127,7 @@ WRONG = [
     ("buckets", ["soon"], errors.BucketsError),
     ("buckets", 5, errors.BucketsError),
     ("buckets", b"\x01\x02", errors.BucketsError),
+    ("buckets", {0.1: "fast"}, errors.BucketsError),
     ("buckets", [True, 2], errors.BucketsError),
     ("buckets", [-0.1, 1], errors.BucketsError),
     ("buckets", None, errors.BucketsError),

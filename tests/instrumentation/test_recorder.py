@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from clocks import Clock
 from instrumentation.driver import core, record
 from metrics import Series, collected, in_progress, value
 from prom_middleware.instrumentation import (
@@ -407,6 +408,21 @@ def test_a_value_at_a_bound_is_in_its_bucket(seconds: float, registry: Collector
     recorder.observe(recorder.series.queue, (), seconds)
     for (name, have), number in collected(registry).items():
         if name == "http_request_queue_seconds_bucket":
+            bound = math.inf if dict(have)["le"] == "+Inf" else float(dict(have)["le"])
+            assert number == (seconds <= bound)
+
+
+@pytest.mark.parametrize("seconds", [0.005, 0.25, 10.0])
+def test_a_request_that_took_as_long_as_a_bound_is_in_its_bucket(
+    seconds: float, registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr("prom_middleware.instrumentation.observation.perf_counter", clock)
+    observation = core(registry).start({"route": "/r"}, "GET")
+    clock.now = seconds
+    observation.finish()
+    for (name, have), number in collected(registry).items():
+        if name == "http_request_duration_seconds_bucket":
             bound = math.inf if dict(have)["le"] == "+Inf" else float(dict(have)["le"])
             assert number == (seconds <= bound)
 
