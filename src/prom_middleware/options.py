@@ -16,7 +16,7 @@ from collections.abc import (
 from functools import partial
 from typing import Any
 
-from prom_middleware.errors import OptionError
+from prom_middleware.errors import NotAnApplicationError, OptionError
 
 # Returns what is made of a value, or raises.
 Check = Callable[[Any], Any]
@@ -105,6 +105,12 @@ def plain_answer(option: str, answer: object) -> object:
 def makes_objects(value: object) -> bool:
     """Tell whether something is a class: what it makes of anything at all is true."""
     return inspect.isclass(value.func if isinstance(value, partial) else value)
+
+
+def application(value: object, interface: str) -> None:
+    """Raise NotAnApplicationError for what cannot be called, as `interface` asks for."""
+    if not callable(value):
+        raise NotAnApplicationError(f"app={value!r} is not callable: give {interface} application")
 
 
 def access_rule(value: object) -> Callable[[Any], object] | None:

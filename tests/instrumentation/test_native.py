@@ -21,6 +21,7 @@ from instrumentation.driver import core, record
 from metrics import collected, value
 from prom_middleware import failures
 from prom_middleware.instrumentation import Instrumentation, native, observation
+from prom_middleware.instrumentation.at_hand import STREAMS
 from prom_middleware.instrumentation.families import Native, Row
 from prom_middleware.instrumentation.native import (
     BOUNDS,
@@ -37,7 +38,7 @@ from prom_middleware.instrumentation.native import (
     native_of,
     upper_bound,
 )
-from prom_middleware.instrumentation.series import STREAMS, Requests
+from prom_middleware.instrumentation.series import Requests
 from prom_middleware.stores.multiprocess import MultiprocessStore
 from stores.multiprocess.children import killed, run, three_at_work
 from stores.multiprocess.deaths import STEPS, Death, at_lines

@@ -216,7 +216,7 @@ child(last)
 NOTED = """
 import os, sys
 from prometheus_client import Counter
-import prom_middleware.wsgi
+import prom_middleware.{door}  # none is made yet
 from prom_middleware.multiprocess import inherited
 counter = Counter("jobs", "J.")
 counter.inc(3)
@@ -227,6 +227,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
 
 
+@pytest.mark.parametrize("door", ["asgi", "wsgi"])
 @pytest.mark.parametrize(
     ("environment", "server", "noted"),
     [
@@ -237,9 +238,10 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     ],
 )
 def test_a_fork_costs_nothing_where_nothing_can_come_to_be_shared(
-    environment: dict[str, str], server: str, noted: int
+    environment: dict[str, str], server: str, noted: int, door: str
 ) -> None:
-    program = f"import {server}\n{NOTED}" if server else NOTED
+    program = NOTED.format(door=door)
+    program = f"import {server}\n{program}" if server else program
     names = ("PROM_MIDDLEWARE_MULTIPROC_DIR", "PROM_MIDDLEWARE_MULTIPROC")
     kept = {name: value for name, value in os.environ.items() if name not in names}
     done = subprocess.run(

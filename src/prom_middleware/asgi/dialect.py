@@ -7,14 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from prom_middleware.asgi.routing import Router
-from prom_middleware.asgi.tree import path_below_root
+from prom_middleware.asgi.scopes import Scope, added_root, path_below_root
 from prom_middleware.exposition.asgi import ASGIApp, Receive, Send, headers
 from prom_middleware.instrumentation import nesting
 
 if TYPE_CHECKING:
     from prom_middleware.instrumentation import Connection, Observation
 
-Scope = Mapping[str, Any]
 Environ = Mapping[str, Any]
 Resolve = Callable[[Any], "str | None"]
 
@@ -95,18 +94,3 @@ async def _telling(
     except BaseException as error:
         outer.raised(error)
         raise
-
-
-def is_within(scope: Scope, key: str) -> bool:
-    """Tell whether a WSGI door further out records this request: a2wsgi leaves its environ."""
-    outer = scope.get("wsgi_environ", {}).get(key)
-    return outer is not None and not outer.done
-
-
-def added_root(outer: Scope, inner: Scope) -> str:
-    """Return what was added to the root path between two doors, by rules of a dispatcher's own."""
-    root: str = inner.get("root_path") or ""
-    # FastAPI(root_path=...) is told what the proxy in front of the server strips: not a mount.
-    if root == getattr(inner.get("app"), "root_path", None):
-        return ""
-    return root.removeprefix(outer.get("root_path") or "").rstrip("/")

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 
 from prom_middleware import failures
 from prom_middleware.exposition.asgi import Message, Receive, Send
-from prom_middleware.instrumentation.cancelling import is_cancelled
 from prom_middleware.instrumentation.observation import (
     COMPLETE,
     DISCONNECT,
@@ -127,7 +126,7 @@ class Exchange(Observation):
         nobody who sends.
         """
         try:
-            if _GUNICORN in sys.modules and is_cancelled(error):
+            if _GUNICORN in sys.modules and _is_cancelled(error):
                 self.disconnected = True
             Observation.failed(self, error)
         except Exception as failure:
@@ -214,3 +213,9 @@ def _zero_copied(message: Message) -> int:
     descriptor = file if isinstance(file, int) else file.fileno()
     start = os.lseek(descriptor, 0, os.SEEK_CUR) if offset is None else int(offset)
     return max(os.fstat(descriptor).st_size - start, 0)  # nothing is behind the end
+
+
+def _is_cancelled(error: BaseException) -> bool:
+    from prom_middleware.instrumentation.cancelling import is_cancelled  # loaded with the door
+
+    return is_cancelled(error)

@@ -6,10 +6,8 @@ from copy import copy
 from typing import TYPE_CHECKING
 
 from prom_middleware import failures
-from prom_middleware.asgi.dialect import Dialect
 from prom_middleware.asgi.exchange import Exchange
 from prom_middleware.asgi.serving import Door
-from prom_middleware.errors import NotAnApplicationError
 from prom_middleware.exposition.asgi import ASGIApp, Receive, Scope, Send, make_asgi_app
 from prom_middleware.instrumentation import Instrumentation, nesting
 from prom_middleware.instrumentation.tracing import TRACING
@@ -30,8 +28,13 @@ class PrometheusMiddleware(Door):
     __call__ = Door.serve
 
     def __init__(self, app: ASGIApp, **options: Unpack[Options]) -> None:
-        if not callable(app):
-            raise NotAnApplicationError(f"app={app!r} is not callable: give an ASGI application")
+        # By the first door that is made: neither by the import of one, nor by the first request.
+        from prom_middleware.asgi import websocket  # noqa: F401 - for the rare ones
+        from prom_middleware.asgi.dialect import Dialect
+        from prom_middleware.instrumentation import cancelling  # noqa: F401 - for the rare ones
+        from prom_middleware.options import application
+
+        application(app, "an ASGI")
         dialect = Dialect(app)
         core = Instrumentation(options, dialect)
         metrics = make_asgi_app(core.config.registry, access=core.config.access)

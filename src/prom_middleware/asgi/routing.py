@@ -11,16 +11,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from prom_middleware.asgi.scopes import Scope, path_below_root, strips_mounts
 from prom_middleware.asgi.tree import (
     MOUNT_TAIL,
     Entry,
-    Scope,
     fingerprint,
     lists_of,
-    path_below_root,
     places,
     routes_of,
-    strips_mounts,
 )
 
 _MOST_TABLES = 64  # an application may make routers as it runs

@@ -8,15 +8,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from functools import partial
+from typing import TYPE_CHECKING
 
 from prom_middleware import failures
-from prom_middleware.asgi.dialect import Dialect, is_within
 from prom_middleware.asgi.exchange import Exchange
-from prom_middleware.asgi.tree import path_below, path_below_root
+from prom_middleware.asgi.scopes import is_within, path_below, path_below_root
 from prom_middleware.exposition.asgi import ASGIApp, Message, Receive, Scope, Send
 from prom_middleware.instrumentation import Instrumentation, Observation, nesting
 from prom_middleware.instrumentation.queueing import RAW_HEADERS
 from prom_middleware.instrumentation.tracing import RAW_TRACEPARENT
+
+if TYPE_CHECKING:
+    from prom_middleware.asgi.dialect import Dialect
 
 # What an application says at its end.
 ENDS = ("lifespan.shutdown.complete", "lifespan.shutdown.failed")
@@ -140,7 +143,7 @@ class Door:
             return self.app
         if core.excluded is not None and core.excluded(path_below_root(scope)):
             return self.app
-        from prom_middleware.asgi.websocket import observe_websocket  # the first one waits
+        from prom_middleware.asgi.websocket import observe_websocket  # loaded with the door
 
         scope[core.key] = connection = core.connect(scope)
         return partial(observe_websocket, self.app, connection)

@@ -6,12 +6,12 @@ Nothing of theirs is imported: a router is whatever has `routes`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from prom_middleware import failures
+from prom_middleware.asgi.scopes import Scope
 
-Scope = Mapping[str, Any]
 Hosts = tuple[re.Pattern[str], ...]
 
 # How a Mount's regex and template end; https://www.starlette.io/routing/#submounting-routes
@@ -276,27 +276,3 @@ def _host(scope: Scope) -> str:
         if name == b"host":
             return re.sub(r":\d*$", "", value.decode("latin-1"))
     return ""
-
-
-def path_below_root(scope: Scope) -> str:
-    """Return the path without the server's own root path, in-app mounts included."""
-    return path_below(scope.get("app_root_path", scope.get("root_path")) or "", scope)
-
-
-def path_below(root: str, scope: Scope) -> str:
-    """Return the path without `root`, or whole where it is not below that."""
-    path: str = scope["path"]
-    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
-        return path[len(root) :]
-    return path
-
-
-def strips_mounts(scope: Scope) -> bool:
-    """Tell whether the routers below a mount are given what is below it.
-
-    They are given the whole path where it is not below the server's root path, as behind a proxy
-    that takes that away: a mount adds to the root path, which is then nothing to take from it.
-    """
-    # Looked up once more: a call for it would cost each request that is asked for its path.
-    root = scope.get("app_root_path", scope.get("root_path"))
-    return not root or path_below(root, scope) != scope["path"]

@@ -274,7 +274,7 @@ def _place(below: MutableMapping[str, Any], outer: Observation) -> str:
     mount = nesting.chosen_mount(outer)
     if mount or outer.request is below or isinstance(outer, Handled):
         return mount
-    from prom_middleware.asgi.dialect import added_root  # few dispatchers copy the scope
+    from prom_middleware.asgi.scopes import added_root  # few dispatchers copy the scope
 
     return outer.core.prefixes.label(added_root(outer.request, below))
 

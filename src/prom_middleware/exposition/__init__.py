@@ -22,6 +22,9 @@ from typing import TYPE_CHECKING
 
 from prom_middleware.lazy import lazily
 
+# By who imports a door, before any is made: forks from then on note what was counted before them.
+from prom_middleware.multiprocess import showing  # noqa: F401
+
 if TYPE_CHECKING:
     from prom_middleware.exposition.access import (
         AccessRule,

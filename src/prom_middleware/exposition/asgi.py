@@ -10,7 +10,6 @@ from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
 from prom_middleware import failures
-from prom_middleware.exposition.endpoint import endpoint
 from prom_middleware.instrumentation import discard_observations
 
 if TYPE_CHECKING:
@@ -39,6 +38,9 @@ def make_asgi_app(
     The options are those of `prom_middleware.exposition.ScrapeOptions`. Raises OptionError for
     wrong ones.
     """
+    # Imported by the first endpoint that is made, not by the import of a door.
+    from prom_middleware.exposition.endpoint import endpoint
+
     rule, limits = endpoint(registry, access, options, disable_compression)
     return MetricsApp(registry, rule, limits)
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from prometheus_client import REGISTRY
 from prometheus_client.registry import Collector
 
-from prom_middleware.exposition.endpoint import endpoint
 from prom_middleware.instrumentation import discard_observations, nesting
 
 if TYPE_CHECKING:
@@ -34,6 +33,9 @@ def make_wsgi_app(
     wrong ones.
     """
     nesting.expect_inner_doors()
+    # Imported by the first endpoint that is made, not by the import of a door.
+    from prom_middleware.exposition.endpoint import endpoint
+
     rule, limits = endpoint(registry, access, options, disable_compression)
     return MetricsApp(registry, rule, limits)
 

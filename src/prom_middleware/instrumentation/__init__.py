@@ -27,7 +27,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prom_middleware.instrumentation.config import Configuration
 from prom_middleware.instrumentation.core import (
     KEY_PREFIX,
     Instrumentation,
@@ -47,6 +46,7 @@ from prom_middleware.instrumentation.observation import (
 from prom_middleware.lazy import lazily
 
 if TYPE_CHECKING:
+    from prom_middleware.instrumentation.config import Configuration
     from prom_middleware.instrumentation.dialect import Dialect
     from prom_middleware.instrumentation.labels import Facts
     from prom_middleware.instrumentation.options import Options
@@ -78,6 +78,7 @@ __all__ = [
 __getattr__, __dir__ = lazily(
     __name__,
     {
+        "Configuration": "prom_middleware.instrumentation.config",
         "Connection": "prom_middleware.instrumentation.websocket",
         "Dialect": "prom_middleware.instrumentation.dialect",
         "Facts": "prom_middleware.instrumentation.labels",

@@ -1,4 +1,4 @@
-"""What the hot path reads of a door.
+"""What the hot path reads of a door, and the cells that it counts in.
 
 A class of its own, which imports nothing, so that a compiled build has it in a C structure: see
 `at_hand.pxd`.
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from prom_middleware.instrumentation.nesting import Prefixes
     from prom_middleware.instrumentation.recorder import Recorder
     from prom_middleware.stores import Labels, Store, Tally, Turn
+
+# The cells of a block of requests before the buckets, beside the sum: see `series.Requests`.
+SENT, RECEIVED, STREAMS, PROMISED, PROMISED_STREAMS = 1, 2, 3, 4, 5
 
 
 class AtHand:

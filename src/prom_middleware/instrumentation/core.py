@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
 from prom_middleware.instrumentation.at_hand import AtHand
-from prom_middleware.instrumentation.config import Configuration
 from prom_middleware.instrumentation.nesting import Prefixes, is_another
 from prom_middleware.instrumentation.observation import Observation
 from prom_middleware.instrumentation.queueing import queue_seconds
@@ -38,6 +37,7 @@ class Instrumentation(AtHand):
 
     def __init__(self, options: Mapping[str, Any], dialect: Dialect) -> None:
         # Imported by the first door that is made, not by the import of one.
+        from prom_middleware.instrumentation.config import Configuration
         from prom_middleware.instrumentation.registration import recorder_for
 
         self.config = config = Configuration.from_options(options)
@@ -65,7 +65,7 @@ class Instrumentation(AtHand):
 
     def connect(self, request: Any) -> Connection:
         """Begin to observe a websocket."""
-        from prom_middleware.instrumentation.websocket import Connection  # the first one waits
+        from prom_middleware.instrumentation.websocket import Connection  # loaded with the door
 
         return Connection(self, request)
 

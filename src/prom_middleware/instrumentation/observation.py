@@ -22,9 +22,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
-from prom_middleware.instrumentation.at_hand import AtHand
+from prom_middleware.instrumentation.at_hand import PROMISED, RECEIVED, SENT, STREAMS, AtHand
 from prom_middleware.instrumentation.rare import Rare, is_event_stream, mark
-from prom_middleware.instrumentation.series import PROMISED, RECEIVED, SENT, STREAMS
 from prom_middleware.instrumentation.tracing import TRACING
 
 if TYPE_CHECKING:

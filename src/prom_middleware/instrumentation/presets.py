@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from prom_middleware.instrumentation.series import RECEIVED, SENT, STREAMS
+from prom_middleware.instrumentation.at_hand import RECEIVED, SENT, STREAMS
 
 if TYPE_CHECKING:
     from prom_middleware.instrumentation.series import Requests

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from prom_middleware.instrumentation.series import PROMISED
+from prom_middleware.instrumentation.at_hand import PROMISED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from prom_middleware.instrumentation.series import PROMISED, PROMISED_STREAMS
+from prom_middleware.instrumentation.at_hand import PROMISED, PROMISED_STREAMS
 
 if TYPE_CHECKING:
     from prom_middleware.instrumentation.observation import Observation

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
+from prom_middleware.instrumentation.at_hand import PROMISED, PROMISED_STREAMS, STREAMS
 from prom_middleware.stores import Family, Labels, Settlement
 
 if TYPE_CHECKING:
@@ -86,10 +87,6 @@ class Histogram(Series):
             from prom_middleware.instrumentation.native import BOUNDS, WIDTH  # few doors have any
 
             self.native, self.native_bounds = family.width - WIDTH, BOUNDS
-
-
-# The cells of a block of requests before the buckets, beside the sum.
-SENT, RECEIVED, STREAMS, PROMISED, PROMISED_STREAMS = 1, 2, 3, 4, 5
 
 
 class Requests(Histogram):

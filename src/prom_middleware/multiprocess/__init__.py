@@ -1,6 +1,6 @@
 """Users' own metrics of `prometheus_client`, in the store that all workers share.
 
-shapes.py       how a metric lies in a store
+kinds.py        which metrics can lie in a store; shapes.py: how
 values.py       where a metric keeps its number; on the way of users' requests
 notes.py        text in cells: exemplars, infos
 removals.py     removing series in all workers

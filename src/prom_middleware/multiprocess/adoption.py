@@ -23,7 +23,8 @@ from prometheus_client.metrics import (
 )
 from prometheus_client.utils import floatToGoString
 
-from prom_middleware.multiprocess.shapes import FAMILY, family_of, in_order
+from prom_middleware.multiprocess.kinds import FAMILY
+from prom_middleware.multiprocess.shapes import family_of, in_order
 from prom_middleware.multiprocess.showing import is_shown
 from prom_middleware.multiprocess.values import (
     GaugeValue,

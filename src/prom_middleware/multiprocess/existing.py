@@ -24,8 +24,9 @@ from prom_middleware.multiprocess.adoption import (
     is_original,
     is_ours,
 )
+from prom_middleware.multiprocess.kinds import FAMILY
 from prom_middleware.multiprocess.locks import guard
-from prom_middleware.multiprocess.shapes import FAMILY, INHERITANCES, kind_of
+from prom_middleware.multiprocess.shapes import INHERITANCES, kind_of
 from prom_middleware.multiprocess.showing import collectors_of, is_shown, shown
 from prom_middleware.multiprocess.values import GaugeValue, Home, SharedValue
 from prom_middleware.stores import Family

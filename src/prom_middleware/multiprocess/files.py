@@ -22,7 +22,8 @@ from prometheus_client.samples import Sample
 from prom_middleware import failures
 from prom_middleware.multiprocess import gauges
 from prom_middleware.multiprocess.gauges import series_of
-from prom_middleware.multiprocess.shapes import ADDITIVE, select
+from prom_middleware.multiprocess.kinds import ADDITIVE
+from prom_middleware.multiprocess.shapes import select
 from prom_middleware.multiprocess.showing import collectors_of
 from prom_middleware.naming import names_of
 

@@ -17,7 +17,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.values import MutexValue
 
 from prom_middleware import failures
-from prom_middleware.multiprocess.shapes import ADDITIVE, FAMILY
+from prom_middleware.multiprocess.kinds import ADDITIVE, FAMILY
 
 # A process and all that descend from it, as they name what the first one had counted.
 ROOT = f"{os.getpid()} {time.time()!r}"

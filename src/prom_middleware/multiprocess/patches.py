@@ -22,8 +22,9 @@ from prom_middleware.multiprocess.adoption import (
     is_ours,
     values_of,
 )
+from prom_middleware.multiprocess.kinds import FAMILY, KINDS
 from prom_middleware.multiprocess.removals import Removals
-from prom_middleware.multiprocess.shapes import FAMILY, KINDS, in_order, kind_of, select
+from prom_middleware.multiprocess.shapes import in_order, kind_of, select
 from prom_middleware.multiprocess.values import GaugeValue, Home, SharedValue, provisional_family
 from prom_middleware.multiprocess.view import View
 from prom_middleware.naming import names_of

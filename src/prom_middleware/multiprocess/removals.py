@@ -17,8 +17,8 @@ from time import monotonic, time
 from typing import Protocol
 
 from prom_middleware import failures
+from prom_middleware.multiprocess.kinds import GAUGES
 from prom_middleware.multiprocess.shapes import (
-    GAUGES,
     REMOVAL,
     SEPARATOR,
     copies_of,

@@ -26,20 +26,13 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
+from prom_middleware.multiprocess.kinds import ADDITIVE, GAUGES
 from prom_middleware.stores import Family, Labels
 
 VALUE, TIME, SET = 0, 1, 2
 GAUGE_WIDTH = 3
 NUMBER, SINCE, AMOUNTS = 0, 1, 2
 
-# The kinds that only add up, which a removal subtracts: their cells, without bounds and uses.
-ADDITIVE = {"counter": 1, "summary": 2, "histogram": 1}
-KINDS = (*ADDITIVE, "gauge", "stateset", "info")
-
-GAUGES = ("gauge", "stateset")
-
-# Where a metric notes its family, once it is in a store.
-FAMILY = "_shared_family"
 # What belongs to a family and is none itself.
 REMOVAL, NOTE = "removal", "note"
 SEPARATOR = "\0"

@@ -3,12 +3,12 @@
 from typing import TYPE_CHECKING
 
 from prom_middleware.lazy import lazily
-from prom_middleware.stores.base import Family, Labels, Settlement, Worker
-from prom_middleware.stores.memory import MemoryStore
-from prom_middleware.stores.turn import Turn
 
 if TYPE_CHECKING:
+    from prom_middleware.stores.base import Family, Labels, Settlement, Worker
     from prom_middleware.stores.contract import Cells, Snapshot, Store, Tally
+    from prom_middleware.stores.memory import MemoryStore
+    from prom_middleware.stores.turn import Turn
 
 __all__ = [
     "Cells",
@@ -23,7 +23,12 @@ __all__ = [
     "Worker",
 ]
 
-_CONTRACT = "prom_middleware.stores.contract"
+_MODULES = {
+    "base": ("Family", "Labels", "Settlement", "Worker"),
+    "contract": ("Cells", "Snapshot", "Store", "Tally"),
+    "memory": ("MemoryStore",),
+    "turn": ("Turn",),
+}
 __getattr__, __dir__ = lazily(
-    __name__, dict.fromkeys(("Cells", "Snapshot", "Store", "Tally"), _CONTRACT)
+    __name__, {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
 )

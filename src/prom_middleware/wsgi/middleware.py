@@ -6,23 +6,22 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from prom_middleware import failures
-from prom_middleware.errors import NotAnApplicationError
 from prom_middleware.exposition.wsgi import decoded, headers, make_wsgi_app, path_of, undecoded
 from prom_middleware.instrumentation import OTHER, Instrumentation, Observation, nesting
 from prom_middleware.instrumentation.queueing import QUEUE_START, REQUEST_START
 from prom_middleware.instrumentation.tracing import HTTP_TRACEPARENT
-from prom_middleware.wsgi.files import observed_wrapper
 from prom_middleware.wsgi.input import FRAMED, observe_input
 from prom_middleware.wsgi.place import outer_observation
 from prom_middleware.wsgi.response import Response
-from prom_middleware.wsgi.watching import watching
-from prom_middleware.wsgi.websocket import WEBSOCKET_KEY, Handshake, is_handshake
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
     from typing_extensions import Unpack
 
     from prom_middleware.instrumentation import Options
+
+# RFC 6455 section 4.1: no handshake is without it, and nearly nothing else has it.
+WEBSOCKET_KEY = "HTTP_SEC_WEBSOCKET_KEY"
 
 
 class PrometheusMiddleware:
@@ -35,8 +34,11 @@ class PrometheusMiddleware:
     name: Callable[[Observation, WSGIEnvironment], None] | None = None
 
     def __init__(self, app: WSGIApplication, **options: Unpack[Options]) -> None:
-        if not callable(app):
-            raise NotAnApplicationError(f"app={app!r} is not callable: give a WSGI application")
+        # By the first door that is made: neither by the import of one, nor by the first request.
+        from prom_middleware.options import application
+        from prom_middleware.wsgi import files, watching, websocket  # noqa: F401 - for the rare ones
+
+        application(app, "a WSGI")
         self.app = app
         self.core = core = Instrumentation(options, self.dialect())
         self._metrics_paths = tuple(map(undecoded, core.config.metrics_paths))
@@ -56,12 +58,11 @@ class PrometheusMiddleware:
                 app = self._metrics
             elif (core.key in environ or nesting.outer_doors) and self._is_inside(environ):
                 start_response = self.refining(environ, start_response)
-                app = watching(app, environ.get(core.key))
+                app = _watching(app, environ.get(core.key))
             elif core.excluded is None or not core.excluded(path_of(environ)):
                 if REQUEST_START in environ or QUEUE_START in environ:
                     core.queued(environ.get(REQUEST_START), environ.get(QUEUE_START))
-                is_socket = WEBSOCKET_KEY in environ and is_handshake(environ)
-                begun = Handshake() if is_socket else Response()
+                begun = _keyed(environ) if WEBSOCKET_KEY in environ else Response()
                 # uWSGI has no method for a line that is no request.
                 begun.begin(core, environ, environ.get("REQUEST_METHOD", OTHER))
                 response = begun
@@ -72,7 +73,7 @@ class PrometheusMiddleware:
                 environ[core.key] = response
                 response.wrapper = wrapper = environ.get("wsgi.file_wrapper")
                 if wrapper is not None and type(wrapper) is not type:
-                    response.wrapper = observed_wrapper(environ)
+                    response.wrapper = _observed_wrapper(environ)
                 if (
                     environ.get("CONTENT_LENGTH")
                     or "HTTP_TRANSFER_ENCODING" in environ
@@ -112,6 +113,24 @@ class PrometheusMiddleware:
         """Tell whether a door further out records the request."""
         outer = outer_observation(environ, self.core.key)
         return outer is not None and not outer.done
+
+
+def _watching(app: WSGIApplication, outer: Observation | None) -> WSGIApplication:
+    from prom_middleware.wsgi.watching import watching
+
+    return watching(app, outer)
+
+
+def _keyed(environ: WSGIEnvironment) -> Response:
+    from prom_middleware.wsgi.websocket import Handshake, is_handshake
+
+    return Handshake() if is_handshake(environ) else Response()
+
+
+def _observed_wrapper(environ: WSGIEnvironment) -> Any:
+    from prom_middleware.wsgi.files import observed_wrapper
+
+    return observed_wrapper(environ)
 
 
 class Dialect:

@@ -22,7 +22,6 @@ from prom_middleware.instrumentation import (
 from prom_middleware.instrumentation.rare import content_length
 from prom_middleware.instrumentation.tracing import TRACING
 from prom_middleware.wsgi.body import CUT, PassedOn, Pieces, SizedPassedOn
-from prom_middleware.wsgi.files import watch_file
 from prom_middleware.wsgi.sending import send_failed
 
 if TYPE_CHECKING:
@@ -161,6 +160,8 @@ class Response(Observation):
                 self.body = None  # it holds us: without the cycle, it need not wait for the GC
                 if self.core.promises:
                     self.promise()
+                from prom_middleware.wsgi.files import watch_file  # loaded with the door
+
                 watch_file(self, body, wrapper)
                 return body
             if hasattr(body, "__len__"):

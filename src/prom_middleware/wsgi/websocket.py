@@ -14,8 +14,6 @@ from prom_middleware.instrumentation import COMPLETE
 from prom_middleware.wsgi.body import PassedOn
 from prom_middleware.wsgi.response import Response
 
-# RFC 6455 section 4.1: no handshake is without it, and nearly nothing else has it.
-WEBSOCKET_KEY = "HTTP_SEC_WEBSOCKET_KEY"
 # How applications let go of a server whose socket they had: under gunicorn, and werkzeug.
 LETTING_GO = (StopIteration, ConnectionError)
 # What is told of a socket that was taken, if anything is.
