@@ -28,7 +28,7 @@ class PrometheusMiddleware(Door):
     __call__ = Door.serve
 
     def __init__(self, app: ASGIApp, **options: Unpack[Options]) -> None:
-        # By the first door that is made: neither by the import of one, nor by the first request.
+        # Imported by the first door that is made: not with this module, nor by the first request.
         from prom_middleware.asgi import websocket  # noqa: F401 - for the rare ones
         from prom_middleware.asgi.dialect import Dialect
         from prom_middleware.instrumentation import cancelling  # noqa: F401 - for the rare ones

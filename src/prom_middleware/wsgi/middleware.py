@@ -34,7 +34,7 @@ class PrometheusMiddleware:
     name: Callable[[Observation, WSGIEnvironment], None] | None = None
 
     def __init__(self, app: WSGIApplication, **options: Unpack[Options]) -> None:
-        # By the first door that is made: neither by the import of one, nor by the first request.
+        # Imported by the first door that is made: not with this module, nor by the first request.
         from prom_middleware.options import application
         from prom_middleware.wsgi import files, watching, websocket  # noqa: F401 - for the rare ones
 
