@@ -11,7 +11,6 @@ from prom_middleware.instrumentation import OTHER, Instrumentation, Observation,
 from prom_middleware.instrumentation.queueing import QUEUE_START, REQUEST_START
 from prom_middleware.instrumentation.tracing import HTTP_TRACEPARENT
 from prom_middleware.wsgi.input import FRAMED, observe_input
-from prom_middleware.wsgi.place import outer_observation
 from prom_middleware.wsgi.response import Response
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class PrometheusMiddleware:
     def __init__(self, app: WSGIApplication, **options: Unpack[Options]) -> None:
         # Imported by the first door that is made: not with this module, nor by the first request.
         from prom_middleware.options import application
-        from prom_middleware.wsgi import files, watching, websocket  # noqa: F401 - for the rare ones
+        from prom_middleware.wsgi import files, place, watching, websocket  # noqa: F401 - for few
 
         application(app, "a WSGI")
         self.app = app
@@ -111,6 +110,8 @@ class PrometheusMiddleware:
 
     def _is_inside(self, environ: WSGIEnvironment) -> bool:
         """Tell whether a door further out records the request."""
+        from prom_middleware.wsgi.place import outer_observation
+
         outer = outer_observation(environ, self.core.key)
         return outer is not None and not outer.done
 
