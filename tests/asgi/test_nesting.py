@@ -454,6 +454,49 @@ def test_wsgi_in_an_adapter(
     check(registry, [(GET, route, status, "", "complete")])
 
 
+@pytest.mark.parametrize("root", ["", "/api"], ids=["no root path", "root path"])
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_a_dispatcher_in_an_adapter_is_in_the_route(
+    registry: CollectorRegistry, adapter: Any, root: str
+) -> None:
+    mounts = DispatcherMiddleware(wsgi_app, {"/pre": flask(registry)})
+    app = PrometheusMiddleware(adapter(mounts), registry=registry)
+    request(app, f"{root}/pre/u/3", root_path=root)
+    check(registry, [(GET, "/pre/u/<int:id>", 200, "", "complete")])
+
+
+@pytest.mark.parametrize("root", ["", "/api"], ids=["no root path", "root path"])
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_a_dispatcher_below_a_mount_is_in_the_route(
+    registry: CollectorRegistry, adapter: Any, root: str
+) -> None:
+    mounts = DispatcherMiddleware(wsgi_app, {"/a": flask(registry), "/b/c": flask(registry)})
+    inner = Starlette(routes=[Mount("/in/{tenant}", adapter(mounts))])
+    app = Starlette(routes=[Mount("/old", inner)])
+    door = PrometheusMiddleware(app, registry=registry)
+    for path in ("/a/u/3", "/b/c/u/4"):
+        request(door, f"{root}/old/in/ä{path}", root_path=root)
+    routes = [f"/old/in/{{tenant}}{mount}/u/<int:id>" for mount in ("/a", "/b/c")]
+    check(registry, [(GET, route, 200, "", "complete") for route in routes])
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_a_mount_in_a_copied_scope_is_taken_for_a_dispatchers(
+    registry: CollectorRegistry, adapter: Any
+) -> None:
+    async def rooted(scope: Any, receive: Any, send: Any) -> None:
+        scope["root_path"] = "/api"  # as FastAPI(root_path=...) does
+        await app(scope, receive, send)
+
+    async def copies(scope: Any, receive: Any, send: Any) -> None:
+        await inner(dict(scope), receive, send)
+
+    inner = Starlette(routes=[Mount("/in", adapter(flask(registry)))])
+    app = Starlette(routes=[Mount("/old", copies)])
+    request(PrometheusMiddleware(rooted, registry=registry), "/api/old/in/u/3")
+    check(registry, [(GET, "/old/in/u/<int:id>", 200, "", "complete")])
+
+
 def endings(registry: CollectorRegistry) -> list[tuple[Any, ...]]:
     """Return status, exception and outcome of all records, those of what is garbage included."""
     gc.collect()

@@ -153,3 +153,17 @@ def test_flask_with_middleware_of_its_own(
     found = asked(instrument(app, registry=registry), registry, f"GET /wsgi{path}")
     assert found == [("GET", route, status, "", "complete")]
     assert failures.counts() == before
+
+
+@pytest.mark.parametrize("mount", ["/a", "/b/c"])
+def test_a_dispatcher_below_a_resource_is_in_the_route(
+    registry: CollectorRegistry, mount: str
+) -> None:
+    flask = pytest.importorskip("flask", reason="Flask is not installed")
+    from werkzeug.middleware.dispatcher import DispatcherMiddleware
+
+    inside = flask.Flask("inside", static_folder=None)
+    inside.add_url_rule("/s/<x>", "s", lambda x: x)
+    mounts = DispatcherMiddleware(app, {mount: instrument(inside, registry=registry)})
+    found = asked(mounts, registry, f"GET /wsgi{mount}/s/3")
+    assert found == [("GET", f"/wsgi{mount}/s/<x>", 200, "", "complete")]

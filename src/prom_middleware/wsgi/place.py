@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
-from prom_middleware.exposition.wsgi import decoded, path_of, paths_of
+from prom_middleware.exposition.wsgi import decoded, path_of, paths_of, undecoded
 from prom_middleware.instrumentation import Observation, nesting
 
 # In the environ, where the outermost door is none of WSGI: SCRIPT_NAME and PATH_INFO there, and the
@@ -34,13 +34,37 @@ def outer_observation(environ: MutableMapping[str, Any], key: str) -> Observatio
     outer, observation = found
     prefix = nesting.chosen_mount(observation)
     environ[key] = observation
-    # Where the outer door's router named the place, that stands for all that is above us.
+    # Where the outer door's router named the place, that stands for all that is above it.
     environ[ENTRANCE] = (
-        (environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", ""), prefix)
+        (*_entrance(environ, observation.request, prefix), prefix)
         if prefix
         else (outer.root, outer.path.removeprefix(outer.root), "")
     )
     return observation
+
+
+def _entrance(environ: Mapping[str, Any], request: Any, prefix: str) -> tuple[str, str]:
+    """Return SCRIPT_NAME and PATH_INFO as they were below the mount that `prefix` is of."""
+    script, path = environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "")
+    mounted, taken = _mounted(request)
+    if taken.count("/") != prefix.count("/") or not script.startswith(f"{mounted}/"):
+        return script, path
+    # Dispatchers in between have taken the rest.
+    return mounted, script[len(mounted) :] + path
+
+
+def _mounted(request: Any) -> tuple[str, str]:
+    """Return what SCRIPT_NAME was where an outer door's router led to, and what of it mounts took.
+
+    The last is empty where nobody says: in a scope that was copied before its routers came to it.
+    """
+    if not isinstance(request, Mapping):
+        script = "/".join(
+            ["", *(each.decode("latin-1") for each in getattr(request, "prepath", ()))]
+        )
+        return script, script
+    root = request.get("root_path") or ""
+    return undecoded(root), root.removeprefix(request.get("app_root_path", root))
 
 
 def place_of(environ: Mapping[str, Any], observation: Any) -> str:
