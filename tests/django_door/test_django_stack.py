@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from django_door.project import HANDLERS, Answer, Project
 from django_door.settings import CHAIN, OURS
 from metrics import collected, in_progress, records, series, value
-from prom_middleware import asgi, wsgi
+from prom_middleware import asgi, failures, wsgi
 from prom_middleware.django import PrometheusMiddleware
 from prom_middleware.errors import ConfigurationError
 
@@ -123,10 +123,12 @@ def test_stack(server: str, stack: str) -> None:
     changes, method, path, expected = STACKS[stack]
     if LOGIN in changes.get("MIDDLEWARE", ()) and django.VERSION < (5, 1):
         pytest.skip("LoginRequiredMiddleware is new in Django 5.1")
+    before = failures.counts()
     with Project(server, **changes) as project:
         answer = project.fetch(method, path)
         assert records(project.registry) == expected
         assert in_progress(project.registry) == 0
+        assert failures.counts() == before
         assert answer.status == expected[0][2]
 
 
@@ -159,6 +161,18 @@ def test_the_language_is_the_request_s(server: str, before: str | None, case: An
             if status == 301:
                 assert translation.get_language() == before
         assert records(project.registry) == seen(route, status)
+
+
+@SERVERS
+@pytest.mark.parametrize("before", ["en", "de", None])
+def test_a_translated_route_is_of_the_language_that_the_client_accepts(
+    server: str, before: str | None
+) -> None:
+    """No prefix of a path tells it."""
+    with Project(server, MIDDLEWARE=[OURS, LOCALE, REFUSES]) as project:
+        with translation.override(before):
+            project.fetch("GET", "/Montag", headers={"Accept-Language": "de"})
+        assert records(project.registry) == seen("/Montag", 401)
 
 
 @SERVERS

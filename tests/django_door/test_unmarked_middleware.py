@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from django import VERSION
 from django.core.exceptions import MiddlewareNotUsed
 from django.http import HttpRequest
 from django.utils.decorators import sync_and_async_middleware
@@ -120,6 +121,17 @@ ROWS = [
     ("/nothing/", "<unmatched>", 404, "", "complete"),
     ("/aboom/", "/aboom/", 500, "ValueError", "complete"),
 ]
+
+
+@pytest.mark.skipif(VERSION < (5, 0), reason="Django 4.2 does not notice that its client is gone")
+@pytest.mark.parametrize("middleware", ["Plain", "Former", "Task"])
+def test_a_client_that_leaves_while_it_is_awaited(middleware: str) -> None:
+    with Project("asgi", MIDDLEWARE=[OURS, f"{HERE}.{middleware}", COMMON]) as project:
+        project.fetch("GET", "/aslow/", leaves="waiting")
+        assert records(project.registry) == [
+            ("GET", "/aslow/", 499, "CancelledError", "disconnect")
+        ]
+        assert in_progress(project.registry) == 0
 
 
 @pytest.mark.parametrize("chain", CHAINS)

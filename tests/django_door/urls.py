@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from django.conf.urls.i18n import i18n_patterns
 from django.urls import include, path, re_path
+from django.utils.translation import gettext_lazy
 
 from django_door import views
 
@@ -38,5 +39,6 @@ urlpatterns = [
     path("acancelled/", views.cancelled_task),
     path("acancelledst/", views.cancelled_stream),
     path("aslowst/", views.waiting_stream),
+    path(gettext_lazy("Monday"), views.root),
     *i18n_patterns(path("loc/<int:x>/", views.root)),
 ]

@@ -364,20 +364,25 @@ def test_a_converter_that_raises_is_no_failure_of_ours(registry: CollectorRegist
         ("GET", "/v1/u/5", USER, 200),
         ("POST", "/v1/u/5", USER, 405),
         ("GET", "/v1/nothing", "<unmatched>", 404),
+        ("GET", "/v1/gone", "<unmatched>", 404),
         ("GET", "/u/5", USER, 200),
     ],
 )
+@pytest.mark.parametrize("prefix", ["", "/front"])
 def test_middleware_that_hands_on_a_copy_of_the_environ(
-    registry: CollectorRegistry, method: str, path: str, route: str, status: int
+    registry: CollectorRegistry, method: str, path: str, route: str, status: int, prefix: str
 ) -> None:
+    """What it takes from the path is no mount, also where a proxy's prefix makes it look so."""
     app = bare()
+    app.add_url_rule("/v1/gone", "gone", boom)
     inner = app.wsgi_app
 
     def strips(env: dict[str, Any], start: Any) -> Any:
         return inner({**env, "PATH_INFO": env["PATH_INFO"].removeprefix("/v1")}, start)
 
-    app.wsgi_app = strips  # type: ignore[method-assign]
-    call(instrument(app, registry=registry), environ(method, path))
+    app.wsgi_app = ProxyFix(strips, x_prefix=1)  # type: ignore[method-assign]
+    forwarded = {"HTTP_X_FORWARDED_PREFIX": prefix} if prefix else {}
+    call(instrument(app, registry=registry), environ(method, path, **forwarded))
     assert records(registry) == [(method, route, status, "", "complete")]
 
 
@@ -438,6 +443,21 @@ def test_middleware_that_asks_for_itself(
     app.wsgi_app = asks  # type: ignore[method-assign]
     call(instrument(app, registry=registry), environ(method, "/all"))
     assert records(registry) == [(method, route, 200, "", "complete")]
+
+
+def test_middleware_that_asks_for_more_after_the_answer_has_begun(
+    registry: CollectorRegistry,
+) -> None:
+    app = bare()
+    inner = app.wsgi_app
+
+    def includes(env: dict[str, Any], start: Any) -> Any:
+        page = list(inner({**env}, start))
+        return [*page, *inner({**env, "PATH_INFO": "/st"}, lambda *_: print)]
+
+    app.wsgi_app = includes  # type: ignore[method-assign]
+    assert call(instrument(app, registry=registry), environ(path="/u/1")).body == b"1onetwo"
+    assert records(registry) == [("GET", USER, 200, "", "complete")]
 
 
 def first_found(*apps: Any, copies: bool) -> Any:

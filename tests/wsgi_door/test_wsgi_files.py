@@ -159,6 +159,19 @@ def test_what_was_written_before_a_file_is_part_of_the_answer(
     assert outcome(registry) == ("complete", len(b"before") + SIZE)
 
 
+def test_what_was_written_before_a_file_that_cannot_be_read_is_counted(
+    registry: CollectorRegistry,
+) -> None:
+    def app(env: dict[str, Any], start: Start) -> Iterable[bytes]:
+        start("200 OK", [PLAIN])(b"before")
+        return cast("Iterable[bytes]", env["wsgi.file_wrapper"](Broken(OSError(5)), BLOCK))
+
+    door = PrometheusMiddleware(app, registry=registry)
+    exchange = call(door, environ(**{"wsgi.file_wrapper": FileWrapper}))
+    assert isinstance(exchange.error, OSError)
+    assert outcome(registry) == ("error", len(b"before") + BLOCK)
+
+
 def test_a_file_that_is_put_back_before_its_start_has_sent_nothing_less(
     registry: CollectorRegistry, path: Path
 ) -> None:

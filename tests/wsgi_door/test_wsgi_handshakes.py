@@ -16,7 +16,7 @@ from prom_middleware.exposition import make_wsgi_app
 from prom_middleware.stores.multiprocess import MultiprocessStore
 from prom_middleware.wsgi import PrometheusMiddleware
 from stores.multiprocess.children import killed, run
-from wsgi_door.driver import HANDSHAKE, call, environ, seen
+from wsgi_door.driver import HANDSHAKE, answers, call, environ, ignore, seen
 
 Start = Callable[..., Any]
 
@@ -144,6 +144,16 @@ def test_nothing_is_returned_by_who_has_the_socket_or_has_forgotten_to(
     app = PrometheusMiddleware(lambda env, start: None, registry=registry)
     call(app, environ(**HANDSHAKE), iterate=iterate)
     assert records(registry) == (seen(500, "TypeError", "error") if iterate else [])
+    assert in_progress(registry) == 0
+
+
+@pytest.mark.parametrize("handled", [object(), b"no entry"], ids=["sentinel", "bytes"])
+def test_what_a_server_knows_again_reaches_it(registry: CollectorRegistry, handled: Any) -> None:
+    """The sentinel of gunicorn's async workers, and what uWSGI sends in one piece."""
+    door = PrometheusMiddleware(answers(handled), registry=registry)
+    request = environ(**HANDSHAKE, **{"uwsgi.version": b"2.0.31"})
+    assert door(request, ignore) is handled
+    assert records(registry) == (seen(200) if handled == b"no entry" else [])
     assert in_progress(registry) == 0
 
 

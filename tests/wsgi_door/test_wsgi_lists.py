@@ -74,8 +74,10 @@ def test_a_list_behind_two_doors() -> None:
         assert in_progress(registry) == 0
 
 
-def test_a_list_whose_client_leaves(registry: CollectorRegistry) -> None:
-    given = listing(registry, b"one", b"two")
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_a_list_whose_client_leaves(registry: CollectorRegistry, kind: Any) -> None:
+    """Pieces of the like of bytes some servers take."""
+    given = listing(registry, kind(b"one"), kind(b"two"))
     assert next(iter(given)) == b"one"
     given.close()
     assert (records(registry), sent(registry)) == (seen(200, outcome="disconnect"), 3)

@@ -189,6 +189,16 @@ def promised(env: dict[str, Any], start: Start) -> Iterator[bytes]:
     yield b""
 
 
+def promised_anew(env: dict[str, Any], start: Start) -> Iterator[bytes]:
+    start(OK, [*PLAIN])
+    try:
+        raise ValueError
+    except ValueError:
+        start(OK, [*PLAIN, ("Content-Length", "3")], sys.exc_info())
+    yield b"abc"
+    yield b""
+
+
 def misled(env: dict[str, Any], start: Start) -> Iterator[bytes]:
     start(OK, [*PLAIN, ("content-length", "three")])
     yield b"one"
@@ -254,6 +264,7 @@ ROWS = {
     "W26-file-never-started": Row(forgets_a_file, seen(500), body=b""),
     "unusual-status": Row(unusual, seen(799), body=b"ab"),
     "length-reached": Row(promised, seen(200), drive=GONE, body=b"abc"),
+    "length-of-a-second-start": Row(promised_anew, seen(200), drive=GONE, body=b"abc"),
     "length-of-no-number": Row(superscript, seen(200, "", "disconnect"), drive=GONE, body=b"one"),
     "malformed-length": Row(misled, seen(200, "", "disconnect"), drive=GONE, body=b"one"),
 }
