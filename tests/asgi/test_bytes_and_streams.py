@@ -23,6 +23,7 @@ from asgi.driver import (
 )
 from metrics import collected, value
 from prom_middleware.asgi import PrometheusMiddleware
+from prom_middleware.stores.multiprocess import MultiprocessStore
 
 UNMATCHED = ("GET", "<unmatched>")
 
@@ -184,6 +185,17 @@ def test_a_name_as_django_writes_it(registry: CollectorRegistry) -> None:
     """The specification wants lower case; Django sends what the view has written."""
     start = {**STARTED, "headers": [(b"Content-Type", b"text/event-stream")]}
     request(PrometheusMiddleware(sending(start, LAST), registry=registry))
+    samples = collected(registry)
+    assert value(samples, "http_stream_duration_seconds_count") == 1
+    assert value(samples, "http_request_duration_seconds_count") == 0
+
+
+def test_an_event_stream_where_workers_share_their_numbers(
+    registry: CollectorRegistry, shared: MultiprocessStore
+) -> None:
+    start = {**STARTED, "headers": [(b"content-type", b"text/event-stream")]}
+    request(PrometheusMiddleware(sending(start, BODY, LAST), registry=registry))
+    check(registry, [(*UNMATCHED, 200, "", "complete")])
     samples = collected(registry)
     assert value(samples, "http_stream_duration_seconds_count") == 1
     assert value(samples, "http_request_duration_seconds_count") == 0

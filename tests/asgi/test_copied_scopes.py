@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -82,6 +83,20 @@ def test_a_websocket_whose_scope_was_copied(registry: CollectorRegistry) -> None
     websocket(rewriting(registry, Stripped), "/v1/talk/1")
     samples = collected(registry)
     assert value(samples, "websocket_connections_total", {"route": "/talk/{id}"}) == 1
+
+
+def test_the_root_path_that_fastapi_is_told_is_above_no_route(registry: CollectorRegistry) -> None:
+    """It is what a proxy takes away, and no mount between the doors."""
+    inner = FastAPI()
+    inner.root_path = "/proxied"
+    inner.add_middleware(PrometheusMiddleware, registry=registry)
+    inner.add_api_route("/users/{id}", hello)
+
+    async def copying(scope: Any, receive: Any, send: Any) -> None:
+        await inner(dict(scope), receive, send)
+
+    request(PrometheusMiddleware(copying, registry=registry), "/users/1")
+    check(registry, [("GET", "/users/{id}", 200, "", "complete")])
 
 
 def dispatching(inner: Any) -> Any:

@@ -325,6 +325,20 @@ def test_routers_that_are_included_later(registry: CollectorRegistry) -> None:
         assert value(collected(registry), "http_requests_total", {"route": route}) == 1
 
 
+def test_a_route_of_starlette_in_a_router_that_is_included_twice(
+    registry: CollectorRegistry,
+) -> None:
+    app, router = FastAPI(), APIRouter()
+    router.add_route("/plain/{x}", lambda request: Response())
+    for prefix in ("/v1", "/v2"):
+        app.include_router(router, prefix=prefix)
+    door = PrometheusMiddleware(app, registry=registry)
+    for prefix in ("/v1", "/v2"):
+        request(door, f"{prefix}/plain/1")
+    found = [(GET, f"/{prefix}/plain/{{x}}", 200, "", "complete") for prefix in ("v1", "v2")]
+    check(registry, found)
+
+
 @pytest.mark.parametrize("most", [0, 64], ids=["after many strangers", "before"])
 @pytest.mark.parametrize("outer", ["", "/v0"], ids=["once", "in another"])
 def test_routes_that_are_added_to_an_included_router(

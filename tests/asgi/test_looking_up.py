@@ -162,6 +162,17 @@ def test_a_request_that_was_refused_has_the_first_route_that_differs_in_method(
     check(registry, [(GET, "/x/{PUT}", *done), ("POST", "/x/{POST}", *done)])
 
 
+def test_an_endpoint_that_stands_twice_has_the_route_that_takes_the_method(
+    registry: CollectorRegistry,
+) -> None:
+    routes = [Route(f"/x/{{{name}}}", hello, methods=[name]) for name in ("PUT", "POST", "PATCH")]
+    door = PrometheusMiddleware(Starlette(routes=routes), registry=registry)
+    for method in ("DELETE", "PATCH", "POST"):
+        request(door, "/x/1", method)
+    found = [("DELETE", "/x/{PUT}", 405), ("PATCH", "/x/{PATCH}", 200), ("POST", "/x/{POST}", 200)]
+    check(registry, [(*one, "", "complete") for one in found])
+
+
 @pytest.mark.parametrize("below", [Mount, inside_host], ids=["mount", "host in a mount"])
 def test_what_differs_in_method_outside_a_mount_is_not_what_does_inside(
     registry: CollectorRegistry, below: Any

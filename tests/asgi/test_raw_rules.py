@@ -32,6 +32,7 @@ from asgi.driver import (
 )
 from metrics import collected, in_progress, records, value
 from prom_middleware.asgi import PrometheusMiddleware
+from prom_middleware.stores.multiprocess import ending
 
 TRAILED = {**STARTED, "trailers": True}
 TRAILERS = {"type": "http.response.trailers", "headers": [(b"x-sum", b"1")]}
@@ -299,6 +300,33 @@ def test_lifespan_passes_untouched(registry: CollectorRegistry, failing: bool) -
     assert answer.error is (steps[2] if failing else None)
     assert set(scope) == {"type", "asgi", "state"}
     check(registry, [])
+
+
+UP = {"type": "lifespan.startup.complete"}
+DOWN = [{"type": f"lifespan.shutdown.{how}"} for how in ("complete", "failed")]
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [([UP], [UP, "written"]), *(([end], ["written", end, "written"]) for end in DOWN)],
+    ids=["nobody is told", "complete", "failed"],
+)
+def test_what_waits_is_written_before_the_server_is_told_of_the_end(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch, steps: Any, expected: Any
+) -> None:
+    """It may end as soon as it is, and calls nobody."""
+    seen: list[Any] = []
+    monkeypatch.setattr(ending, "conclude", lambda **_: seen.append("written"))
+
+    async def send(message: Any) -> None:
+        seen.append(message)
+
+    async def receive() -> Any:
+        return {"type": "lifespan.shutdown"}
+
+    app = PrometheusMiddleware(sending(*steps), registry=registry)
+    asyncio.run(app({"type": "lifespan"}, receive, send))
+    assert seen == expected
 
 
 @row("A85", *[(*UNMATCHED, 200, "", "complete")] * 500)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from copy import copy, deepcopy
+from enum import Enum
 from pickle import dumps, loads
 from typing import Any
 
@@ -37,6 +38,12 @@ SEND = {"type": "websocket.send", "text": "hello"}
 CLOSE = {"type": "websocket.close"}
 DENIED = {"type": "websocket.http.response.start", "status": 401, "headers": []}
 DENIAL = {"type": "websocket.http.response.body", "body": b"no"}
+
+
+class Code(int, Enum):
+    """Codes of an application's own."""
+
+    EMPTY = 4001
 
 
 def leave(code: int) -> dict[str, Any]:
@@ -183,6 +190,11 @@ RAW = {
         [],
         (101, 4000, "", 0, 0),
     ),
+    "application closes with a code that has a name": (
+        [ACCEPT, {**CLOSE, "code": Code.EMPTY}],
+        [],
+        (101, 4001, "", 0, 0),
+    ),
     "the first code counts": (
         [ACCEPT, {**CLOSE, "code": 4000}, None],
         [leave(1006)],
@@ -233,6 +245,8 @@ RAW = {
         [BYTES, TEXT],
         (101, 1000, "", 2, 1),
     ),
+    "denial response, then closes": ([DENIED, DENIAL, CLOSE], [], (401, None, "", 0, 0)),
+    "left before the accept": ([None], [leave(1006)], (500, None, "", 0, 0)),
     "other messages": ([{"type": "websocket.x"}, ACCEPT, CLOSE], [], (101, 1000, "", 0, 0)),
 }
 

@@ -187,6 +187,39 @@ def test_a_clock_that_is_set_back(clock: Clock) -> None:
     assert traces(registry) == {"0.005": 2}
 
 
+def test_of_two_workers_the_younger_one_is_shown(clock: Clock, shared: MultiprocessStore) -> None:
+    """Whichever of the workers is read first."""
+    registry = CollectorRegistry()
+    instrumentation = core(registry)
+    other, at = MultiprocessStore(shared.directory), clock.now + 0.5
+    request(instrumentation, clock, 0.0, header(1))
+    clock.now += 1
+    request(instrumentation, clock, 0.01, header(2))
+    family = instrumentation.exemplars.families[instrumentation.recorder.series.requests.family]
+    place = other.allocate(family, ("GET", "/r", "200"))
+    for bucket in range(2):
+        write(other, place + bucket * exemplars.WIDTH, Seen(at, 0.0, 3 + bucket << 64))
+    assert traces(registry) == {"0.005": 3, "0.01": 2}
+
+
+def test_registries_that_share_a_store_have_their_own(
+    clock: Clock, shared: MultiprocessStore
+) -> None:
+    registries = [CollectorRegistry() for _ in range(2)]
+    for number, registry in enumerate(registries, 1):
+        request(core(registry), clock, 0.0, header(number))
+    assert [traces(registry) for registry in registries] == [{"0.005": 1}, {"0.005": 2}]
+
+
+def test_bytes_have_none(clock: Clock) -> None:
+    registry = CollectorRegistry()
+    begun = core(registry).start({"route": "/r"}, "GET")
+    begun.status, begun.sent, begun.received, begun.trace = "200", 5, 5, header(1)
+    begun.finish()
+    names = {family.name for family in registry.collect() if shown(registry, family.name)}
+    assert names == {DURATION, TOTAL}
+
+
 @pytest.mark.parametrize("labels", [{}, {"tenant": "acme", "version": "2"}])
 def test_event_streams_have_their_own(clock: Clock, labels: dict[str, str]) -> None:
     registry = CollectorRegistry()

@@ -180,10 +180,26 @@ def test_a_worker_of_event_streams_looks_after_the_files(shared: MultiprocessSto
     assert Path(shared.directory).is_dir()
 
 
+def test_what_a_killed_worker_had_open_is_open_no_more(shared: MultiprocessStore) -> None:
+    registry = CollectorRegistry()
+    instrumentation = core(registry)
+    instrumentation.connect({}).accepted()
+
+    def life() -> None:
+        instrumentation.connect({}).accepted()
+        assert value(collected(registry), "websocket_connections_open") == 2
+
+    killed(life)
+    for _ in range(2):  # before its slot is taken, and after
+        assert value(collected(registry), "websocket_connections_open") == 1
+        run(lambda: record(instrumentation))
+
+
+@pytest.mark.parametrize("ends", [False, True], ids=["promises", "ends"])
 def test_what_another_thread_left_meanwhile_is_not_lost_with_the_worker(
-    shared: MultiprocessStore,
+    shared: MultiprocessStore, ends: bool
 ) -> None:
-    """It found the store taken by who promises, and it may be long until another request ends."""
+    """It found the store taken by this one, and it may be long until another request ends."""
     registry = CollectorRegistry()
     instrumentation = core(registry)
     for route in ("/long", "/short"):
@@ -198,14 +214,16 @@ def test_what_another_thread_left_meanwhile_is_not_lost_with_the_worker(
             thread.join()
             return super().__getitem__(labels)
 
-    def promises() -> None:
+    def life() -> None:
         offsets = Interrupted(instrumentation.offsets)
         long, offsets.short = begin(instrumentation, "/long"), begin(instrumentation, "/short")
         offsets.short.promise()
+        if ends:
+            long.promise()
         instrumentation.offsets = offsets
-        long.promise()
+        (long.finish if ends else long.promise)()
         assert offsets.short.done
 
-    killed(promises)
+    killed(life)
     bucket = {"route": "/short", "le": "10.0"}  # what is promised is slower than all of them
     assert value(collected(registry), "http_request_duration_seconds_bucket", bucket) == 2

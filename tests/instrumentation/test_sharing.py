@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Counter
 
 from instrumentation.driver import core, record
 from metrics import collected, value
 from prom_middleware import failures
+from prom_middleware.errors import MetricConflictError
 from prom_middleware.instrumentation import registration
 from prom_middleware.instrumentation.sharing import FAILURES, share_failures
 from prom_middleware.stores import MemoryStore
@@ -104,6 +105,18 @@ def test_registries_that_share_a_store_are_apart(
     assert [value(one, "prom_middleware_scrapes_total") for one in samples] == [1, 2, 3]
     name = "prom_middleware_series_overflow_total"
     assert [value(one, name, over) for one in samples] == [1, 2, 3]
+
+
+def test_a_registry_that_was_refused_leaves_the_others_their_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where one worker has a conflict and the others none, they still count in the same series."""
+    monkeypatch.setattr(registration, "_named", 0)
+    refused, registry = CollectorRegistry(), CollectorRegistry()
+    Counter("http_requests", "Theirs.", registry=refused)
+    with pytest.raises(MetricConflictError):
+        core(refused)
+    assert core(registry).recorder.series.requests.family.scope == "registry 1"
 
 
 def test_a_failure_waits_for_who_has_the_store() -> None:
