@@ -35,8 +35,13 @@ class PrometheusMiddleware:
     def __init__(self, app: WSGIApplication, **options: Unpack[Options]) -> None:
         # Imported by the first door that is made: not with this module, nor by the first request.
         from prom_middleware.options import application
-        from prom_middleware.wsgi import files, place, watching, websocket  # noqa: F401 - for few
+        from prom_middleware.wsgi.files import observed_wrapper
+        from prom_middleware.wsgi.place import outer_observation
+        from prom_middleware.wsgi.watching import watching
+        from prom_middleware.wsgi.websocket import response_or_handshake
 
+        self._outer, self._watching = outer_observation, watching
+        self._keyed, self._observed_wrapper = response_or_handshake, observed_wrapper
         application(app, "a WSGI")
         self.app = app
         self.core = core = Instrumentation(options, self.dialect())
@@ -57,11 +62,11 @@ class PrometheusMiddleware:
                 app = self._metrics
             elif (core.key in environ or nesting.outer_doors) and self._is_inside(environ):
                 start_response = self.refining(environ, start_response)
-                app = _watching(app, environ.get(core.key))
+                app = self._watching(app, environ.get(core.key))
             elif core.excluded is None or not core.excluded(path_of(environ)):
                 if REQUEST_START in environ or QUEUE_START in environ:
                     core.queued(environ.get(REQUEST_START), environ.get(QUEUE_START))
-                begun = _keyed(environ) if WEBSOCKET_KEY in environ else Response()
+                begun = self._keyed(environ) if WEBSOCKET_KEY in environ else Response()
                 # uWSGI has no method for a line that is no request.
                 begun.begin(core, environ, environ.get("REQUEST_METHOD", OTHER))
                 response = begun
@@ -72,7 +77,7 @@ class PrometheusMiddleware:
                 environ[core.key] = response
                 response.wrapper = wrapper = environ.get("wsgi.file_wrapper")
                 if wrapper is not None and type(wrapper) is not type:
-                    response.wrapper = _observed_wrapper(environ)
+                    response.wrapper = self._observed_wrapper(environ)
                 if (
                     environ.get("CONTENT_LENGTH")
                     or "HTTP_TRANSFER_ENCODING" in environ
@@ -110,28 +115,8 @@ class PrometheusMiddleware:
 
     def _is_inside(self, environ: WSGIEnvironment) -> bool:
         """Tell whether a door further out records the request."""
-        from prom_middleware.wsgi.place import outer_observation
-
-        outer = outer_observation(environ, self.core.key)
+        outer = self._outer(environ, self.core.key)
         return outer is not None and not outer.done
-
-
-def _watching(app: WSGIApplication, outer: Observation | None) -> WSGIApplication:
-    from prom_middleware.wsgi.watching import watching
-
-    return watching(app, outer)
-
-
-def _keyed(environ: WSGIEnvironment) -> Response:
-    from prom_middleware.wsgi.websocket import Handshake, is_handshake
-
-    return Handshake() if is_handshake(environ) else Response()
-
-
-def _observed_wrapper(environ: WSGIEnvironment) -> Any:
-    from prom_middleware.wsgi.files import observed_wrapper
-
-    return observed_wrapper(environ)
 
 
 class Dialect:

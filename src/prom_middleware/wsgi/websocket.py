@@ -26,6 +26,11 @@ def is_handshake(environ: Mapping[str, Any]) -> bool:
     return asks and environ.get("REQUEST_METHOD") == "GET"
 
 
+def response_or_handshake(environ: Mapping[str, Any]) -> Response:
+    """Return the observation of a request that has the key."""
+    return Handshake() if is_handshake(environ) else Response()
+
+
 class Handshake(Response):
     """An observation that is recorded if it was answered, and in progress only to be recorded."""
 
